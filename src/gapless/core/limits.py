@@ -1,0 +1,33 @@
+"""Every limit of gapless that is not an option, and the defaults of those that are. Units stand last."""
+
+from typing import Final
+
+# A page of a stream: what a reader that is behind costs in memory besides its socket buffer.
+PAGE_MESSAGES_MAX: Final = 1_000
+PAGE_BYTES_MAX: Final = 256 * 1024
+
+# What joins one WebSocket frame. Python's `websockets` refuses frames over 1 MiB by default.
+FRAME_BYTES_MAX: Final = 64 * 1024
+
+# The writer's queue; beyond it publishers get error 111.
+WRITER_ENTRIES_MAX: Final = 50_000
+WRITER_BYTES_MAX: Final = 64 * 1024 * 1024
+# One commit; above about 500 rows only latency grows (research/reliability, section 3).
+COMMIT_ENTRIES_MAX: Final = 1_000
+COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
+
+# Encoded tails of streams kept per node, and how long one outlives its last subscriber.
+TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
+TAIL_MESSAGES_MAX: Final = 1_000
+TAIL_LINGER_MS: Final = 60_000
+
+MESSAGE_BYTES_MAX: Final = 64 * 1024
+CHANNEL_NAME_BYTES_MAX: Final = 255
+IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
+IDEMPOTENCY_WINDOW_MS: Final = 24 * 3600 * 1000
+IDEMPOTENCY_KEYS_MAX: Final = 10_000_000
+GENERATIONS_MAX: Final = 1_000
+CLOSE_REASON_BYTES_MAX: Final = 123
+
+assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
+assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX

@@ -1,0 +1,116 @@
+"""The words of a stream: position, message, page, and what a publisher hands in."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from gapless.core.errors import GaplessError
+
+__all__ = ["Done", "Entry", "Head", "Heads", "Message", "Page", "Position", "Retention", "Stored"]
+
+
+class Position(NamedTuple):
+    """How far a reader has read: everything up to `offset` on the timeline of generation `epoch`.
+
+    Whether a position still holds is decided by `gapless.core.lineage`.
+    """
+
+    epoch: str
+    offset: int
+
+
+class Message(Struct, gc=False):
+    """One stored message.
+
+    `data` is the payload as published; `meta` is a JSON object with what travels
+    beside it (`info`, `tags`, `binary`), empty when there is nothing, and opaque to
+    every store. `time_ms` is the store's and never falls within a stream.
+    """
+
+    offset: int
+    time_ms: int
+    data: bytes
+    meta: bytes = b""
+
+
+class Retention(Struct, frozen=True, gc=False):
+    """How much of a stream is kept; 0 means no such limit. Units: messages, milliseconds, bytes.
+
+    `ttl_ms` is Centrifugo's `history_ttl`: the whole stream goes when nothing was
+    published for that long. `meta_ttl_ms` is how long its head is remembered after the last
+    publication. `age_ms` is ours: the age of a single message.
+    """
+
+    count: int = 0
+    ttl_ms: int = 0
+    meta_ttl_ms: int = 0
+    age_ms: int = 0
+    bytes: int = 0
+
+
+class Entry(Struct):
+    """What a publisher asks a store to append.
+
+    With `key` (idempotency) a repeat of the same payload is answered with the first
+    position and another payload with `KeyConflict`. `expected` is the position
+    at which the stream must end. A `transient` entry is never stored: it only passes through in
+    order (`skip_history`). `origin` names who appends (a connection), so that a failure
+    stops what that origin had already queued behind it. `context` is the caller's own.
+    """
+
+    stream: str
+    data: bytes
+    retention: Retention
+    meta: bytes = b""
+    key: str | None = None
+    expected: Position | None = None
+    transient: bool = False
+    origin: Any = None
+    context: Any = None
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """An append that holds: where, and when by the store's clock.
+
+    `fresh` is False when an idempotency key answered: nothing new is in the stream.
+    A transient entry has offset 0.
+    """
+
+    epoch: str
+    offset: int
+    time_ms: int
+    fresh: bool = True
+
+
+Done = Callable[[Entry, Stored | GaplessError], None]
+"""Told once, on the loop, what became of an entry."""
+
+
+class Head(NamedTuple):
+    """Where a stream stands: everything at or below `floor` is gone, `last` is its newest offset."""
+
+    floor: int
+    last: int
+
+
+class Heads(NamedTuple):
+    """Where several streams stand, read at one instant of one generation."""
+
+    epoch: str
+    heads: dict[str, Head]
+
+
+class Page(Struct, gc=False):
+    """A stretch of a stream: all that is kept of (`after`, `through`], in order.
+
+    Offsets missing inside a page were removed by their author and are no gap: contiguity is
+    `page.after == mine`, then `mine = page.through`. Only `floor` makes a gap.
+    """
+
+    epoch: str
+    after: int
+    through: int
+    floor: int
+    head: int
+    messages: list[Message]
