@@ -114,7 +114,7 @@ class Bus(ABC):
 
     @abstractmethod
     def ring(self, stream: str, last: Position, message: Message | None) -> None:
-        """Tell the other nodes that `stream` reaches `last`; `message` is the one at `last`, if brought along."""
+        """Tell the other nodes that `stream` reaches `last`; `message` is the one there, if brought along."""
 
     @abstractmethod
     def listen(self, heard: Callable[[str, Position, Message | None], None]) -> None:

@@ -38,9 +38,7 @@ class Link(Struct, frozen=True, array_like=True):
     first_offset: int
 
 
-def holds(
-    position: Position, head: Head, generations: Sequence[Generation], lineage: Sequence[Link]
-) -> bool:
+def holds(position: Position, head: Head, generations: Sequence[Generation], lineage: Sequence[Link]) -> bool:
     """Tell whether everything up to `position` is what its reader has read, and all after it is kept.
 
     `generations` are ordered oldest first; `lineage` are the stream's links in the same order.

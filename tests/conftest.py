@@ -1,0 +1,49 @@
+"""What all tests share: what is absent is a skip on a laptop and a failure where `GAPLESS_REQUIRE_ALL` is set."""
+
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NODE_PACKAGES = ROOT / "tests/acceptance/node/node_modules"
+WSTEST = ROOT / ".cache/autobahn/wstest"
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of a Node that finds the public JavaScript SDK from scripts in `tests/acceptance/node`."""
+    path = shutil.which("node")
+    if path is None or not (NODE_PACKAGES / "centrifuge").is_dir():
+        pytest.skip("no Node with the JavaScript SDK: `make test` installs it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wstest() -> Path:
+    """The path of the Autobahn test suite's program, which runs under Python 2.7."""
+    if not WSTEST.is_file():
+        pytest.skip("no Autobahn test suite: `make test` installs it where there is a Python 2.7")
+    return WSTEST
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: Report) -> Report:
+    if report.outcome == "skipped" and os.environ.get("GAPLESS_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped here: {report.longrepr}"
+    return report
