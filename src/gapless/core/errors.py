@@ -11,6 +11,7 @@ GaplessError
 │   ├── AlreadySubscribed     the connection holds this subscription
 │   ├── NotAvailable          this server does not offer that here
 │   ├── LimitExceeded         a configured limit was reached
+│   ├── BinaryMessage         bytes that are not JSON, for a JSON connection
 │   └── ConfigError           the configuration is wrong; says where and what to do
 ├── StateError                the world moved on; re-read, then decide
 │   ├── PositionLost          what lies after the position cannot be told
@@ -31,6 +32,7 @@ from typing import ClassVar
 __all__ = [
     "AlreadySubscribed",
     "BadRequest",
+    "BinaryMessage",
     "ConfigError",
     "GaplessError",
     "KeyConflict",
@@ -140,6 +142,12 @@ class NotAvailable(UsageError):
 
     code = "not_available"
     number = 108
+
+
+class BinaryMessage(UsageError):
+    """A message that is not JSON cannot be told to a JSON connection (disconnect 3506)."""
+
+    code = "binary_message"
 
 
 class ConfigError(UsageError):

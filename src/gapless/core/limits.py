@@ -8,6 +8,8 @@ PAGE_BYTES_MAX: Final = 256 * 1024
 
 # What joins one WebSocket frame. Python's `websockets` refuses frames over 1 MiB by default.
 FRAME_BYTES_MAX: Final = 64 * 1024
+# Commands or replies in one frame; an SDK that comes back subscribes to all its channels in one.
+FRAME_OBJECTS_MAX: Final = 10_000
 
 # The writer's queue; beyond it publishers get error 111.
 WRITER_ENTRIES_MAX: Final = 50_000
