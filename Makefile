@@ -1,0 +1,75 @@
+# Everything a developer or the CI does with gapless; `make` alone lists it. PYTHON and VENV may be given.
+VENV ?= .venv
+SEEDS ?= 2000
+ROUNDS ?= 50
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+NODE_SDK := tests/acceptance/node/node_modules/.package-lock.json
+AUTOBAHN := .cache/autobahn/wstest
+# Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
+OUTSIDE := tests/acceptance tests/faults
+
+.PHONY: help dev test check format simulate bugs faults bench test-pythons pure clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
+
+dev: $(VENV)/installed ## install gapless and run it with all defaults: insecure, for development
+	@$(BIN)/gapless dev
+
+test: $(VENV)/installed-dev $(NODE_SDK) $(AUTOBAHN) check ## install all that the tests need, then run every check and test
+	$(BIN)/pytest --numprocesses $(WORKERS) $(OUTSIDE:%=--ignore=%)
+	$(BIN)/pytest $(OUTSIDE)
+
+check: $(VENV)/installed-dev ## format, lint, types, imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev ## format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and bus; SEEDS=100000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bugs: $(VENV)/installed-dev ## plant each known bug and show that the simulation catches it
+	$(BIN)/python -m tests.simulation --bugs
+
+faults: $(VENV)/installed-dev ## kill -9 the server under load and look for losses; ROUNDS=1000
+	$(BIN)/python -m tests.faults.kill --rounds $(ROUNDS)
+
+bench: $(VENV)/installed-dev ## measure gapless beside its peers in one run
+	$(BIN)/python -m bench
+
+test-pythons: test-3.11 test-3.12 test-3.13 ## test the pure parts and the backends under each Python that is there
+
+test-3.%:
+	@if python=$$(tools/find-python 3.$*); then $(MAKE) pure VENV=.cache/python-3.$* PYTHON="$$python"; fi
+
+pure: $(VENV)/installed-dev
+	$(BIN)/pytest --numprocesses $(WORKERS) tests/core tests/protocol tests/backends
+
+clean: ## remove all that was installed or cached here
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf tests/acceptance/node/node_modules
+
+$(VENV)/pyvenv.cfg:
+	tools/make-venv $(VENV) "$(PYTHON)"
+
+$(VENV)/installed: $(VENV)/pyvenv.cfg pyproject.toml
+	$(PIP) .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/pyvenv.cfg pyproject.toml
+	$(PIP) '.[dev]'
+	@touch $@
+
+$(NODE_SDK): tests/acceptance/node/package-lock.json
+	tools/install-node
+
+$(AUTOBAHN): tools/install-autobahn
+	tools/install-autobahn
