@@ -14,6 +14,8 @@ FRAME_OBJECTS_MAX: Final = 10_000
 # The writer's queue; beyond it publishers get error 111.
 WRITER_ENTRIES_MAX: Final = 50_000
 WRITER_BYTES_MAX: Final = 64 * 1024 * 1024
+# What waits for one stream of a shared store while an append is in flight.
+LANE_ENTRIES_MAX: Final = 10_000
 # One commit; above about 500 rows only latency grows (research/reliability, section 3).
 COMMIT_ENTRIES_MAX: Final = 1_000
 COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -23,6 +25,12 @@ TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
 TAIL_MESSAGES_MAX: Final = 1_000
 TAIL_LINGER_MS: Final = 60_000
 
+# How often a node holds its channels against the store; a lost ring is noticed within that.
+CHECK_INTERVAL_MS: Final = 1_000
+# How many subscriptions that lost their position are told so (2500) per turn, so that they come back spread.
+LOST_PER_TURN_MAX: Final = 200
+LOST_TURN_MS: Final = 50
+
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 CHANNEL_NAME_BYTES_MAX: Final = 255
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
@@ -30,6 +38,24 @@ IDEMPOTENCY_WINDOW_MS: Final = 24 * 3600 * 1000
 IDEMPOTENCY_KEYS_MAX: Final = 10_000_000
 GENERATIONS_MAX: Final = 1_000
 CLOSE_REASON_BYTES_MAX: Final = 123
+
+# One HTTP request (RFC 9112): its head, its body, and how long each may take.
+HEAD_BYTES_MAX: Final = 16 * 1024
+HEAD_FIELDS_MAX: Final = 100
+TARGET_BYTES_MAX: Final = 8 * 1024
+BODY_BYTES_MAX: Final = 1024 * 1024
+HEAD_MS: Final = 5_000
+BODY_MS: Final = 30_000
+# An HTTP connection without a request, or one that does not take its last response.
+IDLE_MS: Final = 60_000
+# How long a peer may take to let go of a connection that is being closed.
+CLOSE_MS: Final = 1_000
+# A pause in accepting, when the process has run out of file descriptors.
+ACCEPT_PAUSE_MS: Final = 1_000
+
+# One WebSocket: fragments of a message, and written bytes that make it count as slow.
+FRAGMENTS_MAX: Final = 1_024
+SOCKET_HIGH_BYTES: Final = 64 * 1024
 
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX

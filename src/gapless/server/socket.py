@@ -71,4 +71,4 @@ class Socket(Protocol):
 
 
 Accept = Callable[[Handshake, Socket], Receiver]
-"""Make the session of a new connection. May already write to the socket or close it; an exception closes with 1011."""
+"""Make the session of a new connection. It may already write to the socket, or close it."""
