@@ -4,7 +4,7 @@ Three kinds of bytes, none of which is ever parsed again by this server:
 
 - a *part*: one whole command or reply, ready to be joined with others. `pack` joins parts into a payload.
 - a *publication*: one message in the form that goes into a push, a subscribe reply and a history reply.
-- a *head*: the beginning of every publication push of one channel.
+- a *push prefix*: what all publication pushes of one channel begin with.
 """
 
 from abc import ABC, abstractmethod
@@ -61,11 +61,11 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def head(self, channel: str) -> bytes:
-        """Make what `push` needs to know of a channel."""
+    def push_prefix(self, channel: str) -> bytes:
+        """Encode what all publication pushes of a channel begin with; made once, kept by the hub."""
 
     @abstractmethod
-    def push(self, head: bytes, publication: bytes) -> bytes:
+    def push(self, prefix: bytes, publication: bytes) -> bytes:
         """Encode the push of a publication to a part."""
 
     @abstractmethod

@@ -389,7 +389,7 @@ class Leave(Struct, gc=False, omit_defaults=True):
 
 
 class Unsubscribe(Struct, gc=False, omit_defaults=True):
-    """The server ended the subscription; see `codes.UnsubscribeCode`."""
+    """The server ended the subscription; see `codes.Unsubscribe`."""
 
     code: Uint32 = 0
     reason: str = ""
@@ -428,7 +428,7 @@ class Connect(Struct, gc=False, omit_defaults=True):
 
 
 class Disconnect(Struct, gc=False, omit_defaults=True):
-    """The server ends the connection; see `codes.DisconnectCode`."""
+    """The server ends the connection; see `codes.Disconnect`."""
 
     code: Uint32 = 0
     reason: str = ""
