@@ -35,7 +35,7 @@ PURE = {
 TAKEN = re.compile(
     r"time\.(?!strftime$|gmtime$|struct_time$|CLOCK_)\w+|asyncio\.(sleep|timeout|timeout_at|wait_for)"
     r"|random\.(?!Random$)\w+|uuid\.\w+|secrets\.\w+|os\.u?random|datetime\.(datetime|date)\.(now|utcnow|today)"
-    r"|\w+\.(call_later|call_at)|\w*loop\.time"
+    r"|.+\.(call_later|call_at)|.*loop(\(\))?\.time"
 )
 # The outermost shells, and all that each may take.
 SHELLS = {
@@ -217,8 +217,8 @@ def named(node: ast.AST) -> Iterable[str]:
     match node:
         case ast.arg(arg=name):
             return [name]
-        case ast.Assign(targets=targets):
-            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.Assign(targets=[ast.Name(id=name) | ast.Attribute(attr=name)]):
+            return [name]
         case ast.AnnAssign(target=ast.Name(id=name) | ast.Attribute(attr=name)):
             return [name]
     return []
