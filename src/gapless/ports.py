@@ -6,12 +6,12 @@ Callbacks run on the event loop that opened the backend.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gapless.core.lineage import Generation
 from gapless.core.stream import Done, Entry, Heads, Message, Page, Position
 
-__all__ = ["Bus", "Clock", "Durability", "Streams", "Timer"]
+__all__ = ["Bus", "Clock", "Durability", "Statistics", "Streams", "Timer"]
 
 
 class Durability(StrEnum):
@@ -42,28 +42,47 @@ class Clock(ABC):
         """Call `callback` on the loop once `delay_ms` have passed."""
 
 
+class Statistics(NamedTuple):
+    """How a store's writer is doing since it was opened. The percentiles are of the latest commits."""
+
+    commits: int
+    entries: int
+    entries_max: int  # in one commit
+    commit_ns_sum: int
+    commit_ns_max: int
+    commit_ns_p50: int
+    commit_ns_p99: int
+    queue_entries: int
+    queue_bytes: int
+
+
 class Streams(ABC):
     """Durable, ordered logs.
 
     Every append is atomic, and durable in the store's class before it is answered.
     Offsets of a stream are dense and rise by one; no offset is ever given to two messages
-    of one epoch. The stored time never falls within a stream.
+    of one epoch. The stored time never falls within a stream. What retention drops is gone
+    at once; retention by bytes leaves the newest message. A stream that was forgotten
+    (`meta_ttl_ms`) raises the store's floor to its head, and a new stream starts above the floor.
     """
 
     durability: Durability
+    epoch: str  # the current generation
     shared: bool = False  # other nodes append to the same streams
 
     @abstractmethod
     def append(self, entry: Entry, done: Done) -> None:
         """Append one entry; it joins the commit that is forming.
 
-        `done` is called once, after the commit, in commit order; entries of one stream are
-        committed in the order of the calls. A refused entry leaves the others of its
-        commit alone. The key is checked before the expected position.
+        `done` is called once, after the commit and never inside `append`, in commit order; entries of one
+        stream are committed in the order of the calls. A `done` that raises keeps no other from its answer.
+        A refused entry leaves the others of its commit alone, but for what its `origin` had queued behind it for
+        that stream, which is refused too. The key is checked before the expected position, that before the
+        limits. A key outlives its message, and is held for its window and up to an hour more.
 
         Raises:
             TooManyRequests: the writer's queue is full; nothing was queued.
-            StoreFailed: an earlier commit failed; nothing was queued.
+            StoreFailed: the store is closed, or an earlier commit failed; nothing was queued.
         """
 
     @abstractmethod
@@ -79,12 +98,12 @@ class Streams(ABC):
         """Return the page that follows `after`, or the one that ends just below `before`.
 
         With neither, the page starts at the oldest kept message. `before` beyond the end is
-        the end. Messages are in rising order either way. At least one message is
-        returned if any is there, however large. A stream that does not exist is empty
-        and stands at the store's floor.
+        the end; at or below the floor it gives an empty page. Messages are in rising order either way. At least
+        one message is returned if any is there, however large; never more than PAGE_MESSAGES_MAX
+        or PAGE_BYTES_MAX. A stream that does not exist is empty and stands at the store's floor.
 
         Raises:
-            PositionLost: the position does not hold, or lies below the floor or beyond the end.
+            PositionLost: the position does not hold, or `after` lies below the floor or beyond the end.
             StoreDamaged: a message does not match its checksum.
         """
 
@@ -98,11 +117,18 @@ class Streams(ABC):
 
     @abstractmethod
     async def trim(self, stream: str, through: int) -> Heads:
-        """Drop everything up to and including offset `through`; the offsets are never given again."""
+        """Drop everything up to and including offset `through`; the offsets are never given again.
+
+        It follows the appends that were made before it. `through` beyond the end is the end.
+        """
 
     @abstractmethod
     async def generations(self) -> list[Generation]:
         """List the store's incarnations that it still knows, oldest first; the last is the current one."""
+
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Tell how the writer is doing."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -1,0 +1,115 @@
+"""Engines that keep the ports' promises: one module of this folder per URL scheme.
+
+A module is imported when its scheme is first used, and has a class `Backend`, opened
+with `await Backend.open(address, options)`, where `address` is the URL without its scheme.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Protocol
+
+from msgspec import Struct
+
+from gapless.core import limits
+from gapless.core.errors import ConfigError, GaplessError, StoreError
+from gapless.core.stream import Done, Entry, Stored
+from gapless.ports import Streams
+
+__all__ = ["KEY_HOUR_MS", "Engine", "Options", "load", "names", "open", "store_clock", "tell"]
+
+# Idempotency keys are forgotten together: all that were made within one such stretch of store time.
+KEY_HOUR_MS = 3600 * 1000
+
+
+def store_clock() -> Callable[[], int]:
+    """Return a clock in milliseconds since the Unix epoch: the wall's time now, then one that never falls."""
+    # CLOCK_BOOTTIME goes on while a machine sleeps, CLOCK_MONOTONIC does not.
+    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    base_ns = time.time_ns() - time.clock_gettime_ns(steady)
+    return lambda: (base_ns + time.clock_gettime_ns(steady)) // 1_000_000
+
+
+def tell(
+    loop: asyncio.AbstractEventLoop, outcomes: Iterable[tuple[Entry, Done, Stored | GaplessError]]
+) -> None:
+    """Answer the entries of a commit in order; a callback that fails keeps no other from its answer."""
+    for entry, done, outcome in outcomes:
+        try:
+            done(entry, outcome)
+        except Exception as error:
+            loop.call_exception_handler({"message": "a callback of append failed", "exception": error})
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
+
+
+def _ignore(error: StoreError) -> None:
+    """Nobody asked to be told."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What a backend is opened with: time, chance, who hears of its end, and its limits.
+
+    `now_ms` is the store's clock (None: its own), `elapsed_ns` measures durations for the
+    statistics, `token` makes generation ids, `failed` is called once, on the loop, when
+    the store had to close. Below `free_bytes_min` of free disk appends are refused; `ballast_bytes`
+    is the size of the file that is given up then, so that reading and trimming go on.
+    """
+
+    now_ms: Callable[[], int] | None = None
+    elapsed_ns: Callable[[], int] = time.perf_counter_ns
+    token: Callable[[], str] = _token
+    failed: Callable[[StoreError], None] = _ignore
+    message_bytes_max: int = limits.MESSAGE_BYTES_MAX
+    writer_entries_max: int = limits.WRITER_ENTRIES_MAX
+    writer_bytes_max: int = limits.WRITER_BYTES_MAX
+    commit_entries_max: int = limits.COMMIT_ENTRIES_MAX
+    commit_bytes_max: int = limits.COMMIT_BYTES_MAX
+    keys_max: int = limits.IDEMPOTENCY_KEYS_MAX
+    key_window_ms: int = limits.IDEMPOTENCY_WINDOW_MS
+    generations_max: int = limits.GENERATIONS_MAX
+    ballast_bytes: int = 64 * 1024 * 1024
+    free_bytes_min: int = 16 * 1024 * 1024
+
+
+class Engine(Protocol):
+    """What the class `Backend` of each module of this folder offers."""
+
+    @classmethod
+    async def open(cls, address: str, options: Options) -> Streams:
+        """Open the store at `address`; its callbacks run on the running loop."""
+
+
+def names() -> list[str]:
+    """List the schemes that can be opened: the modules of this folder."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+def load(scheme: str) -> type[Engine]:
+    """Import the backend of a scheme.
+
+    Raises:
+        ConfigError: there is no such backend.
+    """
+    if scheme not in names():
+        raise ConfigError(f"no store for the scheme {scheme!r}; there are {', '.join(names())}")
+    engine: type[Engine] = import_module(f"{__name__}.{scheme}").Backend
+    return engine
+
+
+async def open(url: str, options: Options | None = None) -> Streams:
+    """Open the store that `url` names: `memory:`, `sqlite:path.db`.
+
+    Raises:
+        ConfigError: the scheme is unknown.
+        StoreRefused: the store may not be opened as it is.
+    """
+    scheme, colon, address = url.partition(":")
+    if not colon:
+        raise ConfigError(f"{url!r} is no store URL; write memory: or sqlite:path.db")
+    return await load(scheme).open(address, options or Options())

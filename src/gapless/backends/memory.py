@@ -1,0 +1,315 @@
+"""The model: streams in memory, gone with the process. The shortest code that keeps every promise.
+
+What another backend would find on its disk is in `Kept`: opened over the same `Kept`, or
+over an older copy of it, the model restarts as that backend would.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import blake2b
+from heapq import heappop, heappush
+from typing import Self
+
+from msgspec import Struct, field
+
+from gapless.backends import KEY_HOUR_MS, Options, store_clock, tell
+from gapless.core.errors import (
+    BadRequest,
+    GaplessError,
+    KeyConflict,
+    PositionConflict,
+    PositionLost,
+    StoreFailed,
+    TooManyRequests,
+    Unavailable,
+)
+from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.lineage import Fate, Generation, Link, holds
+from gapless.core.stream import Done, Entry, Head, Heads, Message, Page, Position, Retention, Stored
+from gapless.ports import Durability, Statistics, Streams
+
+__all__ = ["Backend", "Kept"]
+
+
+class _Log(Struct):
+    """One stream: `messages` holds exactly the offsets of (`floor`, `last`]."""
+
+    floor: int
+    last: int
+    retention: Retention = Retention()
+    updated_ms: int = 0
+    due_ms: int = 0  # when `Kept.due` next looks at it; 0: never
+    bytes: int = 0
+    messages: dict[int, Message] = field(default_factory=dict)
+    lineage: list[Link] = field(default_factory=list)
+
+
+class _Key(Struct, frozen=True):
+    payload: bytes
+    stored: Stored
+    gone_ms: int
+
+
+class Kept(Struct):
+    """Everything a store keeps from one incarnation to the next."""
+
+    generations: list[Generation] = field(default_factory=list)
+    seq: int = 0
+    floor: int = 0
+    time_ms: int = 0
+    streams: dict[str, _Log] = field(default_factory=dict)
+    due: list[tuple[int, str]] = field(default_factory=list)  # heap; one live item per stream with a meta_ttl
+    keys: dict[tuple[str, str], _Key] = field(default_factory=dict)  # oldest first
+
+
+class Backend(Streams):
+    """Streams in memory."""
+
+    durability = Durability.MEMORY
+
+    def __init__(self, options: Options, kept: Kept | None = None, fate: Fate = Fate.CLEAN) -> None:
+        """Begin a new generation over `kept`; `fate` tells whether `kept` lacks anything acknowledged."""
+        self._loop = asyncio.get_running_loop()
+        self._options = options
+        self._clock = options.now_ms or store_clock()
+        self._kept = kept = Kept() if kept is None else kept
+        self.epoch = options.token()
+        kept.generations.append(Generation(self.epoch, kept.seq, fate))
+        del kept.generations[: -options.generations_max]
+        self._queue: list[tuple[Entry, Done]] = []
+        self._queue_bytes = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._stopped: set[tuple[object, str]] = set()
+        self._closed = False
+        self._commits = self._entries = self._entries_max = 0
+
+    @classmethod
+    async def open(cls, address: str, options: Options) -> Self:
+        """Open an empty store; `address` means nothing."""
+        return cls(options)
+
+    def append(self, entry: Entry, done: Done) -> None:
+        self._check_open()
+        size = len(entry.data) + len(entry.meta)
+        if (
+            len(self._queue) >= self._options.writer_entries_max
+            or self._queue_bytes + size > self._options.writer_bytes_max
+        ):
+            raise TooManyRequests("the writer's queue is full")
+        if not self._queue:
+            self._loop.call_soon(self._commit)
+        self._queue.append((entry, done))
+        self._queue_bytes += size
+
+    def _commit(self) -> None:
+        queue, self._queue, self._queue_bytes = self._queue, [], 0
+        now_ms = self._now_ms()
+        outcomes = [(entry, done, self._outcome(entry, now_ms)) for entry, done in queue]
+        self._commits += 1
+        self._entries += len(queue)
+        self._entries_max = max(self._entries_max, len(queue))
+        self._stopped.clear()
+        tell(self._loop, outcomes)
+        for waiter in self._waiters:
+            waiter.set_result(None)
+        self._waiters.clear()
+
+    async def _drain(self) -> None:
+        if self._queue:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await asyncio.shield(waiter)
+
+    def _outcome(self, entry: Entry, now_ms: int) -> Stored | GaplessError:
+        waits_behind = (entry.origin, entry.stream)
+        if waits_behind in self._stopped:
+            return Unavailable("an earlier message of the same origin was refused")
+        try:
+            return self._admit(entry, now_ms)
+        except GaplessError as error:
+            if entry.origin is not None:
+                self._stopped.add(waits_behind)
+            return error
+
+    def _admit(self, entry: Entry, now_ms: int) -> Stored:
+        if entry.key is None:
+            return self._checked(entry, now_ms)
+        keys = self._kept.keys
+        while keys and keys[oldest := next(iter(keys))].gone_ms <= now_ms:
+            del keys[oldest]
+        payload = blake2b(entry.data, digest_size=16).digest()
+        if held := keys.get((entry.stream, entry.key)):
+            if held.payload != payload:
+                raise KeyConflict("the idempotency key belongs to another payload")
+            return held.stored
+        if len(keys) >= self._options.keys_max:
+            raise TooManyRequests("too many idempotency keys are held")
+        stored = self._checked(entry, now_ms)
+        again = Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
+        gone_ms = (now_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
+        keys[entry.stream, entry.key] = _Key(payload, again, gone_ms)
+        return stored
+
+    def _checked(self, entry: Entry, now_ms: int) -> Stored:
+        log = self._log(entry.stream, now_ms)
+        if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
+            raise PositionConflict(f"the stream ends at {log.last}")
+        if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
+            raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
+        if entry.transient:
+            return Stored(self.epoch, 0, now_ms)
+        self._kept.streams[entry.stream] = log
+        self._write(entry, log, now_ms)
+        return Stored(self.epoch, log.last, now_ms)
+
+    def _write(self, entry: Entry, log: _Log, now_ms: int) -> None:
+        self._kept.seq += 1
+        log.last += 1
+        log.messages[log.last] = Message(log.last, now_ms, entry.data, entry.meta)
+        log.bytes += len(entry.data) + len(entry.meta)
+        log.updated_ms = now_ms
+        log.retention = entry.retention
+        if not log.lineage or log.lineage[-1].gen != self.epoch:
+            log.lineage.append(Link(self.epoch, log.last))
+        gone_ms = now_ms + entry.retention.meta_ttl_ms
+        if entry.retention.meta_ttl_ms and not 0 < log.due_ms <= gone_ms:
+            log.due_ms = gone_ms
+            heappush(self._kept.due, (gone_ms, entry.stream))
+        self._retain(log, now_ms)
+
+    async def read(
+        self,
+        stream: str,
+        *,
+        after: Position | None = None,
+        before: Position | None = None,
+        limit_messages: int,
+        limit_bytes: int,
+    ) -> Page:
+        assert after is None or before is None
+        log = self._look(stream)
+        limit_messages = min(limit_messages, PAGE_MESSAGES_MAX)
+        limit_bytes = min(limit_bytes, PAGE_BYTES_MAX)
+        if before:
+            end = max(min(before.offset - 1, log.last), log.floor)
+            self._check_holds(Position(before.epoch, end), log)
+            offsets = range(end, log.floor, -1)
+        else:
+            if after:
+                self._check_holds(after, log)
+            end = after.offset if after else log.floor
+            offsets = range(end + 1, log.last + 1)
+        messages: list[Message] = []
+        for offset in offsets[:limit_messages]:
+            message = log.messages[offset]
+            limit_bytes -= len(message.data) + len(message.meta)
+            if limit_bytes < 0 and messages:
+                break
+            messages.append(message)
+        if before:
+            messages.reverse()
+            return Page(self.epoch, end - len(messages), end, log.floor, log.last, messages)
+        return Page(self.epoch, end, end + len(messages), log.floor, log.last, messages)
+
+    async def heads(self, streams: Sequence[str]) -> Heads:
+        logs = {stream: self._look(stream) for stream in streams}
+        return Heads(self.epoch, {stream: Head(log.floor, log.last) for stream, log in logs.items()})
+
+    async def find(self, stream: str, at_ms: int) -> Position:
+        log = self._look(stream)
+        later = (offset for offset, message in log.messages.items() if message.time_ms >= at_ms)
+        return Position(self.epoch, next(later, log.last + 1) - 1)
+
+    async def trim(self, stream: str, through: int) -> Heads:
+        self._check_open()
+        await self._drain()
+        log = self._look(stream)
+        self._raise_floor(log, min(through, log.last))
+        return await self.heads([stream])
+
+    async def generations(self) -> list[Generation]:
+        self._check_open()
+        return list(self._kept.generations)
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            commits=self._commits,
+            entries=self._entries,
+            entries_max=self._entries_max,
+            commit_ns_sum=0,
+            commit_ns_max=0,
+            commit_ns_p50=0,
+            commit_ns_p99=0,
+            queue_entries=len(self._queue),
+            queue_bytes=self._queue_bytes,
+        )
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._drain()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+    def _now_ms(self) -> int:
+        self._kept.time_ms = max(self._kept.time_ms, self._clock())
+        return self._kept.time_ms
+
+    def _look(self, stream: str) -> _Log:
+        self._check_open()
+        return self._log(stream, self._now_ms())
+
+    def _log(self, stream: str, now_ms: int) -> _Log:
+        """Return the stream as it stands now; one that does not exist is made, but not kept."""
+        self._drop_forgotten(now_ms)
+        log = self._kept.streams.get(stream)
+        if log is None:
+            return _Log(self._kept.floor, self._kept.floor)
+        self._retain(log, now_ms)
+        return log
+
+    def _drop_forgotten(self, now_ms: int) -> None:
+        kept = self._kept
+        while kept.due and kept.due[0][0] <= now_ms:
+            due_ms, stream = heappop(kept.due)
+            log = kept.streams.get(stream)
+            if log is None or log.due_ms != due_ms:
+                continue
+            meta_ttl_ms = log.retention.meta_ttl_ms
+            if meta_ttl_ms == 0:
+                log.due_ms = 0
+            elif log.updated_ms + meta_ttl_ms > now_ms:
+                log.due_ms = log.updated_ms + meta_ttl_ms
+                heappush(kept.due, (log.due_ms, stream))
+            else:
+                kept.floor = max(kept.floor, log.last)
+                del kept.streams[stream]
+
+    def _retain(self, log: _Log, now_ms: int) -> None:
+        keep = log.retention
+        if keep.count:
+            self._raise_floor(log, log.last - keep.count)
+        if keep.ttl_ms and log.updated_ms + keep.ttl_ms <= now_ms:
+            self._raise_floor(log, log.last)
+        while (
+            keep.age_ms
+            and log.floor < log.last
+            and log.messages[log.floor + 1].time_ms + keep.age_ms <= now_ms
+        ):
+            self._raise_floor(log, log.floor + 1)
+        while keep.bytes and log.bytes > keep.bytes and log.floor + 1 < log.last:
+            self._raise_floor(log, log.floor + 1)
+
+    def _raise_floor(self, log: _Log, floor: int) -> None:
+        while log.floor < floor:
+            log.floor += 1
+            message = log.messages.pop(log.floor)
+            log.bytes -= len(message.data) + len(message.meta)
+
+    def _holds(self, position: Position, log: _Log) -> bool:
+        return holds(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
+
+    def _check_holds(self, position: Position, log: _Log) -> None:
+        if not self._holds(position, log):
+            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold")

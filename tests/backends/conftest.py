@@ -1,0 +1,35 @@
+"""Where each backend of the folder is tested."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gapless import backends
+from gapless.backends import Options
+from gapless.backends.memory import Backend, Kept
+from gapless.ports import Streams
+from gapless.testing.conformance import Place
+
+
+class MemoryPlace(Place):
+    """Memory that outlives `close`, as the model of a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
+
+    async def open(self) -> Streams:
+        return Backend(Options(**self.options), self.kept)
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": lambda folder: MemoryPlace(),
+}
+
+
+@pytest.fixture(params=backends.names())
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param not in PLACES:
+        pytest.fail(f"nothing tests the backend {request.param}")
+    return PLACES[request.param](tmp_path)
