@@ -31,6 +31,12 @@ CHECK_INTERVAL_MS: Final = 1_000
 LOST_PER_TURN_MAX: Final = 200
 LOST_TURN_MS: Final = 50
 
+# Commands of one connection that wait for the store at once; beyond it nothing more is read from it.
+SESSION_COMMANDS_MAX: Final = 64
+UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
+# A socket that is full and from which nothing drains for so long is dead.
+SOCKET_STUCK_MS: Final = 30_000
+
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 CHANNEL_NAME_BYTES_MAX: Final = 255
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gapless.core.limits import CLOSE_REASON_BYTES_MAX, FRAME_BYTES_MAX
-from gapless.protocol.codec import Codec
+from gapless.protocol.codec import Codec, codec
 
-__all__ = ["binary_frame", "close_payload", "frames", "text_frame"]
+__all__ = ["WebSocketWire", "binary_frame", "close_payload", "frames", "text_frame"]
 
 _TEXT: Final = b"\x81"
 _BINARY: Final = b"\x82"
@@ -57,3 +57,17 @@ def _groups(parts: Sequence[bytes], separator_bytes: int) -> Iterator[Sequence[b
             start, size_bytes = index, 0
         size_bytes += len(part) + (separator_bytes if index > start else 0)
     yield parts[start:]
+
+
+class WebSocketWire:
+    """How WebSocket connections of one encoding are written to."""
+
+    __slots__ = ("codec", "ping")
+
+    def __init__(self, *, binary: bool) -> None:
+        self.codec = codec(binary=binary)
+        self.ping = self.frames([self.codec.ping])
+
+    def frames(self, parts: Sequence[bytes]) -> bytes:
+        """Return `parts` as frames."""
+        return frames(self.codec, parts)

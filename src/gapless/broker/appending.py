@@ -1,0 +1,88 @@
+"""Handing entries to a store in the order of their publishers, also where other nodes append too."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from gapless.core.errors import GaplessError, TooManyRequests, Unavailable
+from gapless.core.limits import LANE_ENTRIES_MAX
+from gapless.core.stream import Done, Entry, Stored
+from gapless.ports import Streams
+
+__all__ = ["Appending", "in_lanes"]
+
+Appending = Callable[[Entry, Done], None]
+
+
+class Lane:
+    """What one stream has in flight, and what waits to join the next append."""
+
+    __slots__ = ("in_flight", "stopped", "waiting")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.stopped: set[int] = set()  # origins whose append failed in this flight
+        self.waiting: deque[tuple[Entry, Done]] = deque()
+
+
+class Lanes:
+    """At most one append in flight per stream: two could land in either order on a shared store.
+
+    After a failure, what the same origin had queued behind it is refused: a later message must not
+    overtake one that may have to be sent again.
+    """
+
+    def __init__(self, store: Streams) -> None:
+        self._store = store
+        self._lanes: dict[str, Lane] = {}
+
+    def append(self, entry: Entry, done: Done) -> None:
+        """Append now if the stream is free, else with the next append.
+
+        Raises:
+            TooManyRequests: too many wait for this stream.
+        """
+        lane = self._lanes.setdefault(entry.stream, Lane())
+        if len(lane.waiting) >= LANE_ENTRIES_MAX:
+            raise TooManyRequests(f"{LANE_ENTRIES_MAX} messages wait for this stream already")
+        lane.waiting.append((entry, done))
+        if not lane.in_flight:
+            self._launch(lane)
+
+    def _launch(self, lane: Lane) -> None:
+        batch, lane.waiting = lane.waiting, deque()
+        lane.in_flight = len(batch)
+        for entry, done in batch:
+            try:
+                self._store.append(entry, partial(self._landed, lane, done))
+            except GaplessError as error:
+                self._landed(lane, done, entry, error)
+
+    def _landed(self, lane: Lane, done: Done, entry: Entry, outcome: Stored | GaplessError) -> None:
+        lane.in_flight -= 1
+        if isinstance(outcome, Unavailable) and entry.origin is not None:
+            lane.stopped.add(id(entry.origin))
+        done(entry, outcome)
+        if not lane.in_flight:
+            self._turn(lane, entry.stream)
+
+    def _turn(self, lane: Lane, stream: str) -> None:
+        """Begin the next flight, without what is to be refused; answers may append again meanwhile."""
+        refused = [pair for pair in lane.waiting if id(pair[0].origin) in lane.stopped]
+        lane.waiting = deque(pair for pair in lane.waiting if id(pair[0].origin) not in lane.stopped)
+        lane.stopped.clear()
+        _refuse(refused)
+        if lane.waiting and not lane.in_flight:
+            self._launch(lane)
+        elif not lane.in_flight:
+            self._lanes.pop(stream, None)
+
+
+def _refuse(pairs: Iterable[tuple[Entry, Done]]) -> None:
+    for entry, done in pairs:
+        done(entry, Unavailable("an earlier message of this connection failed; nothing was stored"))
+
+
+def in_lanes(store: Streams) -> Appending:
+    """Return how to append: through lanes on a shared store, straight where this node alone appends."""
+    return Lanes(store).append if store.shared else store.append

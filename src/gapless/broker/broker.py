@@ -1,0 +1,288 @@
+"""Every use case of channels, once: publish, subscribe, history, presence."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from gapless.broker.appending import in_lanes
+from gapless.broker.catch_up import CatchUp
+from gapless.broker.channel import Channel, Reader, Subscription
+from gapless.broker.hub import Hub
+from gapless.broker.namespaces import DataFormat, Namespaces, Rules
+from gapless.broker.placing import Placing
+from gapless.broker.recovery import Recovery, Start
+from gapless.core.errors import BadRequest, GaplessError, NotAvailable
+from gapless.core.limits import CHECK_INTERVAL_MS, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_BYTES_MAX
+from gapless.core.stream import Entry, Message, Position, Stored
+from gapless.ports import Bus, Clock, Streams
+from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
+
+__all__ = ["Answer", "Broker", "History"]
+
+Answer = Callable[[Stored | GaplessError], object]
+"""Told once, on the loop, what became of a publication: after it was handed to this node's subscribers."""
+
+log: Final = logging.getLogger("gapless.broker")
+
+
+class History(msgspec.Struct):
+    """A stretch of a channel's history, and where the channel stands."""
+
+    epoch: str
+    offset: int
+    messages: list[Message]
+
+
+class Broker:
+    """One node's channels over one store."""
+
+    def __init__(
+        self,
+        store: Streams,
+        clock: Clock,
+        namespaces: Namespaces,
+        *,
+        soon: Callable[[Callable[[], object]], object],
+        bus: Bus | None = None,
+    ) -> None:
+        self.namespaces = namespaces
+        self.store = store
+        self.hub = Hub(soon)
+        self.placing = Placing(self.hub, store, clock, reaches=self._reaches)
+        self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
+        self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
+        self._clock = clock
+        self._append = in_lanes(store)
+        self._bus = bus
+        self._checking: asyncio.Task[None] | None = None
+        self._closed = False
+        if bus is not None:
+            bus.listen(self._rung)
+
+    async def open(self) -> None:
+        """Learn the store's generation, and begin to hold this node against the store."""
+        await self.placing.check_generation()
+        self._check_later()
+
+    async def close(self) -> None:
+        """Stop reading and checking; the store is the caller's to close."""
+        self._closed = True
+        if self._checking is not None:
+            self._checking.cancel()
+        await self.catch_up.close()
+
+    # Publish ------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        channel: str,
+        data: bytes,
+        answer: Answer,
+        *,
+        meta: bytes = b"",
+        binary: bool = False,
+        key: str | None = None,
+        skip_history: bool = False,
+        origin: Any = None,
+    ) -> None:
+        """Publish `data`; `answer` is told when it is stored, or at once where there is no history.
+
+        `meta` is an encoded `protocol.meta.Meta`; `binary` says, as it must too, that `data` is not JSON.
+
+        Raises:
+            UnknownChannel, BadRequest: nothing was queued.
+            TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
+        """
+        rules = self.namespaces.of(channel)
+        _check(rules, data, binary=binary)
+        if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
+            raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")
+        transient = skip_history or not rules.namespace.history
+        if transient and key is None and not rules.namespace.history:
+            self._pass_on(channel, Message(0, self._clock.now_ms(), data, meta))
+            answer(Stored("", 0, 0))
+            return
+        self._append(
+            Entry(
+                channel,
+                data,
+                rules.retention,
+                meta=meta,
+                key=key,
+                transient=transient,
+                origin=origin,
+                context=answer,
+            ),
+            self._stored,
+        )
+
+    def _stored(self, entry: Entry, outcome: Stored | GaplessError) -> None:
+        if type(outcome) is Stored and outcome.fresh:
+            message = Message(outcome.offset, outcome.time_ms, entry.data, entry.meta)
+            if entry.transient:
+                self._pass_on(entry.stream, message)
+            else:
+                self._fan_out(entry.stream, outcome.epoch, message)
+                if self._bus is not None:
+                    self._bus.ring(entry.stream, Position(outcome.epoch, outcome.offset), message)
+        entry.context(outcome)
+
+    def _fan_out(self, name: str, epoch: str, message: Message) -> None:
+        channel = self.hub.channels.get(name)
+        if channel is None:
+            return
+        if epoch == self.placing.epoch:
+            self.catch_up.heard(channel, message)
+        else:
+            self.placing.foreign()
+
+    def _pass_on(self, name: str, message: Message) -> None:
+        channel = self.hub.channels.get(name)
+        if channel is not None:
+            self.hub.pass_on(channel, message)
+
+    def _rung(self, name: str, last: Position, message: Message | None) -> None:
+        """Hear of another node's append. The ring is believed only where it continues what this node has."""
+        channel = self.hub.channels.get(name)
+        if channel is None:
+            return
+        if last.epoch != self.placing.epoch:
+            self.placing.foreign()
+        elif message is not None:
+            self.catch_up.heard(channel, message)
+        else:
+            self.catch_up.reaches(channel, last.offset)
+
+    def _reaches(self, channel: Channel, offset: int) -> None:
+        self.catch_up.reaches(channel, offset)
+
+    # Subscribe ----------------------------------------------------------------------------
+
+    def start_now(self, channel: str, reader: Reader, since: Position | None) -> Start | None:
+        """Return where a subscription starts, or None when the store must be asked (`start`)."""
+        return self.recovery.start_now(self._channel(channel), reader.wire, since)
+
+    async def start(self, channel: str, reader: Reader, since: Position | None) -> Start:
+        """Return where a subscription starts.
+
+        Raises:
+            Unavailable: the store does not answer, or has just begun a new generation.
+        """
+        return await self.recovery.start(self._channel(channel), reader.wire, since)
+
+    def enter(self, channel: str, reader: Reader, start: Start, *, join_leave: bool) -> Subscription:
+        """Let the subscription read on from `start`. Call it once the reply was written, before any await."""
+        entered = self._channel(channel)
+        subscription = Subscription(entered, reader, offset=start.through, join_leave=join_leave)
+        entered.subscriptions[subscription] = None
+        reader.subscriptions[channel] = subscription
+        self.catch_up.advance(subscription)
+        if entered.rules.namespace.join_leave:
+            self._tell(entered, Push(channel=channel, join=Join(reader.info)))
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """End a subscription. Harmless when it has ended."""
+        channel = subscription.channel
+        if channel.subscriptions.pop(subscription, subscription) is subscription:
+            return
+        subscription.active = False
+        channel.cohort(subscription.reader.wire).leave(subscription, channel.sent)
+        if channel.rules.namespace.join_leave:
+            self._tell(channel, Push(channel=channel.name, leave=Leave(subscription.reader.info)))
+        if not channel.subscriptions:
+            self.placing.idle(channel)
+
+    def _channel(self, name: str) -> Channel:
+        return self.hub.channels.get(name) or self.hub.channel(name, self.namespaces.of(name))
+
+    def _tell(self, channel: Channel, push: Push) -> None:
+        """Push a join or leave, after what was published before it; a slow reader goes without."""
+        self.hub.flush(channel)
+        frames: dict[Any, bytes] = {}
+        for subscription in channel.subscriptions:
+            reader = subscription.reader
+            if subscription.join_leave and not reader.paused:
+                if reader.wire not in frames:
+                    frames[reader.wire] = reader.wire.frames([reader.wire.codec.reply(Reply(push=push))])
+                reader.write(frames[reader.wire])
+
+    # Look ---------------------------------------------------------------------------------
+
+    async def history(
+        self, channel: str, *, limit: int, since: Position | None = None, reverse: bool = False
+    ) -> History:
+        """Read up to `limit` messages after `since`, or before it in `reverse`; 0 reads the position only.
+
+        Raises:
+            NotAvailable: the channel keeps no history.
+            PositionLost: what lies after `since` cannot be told.
+        """
+        if not self.namespaces.of(channel).namespace.history:
+            raise NotAvailable(f"channel {channel!r} keeps no history")
+        heads = await self.store.heads([channel])
+        history = History(heads.epoch, heads.heads[channel].last, [])
+        at = Position(since.epoch or heads.epoch, since.offset) if since is not None else None
+        if reverse and at is None:
+            at = Position(heads.epoch, history.offset + 1)
+        while len(history.messages) < limit:
+            page = await self.store.read(
+                channel,
+                after=None if reverse else at,
+                before=at if reverse else None,
+                limit_messages=limit - len(history.messages),
+                limit_bytes=PAGE_BYTES_MAX,
+            )
+            history.messages += reversed(page.messages) if reverse else page.messages
+            if page.after == page.through or (
+                page.after <= page.floor if reverse else page.through >= page.head
+            ):
+                break
+            at = Position(page.epoch, page.after + 1 if reverse else page.through)
+        return history
+
+    def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Return who is subscribed, by client id.
+
+        Raises:
+            NotAvailable: the namespace does not track presence.
+        """
+        if not self.namespaces.of(channel).namespace.presence:
+            raise NotAvailable(f"channel {channel!r} does not track presence")
+        followed = self.hub.channels.get(channel)
+        readers: Iterable[Subscription] = followed.subscriptions if followed is not None else ()
+        return {s.reader.info.client: s.reader.info for s in readers}
+
+    def recovers(self, channel: str, *, asked: bool) -> bool:
+        """Tell whether a subscription to `channel` is recoverable, when the client asks for it or not."""
+        namespace = self.namespaces.of(channel).namespace
+        return namespace.history and (namespace.force_recovery or (asked and namespace.allow_recovery))
+
+    # The store, held against --------------------------------------------------------------
+
+    def _check_later(self) -> None:
+        if not self._closed:
+            self._clock.after(CHECK_INTERVAL_MS, self._check_soon)
+
+    def _check_soon(self) -> None:
+        if not self._closed:
+            self._checking = asyncio.get_running_loop().create_task(self._check())
+
+    async def _check(self) -> None:
+        try:
+            await self.placing.check()
+        except GaplessError as error:
+            log.warning("the store could not be checked: %s", error)
+        finally:
+            self._check_later()
+
+
+def _check(rules: Rules, data: bytes, *, binary: bool) -> None:
+    match rules.namespace.publication_data_format:
+        case DataFormat.JSON if binary:
+            raise BadRequest("this namespace takes JSON payloads only")
+        case DataFormat.JSON_OBJECT if binary or not data.lstrip().startswith(b"{"):
+            raise BadRequest("this namespace takes JSON objects only")

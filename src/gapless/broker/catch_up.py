@@ -1,0 +1,207 @@
+"""How who is behind gets level: page by page, from the tail or the store, with back-pressure.
+
+One path for messages: a reader that reconnected, one whose socket was full, and a node that missed a
+ring of the bus all read on from where they stand.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
+
+from gapless.broker.channel import Channel, Cohort, Reader, Subscription
+from gapless.broker.hub import Hub
+from gapless.core.errors import GaplessError, PositionLost
+from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.stream import Message, Page, Position
+from gapless.ports import Clock, Streams
+from gapless.protocol.codes import Disconnect
+
+__all__ = ["CatchUp"]
+
+log: Final = logging.getLogger("gapless.broker")
+
+
+class CatchUp:
+    """Moves subscriptions and channels on to where their streams stand.
+
+    `lost` is called with subscriptions whose position no longer holds, `foreign` when the
+    store answers for another generation than this node knows.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        store: Streams,
+        clock: Clock,
+        *,
+        lost: Callable[[Iterable[Subscription]], None],
+        foreign: Callable[[], None],
+    ) -> None:
+        self._hub = hub
+        self._store = store
+        self._clock = clock
+        self._lost = lost
+        self._foreign = foreign
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # A node that is behind ----------------------------------------------------------------
+
+    def heard(self, channel: Channel, message: Message) -> None:
+        """Take in a stored message if it continues what this node has; else read what lies between."""
+        if channel.epoch and message.offset == channel.live + 1:
+            self._hub.take(channel, message)
+        else:
+            self.reaches(channel, message.offset)
+
+    def reaches(self, channel: Channel, offset: int) -> None:
+        """Hear that the stream reaches `offset`. Late, lost or doubled: no harm."""
+        channel.known = max(channel.known, offset)
+        if channel.epoch and channel.known > channel.live and not channel.healing:
+            channel.healing = True
+            self._start(self._heal(channel))
+
+    async def _heal(self, channel: Channel) -> None:
+        epoch = channel.epoch
+        while channel.epoch == epoch and channel.known > channel.live:
+            page = await self._page(channel, Position(epoch, channel.live))
+            if channel.epoch == epoch:
+                self._take_page(channel, page)
+        channel.healing = False
+        ahead, channel.ahead = channel.ahead, []
+        for subscription in ahead:
+            self.advance(subscription)
+        self.reaches(channel, channel.known)
+
+    def _take_page(self, channel: Channel, page: Page | None) -> None:
+        if page is None:
+            self._lost(channel.subscriptions)
+            channel.stand("", 0)
+            return
+        for message in page.messages:
+            if message.offset > channel.live:
+                self._hub.take(channel, message)
+        self._hub.flush(channel)
+        channel.live = max(channel.live, page.through)
+        channel.known = max(channel.known, page.head)
+        channel.flushed()
+
+    # A subscription that is behind --------------------------------------------------------
+
+    def resume(self, reader: Reader) -> None:
+        """Let a reader whose socket drained go on from where it stands."""
+        for subscription in list(reader.subscriptions.values()):
+            if not subscription.level:
+                self.advance(subscription)
+
+    def advance(self, subscription: Subscription) -> None:
+        """Send what follows the position until it is level, the socket is full, or the store must be read.
+
+        The last slice and the join happen in one go, so that nothing comes between them.
+        """
+        channel, reader = subscription.channel, subscription.reader
+        self._hub.flush(channel)
+        while subscription.active and not subscription.level and not reader.paused:
+            if subscription.skipping:
+                self._hub.skip(subscription)
+            elif subscription.offset == channel.sent:
+                channel.cohort(reader.wire).join(subscription)
+            elif subscription.offset > channel.sent:
+                channel.ahead.append(subscription)
+                self.reaches(channel, subscription.offset)
+                return
+            elif not self._send_slice(subscription):
+                self._wait(subscription)
+                return
+
+    def _send_slice(self, subscription: Subscription) -> bool:
+        channel = subscription.channel
+        publications = self.slice(channel, channel.cohort(subscription.reader.wire), subscription.offset)
+        if publications is None:
+            return False
+        self._send(subscription, publications, subscription.offset + len(publications))
+        return True
+
+    def slice(self, channel: Channel, cohort: Cohort, offset: int) -> list[bytes] | None:
+        """Return what follows `offset` from the tail, or None when the store must be asked."""
+        if cohort.tail is None or channel.expired(self._clock.now_ms()):
+            return None
+        return cohort.tail.page(offset, PAGE_BYTES_MAX)
+
+    def _send(self, subscription: Subscription, publications: Sequence[bytes], through: int) -> None:
+        reader = subscription.reader
+        subscription.offset = through
+        self._hub.deliveries += len(publications)
+        if publications:
+            reader.write(subscription.channel.cohort(reader.wire).frames(publications))
+
+    def _wait(self, subscription: Subscription) -> None:
+        channel, offset = subscription.channel, subscription.offset
+        waiting = channel.behind.setdefault(offset, [])
+        waiting.append(subscription)
+        if len(waiting) == 1:
+            self._start(self._fetch(channel, offset))
+
+    async def _fetch(self, channel: Channel, offset: int) -> None:
+        """Read the page after `offset` once, for all who wait there."""
+        epoch = channel.epoch
+        page = await self._page(channel, Position(epoch, offset))
+        waiting = [s for s in channel.behind.pop(offset, ()) if s.active and not s.level]
+        if page is None or channel.epoch != epoch:
+            self._lost(waiting)
+            return
+        encoded: dict[Cohort, list[bytes] | None] = {}
+        for subscription in waiting:
+            if subscription.reader.paused or subscription.offset != offset:
+                continue  # it reads on from where it stands when its socket drains
+            cohort = channel.cohort(subscription.reader.wire)
+            if cohort not in encoded:
+                encoded[cohort] = self.learn(channel, cohort, page)
+            self._send_page(subscription, page, encoded[cohort])
+
+    def _send_page(self, subscription: Subscription, page: Page, publications: list[bytes] | None) -> None:
+        if publications is None:
+            subscription.reader.disconnected(Disconnect.INAPPROPRIATE_PROTOCOL)
+            return
+        self._send(subscription, publications, page.through)
+        self.advance(subscription)
+
+    # The store ----------------------------------------------------------------------------
+
+    def learn(self, channel: Channel, cohort: Cohort, page: Page) -> list[bytes] | None:
+        """Encode a page for a cohort (None if it cannot be); keep it if it ends where the tail begins."""
+        publications = channel.encode(cohort, page.messages)
+        dense = len(page.messages) == page.through - page.after
+        if publications and dense and cohort.tail is not None and cohort.tail.floor == page.through:
+            before = cohort.tail.bytes
+            cohort.tail.prepend(publications)
+            self._hub.tail_bytes += cohort.tail.bytes - before
+        return publications
+
+    async def _page(self, channel: Channel, after: Position) -> Page | None:
+        """Read on; None when the position is lost, or nothing follows where something must."""
+        try:
+            page = await self._store.read(
+                channel.name, after=after, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
+            )
+        except PositionLost:
+            return None
+        except GaplessError as error:
+            log.warning("channel %s cannot be read: %s", channel.name, error)
+            return None
+        if page.epoch != channel.epoch:
+            self._foreign()
+            return None
+        assert page.after == after.offset
+        return page if page.through > page.after else None
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up what is being read."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,197 @@
+"""A channel as one node sees it: its live position, its level subscribers, and its tail.
+
+A subscription is a position. Those that are level with the channel share its position
+and stand in a cohort: live delivery is one loop of socket writes. Who is behind has a position of
+its own and reads pages until it meets the live one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gapless.broker.namespaces import Rules
+from gapless.core.errors import BinaryMessage
+from gapless.core.limits import TAIL_MESSAGES_MAX
+from gapless.core.stream import Message
+from gapless.core.tail import Tail
+from gapless.protocol.codec import Codec
+from gapless.protocol.codes import Disconnect, Unsubscribe
+from gapless.protocol.messages import ClientInfo
+
+__all__ = ["Channel", "Cohort", "Reader", "Subscription", "Wire"]
+
+
+class Wire(Protocol):
+    """How a kind of connection is written to: the codec, and what makes bytes for the socket of its parts."""
+
+    codec: Codec
+    ping: bytes  # ready for the socket
+
+    def frames(self, parts: Sequence[bytes]) -> bytes:
+        """Return `parts` (encoded replies and pushes, in order) as what the socket is to send."""
+
+
+class Reader(Protocol):
+    """A connection, as the hub sees it."""
+
+    wire: Wire
+    paused: bool
+    write: Callable[[bytes], object]
+    subscriptions: "dict[str, Subscription]"
+
+    @property
+    def info(self) -> ClientInfo:
+        """Who reads."""
+
+    def unsubscribed(self, subscription: "Subscription", code: Unsubscribe) -> None:
+        """Tell the client that the server ended `subscription`, and forget it."""
+
+    def disconnected(self, code: Disconnect) -> None:
+        """End the connection."""
+
+    def flush(self) -> None:
+        """Write the replies that wait for the end of the tick."""
+
+
+class Subscription:
+    """One reader's way through one channel.
+
+    `offset` is how far its socket was given the stream while it is not `level`; a level one
+    stands where its channel does. `skipping` marks one that missed what came while its socket was
+    full, because its namespace says so.
+    """
+
+    __slots__ = ("active", "channel", "join_leave", "level", "offset", "reader", "skipping")
+
+    def __init__(
+        self, channel: "Channel", reader: Reader, *, offset: int = 0, join_leave: bool = False
+    ) -> None:
+        self.channel = channel
+        self.reader = reader
+        self.offset = offset
+        self.join_leave = join_leave
+        self.level = False
+        self.skipping = False
+        self.active = True
+
+
+class Cohort:
+    """The level subscribers of one channel that share a wire, and the tail encoded for it."""
+
+    __slots__ = ("members", "owed", "prefix", "tail", "wire")
+
+    def __init__(self, wire: Wire, channel: str, tail: Tail | None) -> None:
+        self.wire = wire
+        self.prefix = wire.codec.push_prefix(channel)
+        self.tail = tail
+        self.members: dict[Subscription, Callable[[bytes], object]] = {}
+        self.owed: dict[Subscription, int] = {}  # level too, but to be told first how many they missed
+
+    def join(self, subscription: "Subscription", missed: int = 0) -> None:
+        """Make the subscription level; `missed` is what its next publication tells."""
+        subscription.level = True
+        if missed:
+            self.owed[subscription] = missed
+        else:
+            self.members[subscription] = subscription.reader.write
+
+    def leave(self, subscription: "Subscription", sent: int) -> None:
+        """Give the subscription a position of its own, or none of the cohort's any more."""
+        subscription.level = False
+        subscription.offset = sent - self.owed.pop(subscription, 0)
+        self.members.pop(subscription, None)
+
+    def frames(self, publications: Sequence[bytes]) -> bytes:
+        """Return `publications` as pushes, ready to be written."""
+        push = self.wire.codec.push
+        return self.wire.frames([push(self.prefix, publication) for publication in publications])
+
+
+class Channel:
+    """What a node holds of a channel that somebody follows here.
+
+    `live` is the newest offset taken in without a hole, `sent` what the cohorts were given (they differ
+    only within a tick), `known` the newest offset heard of. Without history the
+    numbers count what this node delivered. `epoch` is empty until the store told where it stands.
+    """
+
+    __slots__ = (
+        "ahead",
+        "behind",
+        "cohorts",
+        "epoch",
+        "healing",
+        "idle_since_ms",
+        "known",
+        "live",
+        "name",
+        "pending",
+        "published_ms",
+        "rules",
+        "sent",
+        "subscriptions",
+    )
+
+    def __init__(self, name: str, rules: Rules) -> None:
+        self.name = name
+        self.rules = rules
+        self.epoch = ""
+        self.live = self.sent = self.known = 0
+        self.published_ms = 0
+        self.idle_since_ms = 0
+        self.healing = False
+        self.pending: list[Message] = []
+        self.cohorts: dict[Wire, Cohort] = {}
+        self.subscriptions: dict[Subscription, None] = {}
+        self.behind: dict[int, list[Subscription]] = {}  # by the offset they wait to read on from
+        self.ahead: list[Subscription] = []  # read more of the store than this node has taken in
+
+    def cohort(self, wire: Wire) -> Cohort:
+        """Return the cohort of `wire`, made when first needed."""
+        cohort = self.cohorts.get(wire)
+        if cohort is None:
+            namespace = self.rules.namespace
+            tail = (
+                Tail(self.sent, min(namespace.history_size, TAIL_MESSAGES_MAX)) if namespace.history else None
+            )
+            cohort = self.cohorts[wire] = Cohort(wire, self.name, tail)
+        return cohort
+
+    def stand(self, epoch: str, offset: int) -> None:
+        """Start over at a position: what was taken in before is of another timeline, or unknown."""
+        self.epoch = epoch
+        self.live = self.sent = offset
+        self.known = max(self.known, offset) if epoch else 0
+        self.pending = []
+        for cohort in self.cohorts.values():
+            if cohort.tail is not None:
+                cohort.tail.restart(offset)
+
+    def take(self, message: Message) -> None:
+        """Take in the message that follows `live`, to be sent at the end of the tick."""
+        assert message.offset > self.live
+        self.live = message.offset
+        self.published_ms = message.time_ms
+        self.pending.append(message)
+
+    def flushed(self) -> None:
+        """Note that the cohorts have all that was taken in; a tail that met a hole starts after it."""
+        if not self.rules.namespace.history:
+            return
+        self.sent = self.live
+        for cohort in self.cohorts.values():
+            if cohort.tail is not None and cohort.tail.last != self.sent:
+                cohort.tail.restart(self.sent)
+
+    def encode(self, cohort: Cohort, messages: Sequence[Message]) -> list[bytes] | None:
+        """Encode publications for a cohort; None when its protocol cannot carry one (binary data in JSON)."""
+        publication = cohort.wire.codec.publication
+        try:
+            # The first publication of a stream names its epoch, as Centrifugo's does.
+            return [publication(m, epoch=self.epoch if m.offset == 1 else "") for m in messages]
+        except BinaryMessage:
+            return None
+
+    def expired(self, now_ms: int) -> bool:
+        """Tell whether the stream's time to live has passed, so that the tail is no longer true."""
+        ttl_ms = self.rules.namespace.history_ttl_ms
+        return bool(self.published_ms) and 0 < ttl_ms <= now_ms - self.published_ms

@@ -1,0 +1,173 @@
+"""Namespaces: what each channel offers, and to whom. Names and meaning are Centrifugo's where it has one."""
+
+import re
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+
+from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
+from gapless.core.limits import CHANNEL_NAME_BYTES_MAX
+from gapless.core.stream import Retention
+
+__all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "SlowConsumer"]
+
+NAME: Final = re.compile(r"[-a-zA-Z0-9_.]{2,}")
+
+
+class RecoveryMode(StrEnum):
+    """What a returning reader gets: all it missed, or only the newest."""
+
+    STREAM = "stream"
+    CACHE = "cache"
+
+
+class SlowConsumer(StrEnum):
+    """What happens to a subscriber whose socket is full."""
+
+    CATCH_UP = "catch_up"  # it reads on from the log when its socket drains
+    DROP = "drop"  # it misses what came meanwhile, and is told how many
+    DISCONNECT = "disconnect"  # code 3008
+
+
+class DataFormat(StrEnum):
+    """What a publication's payload must be."""
+
+    ANY = ""
+    JSON = "json"
+    JSON_OBJECT = "json_object"
+    BINARY = "binary"
+
+
+class Namespace(Struct, frozen=True, kw_only=True):
+    """The options of a group of channels; every permission is off by default."""
+
+    name: str = ""
+    allow_subscribe_for_client: bool = False
+    allow_subscribe_for_anonymous: bool = False
+    allow_publish_for_client: bool = False
+    allow_publish_for_subscriber: bool = False
+    allow_publish_for_anonymous: bool = False
+    allow_history_for_client: bool = False
+    allow_history_for_subscriber: bool = False
+    allow_history_for_anonymous: bool = False
+    allow_presence_for_client: bool = False
+    allow_presence_for_subscriber: bool = False
+    allow_presence_for_anonymous: bool = False
+    allow_user_limited_channels: bool = False
+    history_size: int = 0
+    history_ttl_ms: int = 0
+    history_meta_ttl_ms: int = 720 * 3600 * 1000
+    history_age_ms: int = 0
+    history_bytes: int = 0
+    force_recovery: bool = False
+    allow_recovery: bool = False
+    force_recovery_mode: RecoveryMode = RecoveryMode.STREAM
+    force_positioning: bool = False
+    allow_positioning: bool = False
+    presence: bool = False
+    join_leave: bool = False
+    force_push_join_leave: bool = False
+    channel_regex: str = ""
+    publication_data_format: DataFormat = DataFormat.ANY
+    slow_consumer: SlowConsumer | None = None
+
+    def __post_init__(self) -> None:
+        where = f"namespace {self.name!r}" if self.name else "channel.without_namespace"
+        if self.name and not NAME.fullmatch(self.name):
+            raise ConfigError(f"{where}: a name is two or more of letters, digits, '-', '_', '.'")
+        if (self.history_size > 0) != (self.history_ttl_ms > 0):
+            raise ConfigError(f"{where}: history needs both history_size and history_ttl")
+        if self.history_ttl_ms > self.history_meta_ttl_ms > 0:
+            raise ConfigError(f"{where}: history_ttl must not exceed history_meta_ttl")
+        if (self.force_recovery or self.allow_recovery) and not self.history:
+            raise ConfigError(f"{where}: recovery needs history_size and history_ttl")
+        if self.slow_consumer is SlowConsumer.CATCH_UP and not self.history:
+            raise ConfigError(f"{where}: slow_consumer 'catch_up' needs history_size and history_ttl")
+
+    @property
+    def history(self) -> bool:
+        """Tell whether publications are kept."""
+        return self.history_size > 0
+
+    @property
+    def when_slow(self) -> SlowConsumer:
+        """Return what happens to a slow subscriber: catch up where there is history, else drop."""
+        return self.slow_consumer or (SlowConsumer.CATCH_UP if self.history else SlowConsumer.DROP)
+
+    @property
+    def retention(self) -> Retention:
+        """Return how much of a channel's stream is kept."""
+        return Retention(
+            count=self.history_size,
+            ttl_ms=self.history_ttl_ms,
+            meta_ttl_ms=self.history_meta_ttl_ms,
+            age_ms=self.history_age_ms,
+            bytes=self.history_bytes,
+        )
+
+
+class Grammar(Struct, frozen=True, kw_only=True):
+    """How a channel's name is read: `[$][namespace:]name[#user1,user2]`."""
+
+    namespace_boundary: str = ":"
+    user_boundary: str = "#"
+    user_separator: str = ","
+    private_prefix: str = "$"
+    bytes_max: int = CHANNEL_NAME_BYTES_MAX
+
+
+class Rules(NamedTuple):
+    """A namespace, with what is worth computing only once."""
+
+    namespace: Namespace
+    retention: Retention
+    pattern: re.Pattern[str] | None
+
+
+class Namespaces(Struct, frozen=True, kw_only=True):
+    """All namespaces of a node, and the grammar that finds the one of a channel."""
+
+    without: Namespace = field(default_factory=Namespace)
+    named: tuple[Namespace, ...] = ()
+    grammar: Grammar = field(default_factory=Grammar)
+    rules: dict[str, Rules] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for namespace in (self.without, *self.named):
+            if namespace.name in self.rules:
+                raise ConfigError(f"namespace {namespace.name!r} is defined twice")
+            pattern = re.compile(namespace.channel_regex) if namespace.channel_regex else None
+            self.rules[namespace.name] = Rules(namespace, namespace.retention, pattern)
+
+    def of(self, channel: str) -> Rules:
+        """Return the rules of the namespace that `channel` belongs to.
+
+        Raises:
+            BadRequest: the name is empty, too long, or not what the namespace's `channel_regex` asks for.
+            UnknownChannel: there is no such namespace.
+        """
+        grammar = self.grammar
+        if not channel or len(channel) > grammar.bytes_max:
+            raise BadRequest(f"a channel's name has 1 to {grammar.bytes_max} characters")
+        name, boundary, rest = channel.removeprefix(grammar.private_prefix).partition(
+            grammar.namespace_boundary
+        )
+        rules = self.rules.get(name if boundary else "")
+        if rules is None:
+            raise UnknownChannel(f"there is no namespace {name!r}")
+        if rules.pattern is None:
+            if not channel.isascii():
+                raise BadRequest("a channel's name is ASCII unless its namespace sets channel_regex")
+        elif not rules.pattern.search(rest if boundary else name):
+            raise BadRequest(f"channel {channel!r} does not match its namespace's channel_regex")
+        return rules
+
+    def is_private(self, channel: str) -> bool:
+        """Tell whether only a subscription token opens `channel`."""
+        return bool(self.grammar.private_prefix) and channel.startswith(self.grammar.private_prefix)
+
+    def users_of(self, channel: str) -> list[str] | None:
+        """Return the users that `channel` is limited to, or None when it is not."""
+        _, boundary, users = channel.rpartition(self.grammar.user_boundary)
+        return users.split(self.grammar.user_separator) if boundary else None

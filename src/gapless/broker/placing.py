@@ -1,0 +1,162 @@
+"""Where channels stand: asked of the store when first followed, and again so that nothing stays unnoticed."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gapless.broker.channel import Channel, Subscription
+from gapless.broker.hub import Hub
+from gapless.core.errors import GaplessError, Unavailable
+from gapless.core.limits import LOST_PER_TURN_MAX, LOST_TURN_MS, TAIL_LINGER_MS
+from gapless.core.stream import Heads
+from gapless.ports import Clock, Streams
+from gapless.protocol.codes import Unsubscribe
+
+__all__ = ["Placing"]
+
+log: Final = logging.getLogger("gapless.broker")
+
+
+class Placing:
+    """Holds the node's channels against the store: generation, end and floor.
+
+    `reaches` is called with a channel and the offset its stream was found to reach.
+    """
+
+    def __init__(
+        self, hub: Hub, store: Streams, clock: Clock, *, reaches: Callable[[Channel, int], None]
+    ) -> None:
+        self.epoch = ""
+        self._hub = hub
+        self._store = store
+        self._clock = clock
+        self._reaches = reaches
+        self._asked: dict[Channel, asyncio.Future[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._lost: deque[Subscription] = deque()
+        self._telling = False
+        self._idle: dict[Channel, None] = {}
+        self._generation_due = True
+
+    # First ask ----------------------------------------------------------------------------
+
+    async def place(self, channel: Channel) -> None:
+        """Learn from the store where the channel stands. All who ask within a tick share one read.
+
+        Raises:
+            Unavailable: the store does not answer, or has just begun a new generation.
+        """
+        if channel.epoch:
+            return
+        placed = self._asked.get(channel)
+        if placed is None:
+            placed = self._asked[channel] = asyncio.get_running_loop().create_future()
+            if len(self._asked) == 1:
+                self._task = asyncio.get_running_loop().create_task(self._place_asked())
+        await placed
+
+    async def _place_asked(self) -> None:
+        await asyncio.sleep(0)
+        asked, self._asked = self._asked, {}
+        failure: GaplessError | None = None
+        try:
+            await self._compare(list(asked))
+        except GaplessError as error:
+            failure = error
+        for placed in asked.values():
+            if failure is not None and not placed.done():
+                placed.set_exception(failure)
+            elif not placed.done():
+                placed.set_result(None)
+
+    # Asked again --------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Compare the store with what this node believes; an end that is further on is read up to."""
+        self._let_go_of_idle()
+        if self._generation_due:
+            await self.check_generation()
+        watched = [
+            channel
+            for channel in self._hub.channels.values()
+            if channel.epoch and (self._store.shared or channel.rules.retention.age_ms)
+        ]
+        if watched:
+            await self._compare(watched)
+
+    async def _compare(self, channels: list[Channel]) -> None:
+        heads = await self._store.heads([channel.name for channel in channels])
+        if heads.epoch != self.epoch:
+            await self.check_generation()
+            raise Unavailable("the store has begun a new generation; try again")
+        for channel in channels:
+            self._hold_against(channel, heads)
+
+    def _hold_against(self, channel: Channel, heads: Heads) -> None:
+        floor, last = heads.heads[channel.name]
+        if not channel.epoch:
+            channel.stand(heads.epoch, last)
+        for cohort in channel.cohorts.values():
+            if cohort.tail is not None:
+                cohort.tail.raise_floor(min(floor, channel.sent))
+        self._reaches(channel, max(last, channel.known))
+
+    # Generations --------------------------------------------------------------------------
+
+    def foreign(self) -> None:
+        """Note that the store answered for another generation; which one is asked at the next check."""
+        self._generation_due = True
+
+    async def check_generation(self) -> None:
+        """Ask which generation is the current one; at a new one every live position is given up."""
+        current = (await self._store.generations())[-1].id
+        self._generation_due = False
+        if current == self.epoch:
+            return
+        if self.epoch:
+            log.warning("the store began generation %s after %s", current, self.epoch)
+        self.epoch = current
+        for channel in self._hub.channels.values():
+            if channel.rules.namespace.history:
+                self.lose(channel.subscriptions)
+                channel.stand("", 0)
+
+    def lose(self, subscriptions: Iterable[Subscription]) -> None:
+        """End subscriptions whose position may no longer hold: silent at once, told (2500) in paced turns."""
+        for subscription in list(subscriptions):
+            if subscription.active:
+                subscription.active = False
+                subscription.channel.cohort(subscription.reader.wire).leave(
+                    subscription, subscription.channel.sent
+                )
+                self._lost.append(subscription)
+        if not self._telling:
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        for _ in range(min(LOST_PER_TURN_MAX, len(self._lost))):
+            subscription = self._lost.popleft()
+            if subscription.reader.subscriptions.get(subscription.channel.name) is subscription:
+                subscription.reader.unsubscribed(subscription, Unsubscribe.INSUFFICIENT_STATE)
+        self._telling = bool(self._lost)
+        if self._telling:
+            self._clock.after(LOST_TURN_MS, self._tell_lost)
+
+    # Channels that nobody follows ---------------------------------------------------------
+
+    def idle(self, channel: Channel) -> None:
+        """Keep a channel that lost its last subscriber for a while: its tail serves those who come back."""
+        channel.idle_since_ms = self._clock.now_ms()
+        self._idle.pop(channel, None)
+        self._idle[channel] = None
+
+    def _let_go_of_idle(self) -> None:
+        horizon_ms = self._clock.now_ms() - TAIL_LINGER_MS
+        for channel in list(self._idle):
+            if channel.idle_since_ms > horizon_ms:
+                return
+            del self._idle[channel]
+            if not channel.subscriptions:
+                self._hub.remove(channel)

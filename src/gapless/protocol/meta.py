@@ -1,0 +1,27 @@
+"""What travels beside a payload, in the form in which stores keep it: a JSON object."""
+
+import msgspec
+from msgspec import Struct
+
+from gapless.protocol.messages import ClientInfo
+
+__all__ = ["Meta", "with_tag"]
+
+
+class Meta(Struct, gc=False, omit_defaults=True):
+    """The publisher, tags, and whether the payload is something else than JSON."""
+
+    info: ClientInfo | None = None
+    tags: dict[str, str] = {}
+    binary: bool = False
+
+    def encoded(self) -> bytes:
+        """Return the stored form, empty when there is nothing to keep."""
+        encoded = msgspec.json.encode(self)
+        return b"" if encoded == b"{}" else encoded
+
+
+def with_tag(meta: bytes, name: str, value: str) -> bytes:
+    """Return the stored form with one tag more."""
+    held = msgspec.json.decode(meta, type=Meta) if meta else Meta()
+    return msgspec.structs.replace(held, tags={**held.tags, name: value}).encoded()

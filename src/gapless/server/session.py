@@ -1,0 +1,245 @@
+"""One connection's end of the client protocol, over any socket.
+
+A session decodes commands, has the broker do them, and writes replies: joined at the end of the loop
+tick, after the publications of that tick. It takes its time from the node's wheel.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from gapless.broker.channel import Subscription, Wire
+from gapless.core.errors import BadRequest, GaplessError
+from gapless.core.keepalive import Action
+from gapless.core.limits import SESSION_COMMANDS_MAX
+from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
+from gapless.protocol.messages import ClientInfo, Command, Push, Reply
+from gapless.server.socket import Socket
+
+if TYPE_CHECKING:
+    from gapless.server.sessions import Sessions
+
+__all__ = ["Session"]
+
+log: Final = logging.getLogger("gapless.session")
+
+_GIVEN_UP: Final = {
+    Action.STALE: Disconnect.STALE,
+    Action.NO_PONG: Disconnect.NO_PONG,
+    Action.STUCK: Disconnect.WRITE_ERROR,
+}
+
+
+class Session:
+    """A connection and what it follows. Implements `server.socket.Receiver` and `broker.channel.Reader`."""
+
+    __slots__ = (
+        "_keepalive",
+        "_outbox",
+        "_tasks",
+        "_unauthenticated_bytes",
+        "connected",
+        "expires_ms",
+        "info",
+        "meta",
+        "node",
+        "open",
+        "paused",
+        "scheduled_ms",
+        "socket",
+        "subscribing",
+        "subscriptions",
+        "wire",
+        "write",
+    )
+
+    def __init__(self, node: "Sessions", socket: Socket, wire: Wire) -> None:
+        self.node = node
+        self.socket = socket
+        self.wire = wire
+        self.write = socket.write
+        self.info = ClientInfo()
+        self.meta: tuple[bytes, bytes] = (b"", b"")  # what its publications carry: for JSON, for other bytes
+        self.subscriptions: dict[str, Subscription] = {}
+        self.subscribing: set[str] = set()
+        self.connected = False
+        self.open = True
+        self.paused = False
+        self.expires_ms = 0
+        self.scheduled_ms = 0
+        self._outbox: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] | None = None
+        self._unauthenticated_bytes = 0
+        self._keepalive = node.keepalive()
+        self.schedule()
+
+    # From the socket ----------------------------------------------------------------------
+
+    def received(self, payload: bytes, binary: bool) -> None:
+        """Carry out the commands of one message, in order."""
+        try:
+            self._admit(len(payload))
+            for command in self.wire.codec.commands(payload):
+                self._carry_out(command)
+                if not self.open:
+                    return
+        except BadRequest as error:
+            log.info("client %s sent what the protocol does not allow: %s", self.info.client or "-", error)
+            self.disconnected(Disconnect.BAD_REQUEST)
+
+    def _admit(self, size_bytes: int) -> None:
+        if self.connected:
+            return
+        self._unauthenticated_bytes += size_bytes
+        if self._unauthenticated_bytes > self.node.options.unauthenticated_bytes_max:
+            raise BadRequest("too much was sent before a connection was granted")
+
+    def _carry_out(self, command: Command) -> None:
+        request = command.publish or command.request()
+        if request is None:
+            if command.id or not self._keepalive.pong():
+                raise BadRequest("a command without a request, or a pong that was not asked for")
+            return
+        if not command.id and command.send is None:
+            raise BadRequest("a command without an id")
+        if self.connected == (command.connect is not None):
+            raise BadRequest("connect comes first, and once")
+        handle = self.node.handlers[type(request)]
+        try:
+            work = handle(self, command.id, request)
+        except GaplessError as error:
+            self.refuse(command.id, error)
+        else:
+            if work is not None:
+                self._start(command.id, work)
+
+    def writing_paused(self) -> None:
+        """Leave the cohorts, and take no more commands, until the socket drains."""
+        if not self.paused and self.open:
+            self.paused = True
+            self._keepalive.paused(self.socket.buffered_bytes(), self.node.clock.now_ms())
+            self.socket.pause_reading()
+            self.node.broker.hub.stall(self)
+
+    def writing_resumed(self) -> None:
+        """Read on from where each subscription stands."""
+        if self.paused and self.open:
+            self.paused = False
+            self._keepalive.resumed(self.node.clock.now_ms())
+            self.schedule()
+            self.socket.resume_reading()
+            self.node.broker.catch_up.resume(self)
+
+    def closed(self, code: int, reason: str) -> None:
+        """Forget the connection."""
+        self._end()
+
+    # From the broker ----------------------------------------------------------------------
+
+    def unsubscribed(self, subscription: Subscription, code: Unsubscribe) -> None:
+        """Tell the client that the server ended a subscription, and forget it."""
+        channel = subscription.channel.name
+        del self.subscriptions[channel]
+        self.node.broker.leave(subscription)
+        self.send(Reply(push=Push(channel=channel, unsubscribe=code.push())))
+
+    def disconnected(self, code: Disconnect) -> None:
+        """End the connection for a reason that the client is told."""
+        if self.open:
+            self.flush()
+            self._end()
+            self.socket.close(int(code), code.reason)
+
+    def flush(self) -> None:
+        """Write the replies that waited for the end of the tick."""
+        if self._outbox and self.open:
+            parts, self._outbox = self._outbox, []
+            self.write(self.wire.frames(parts))
+
+    # Replies ------------------------------------------------------------------------------
+
+    def send_part(self, part: bytes) -> None:
+        """Write an encoded reply or push at the end of the tick."""
+        if not self._outbox:
+            self.node.broker.hub.reply_later(self)
+        self._outbox.append(part)
+
+    def send(self, reply: Reply) -> None:
+        """Write a reply or push at the end of the tick."""
+        self.send_part(self.wire.codec.reply(reply))
+
+    def refuse(self, id: int, error: GaplessError) -> None:
+        """Answer command `id` with an error."""
+        if id and self.open:
+            self.send(Reply(id, error=error_of(error)))
+
+    # Work that waits for the store --------------------------------------------------------
+
+    def _start(self, id: int, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            self._tasks = set()
+        task = asyncio.get_running_loop().create_task(self._see_through(id, work))
+        self._tasks.add(task)
+        if len(self._tasks) == SESSION_COMMANDS_MAX:
+            self.socket.pause_reading()
+        task.add_done_callback(self._finished)
+
+    async def _see_through(self, id: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except GaplessError as error:
+            self.refuse(id, error)
+        except Exception:
+            log.exception("a command of client %s failed", self.info.client)
+            self.disconnected(Disconnect.SERVER_ERROR)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        assert self._tasks is not None
+        self._tasks.discard(task)
+        if len(self._tasks) == SESSION_COMMANDS_MAX - 1 and self.open and not self.paused:
+            self.socket.resume_reading()
+
+    # Time ---------------------------------------------------------------------------------
+
+    def granted(self, expires_ms: int) -> None:
+        """Note that the connection is granted, until `expires_ms` if that is not 0."""
+        self.expires_ms = expires_ms
+        if not self.connected:
+            self.connected = True
+            self._keepalive.opened(self.node.first_ping_ms())
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Have the wheel wake this session when something falls due."""
+        due_ms = min(self._keepalive.due_ms, self.expires_ms or self._keepalive.due_ms)
+        if due_ms != self.scheduled_ms:
+            self.scheduled_ms = due_ms
+            self.node.wheel.schedule(self, due_ms)
+
+    def woken(self, now_ms: int) -> None:
+        """Do what has fallen due."""
+        if not self.open or now_ms < self.scheduled_ms:
+            return
+        if self.expires_ms and now_ms >= self.expires_ms:
+            self.disconnected(Disconnect.EXPIRED)
+            return
+        action = self._keepalive.due(now_ms, self.socket.buffered_bytes() if self.paused else 0)
+        if action is Action.PING:
+            self.write(self.wire.ping)
+        elif action is not None:
+            self.disconnected(_GIVEN_UP[action])
+            return
+        self.schedule()
+
+    def _end(self) -> None:
+        if not self.open:
+            return
+        self.open = False
+        self._outbox.clear()
+        for subscription in list(self.subscriptions.values()):
+            self.node.broker.leave(subscription)
+        self.subscriptions.clear()
+        for task in self._tasks or ():
+            task.cancel()
+        self.node.forget(self)

@@ -1,0 +1,122 @@
+"""All sessions of a node: how they are made, woken, and parted with."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from random import Random
+from typing import Any, Final
+
+from msgspec import Struct
+
+from gapless.broker.broker import Broker
+from gapless.broker.channel import Wire
+from gapless.broker.tokens import Claims
+from gapless.core.keepalive import Keepalive
+from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
+from gapless.core.wheel import Wheel
+from gapless.ports import Clock
+from gapless.protocol.codes import Disconnect
+from gapless.protocol.websocket import WebSocketWire
+from gapless.server.commands import HANDLERS, Handler
+from gapless.server.session import Session
+from gapless.server.socket import Handshake, Socket
+
+__all__ = ["SessionOptions", "Sessions"]
+
+WHEEL_SLOT_MS: Final = 250
+
+
+class SessionOptions(Struct, frozen=True, kw_only=True):
+    """What the configuration's `client` section says about connections. Names are Centrifugo's."""
+
+    insecure: bool = False
+    allow_anonymous_connect_without_token: bool = False
+    ping_interval_ms: int = 25_000
+    pong_timeout_ms: int = 8_000
+    stale_close_delay_ms: int = 10_000
+    expired_close_delay_ms: int = 25_000
+    channel_limit: int = 128
+    history_max_publication_limit: int = 300
+    stuck_close_delay_ms: int = SOCKET_STUCK_MS
+    unauthenticated_bytes_max: int = UNAUTHENTICATED_BYTES_MAX
+
+
+class Sessions:
+    """Makes a session of every accepted connection, and wakes those that something falls due for.
+
+    `verify` turns a connection token into claims, given the time; it raises `Unauthorized`
+    or `TokenExpired`.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        options: SessionOptions,
+        *,
+        verify: Callable[[str, int], Claims],
+        random: Random,
+    ) -> None:
+        self.broker = broker
+        self.clock = clock
+        self.options = options
+        self.verify = verify
+        self.handlers: Mapping[type[Any], Handler] = HANDLERS
+        self.all: set[Session] = set()
+        self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
+        self._random = random
+        self._turning = False
+
+    def accept(self, handshake: Handshake, socket: Socket) -> Session:
+        """Make the session of a new connection."""
+        session = Session(self, socket, wire(binary=handshake.binary))
+        self.all.add(session)
+        if not self._turning:
+            self._turning = True
+            self.clock.after(WHEEL_SLOT_MS, self._turn)
+        return session
+
+    def forget(self, session: Session) -> None:
+        """Let go of a session that has ended."""
+        self.all.discard(session)
+
+    def part_with(self, session: Session, code: Disconnect) -> None:
+        """Disconnect one session."""
+        session.disconnected(code)
+
+    def users(self) -> set[str]:
+        """Return the users that are connected."""
+        return {session.info.user for session in self.all if session.connected}
+
+    def new_client_id(self) -> str:
+        """Return a random id in the form of a UUID (version 4)."""
+        digits = f"{self._random.getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62:032x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    def keepalive(self) -> Keepalive:
+        """Return the deadlines of a new connection."""
+        return Keepalive(
+            stale_ms=self.options.stale_close_delay_ms,
+            interval_ms=self.options.ping_interval_ms,
+            pong_ms=self.options.pong_timeout_ms,
+            stuck_ms=self.options.stuck_close_delay_ms,
+            now_ms=self.clock.now_ms(),
+        )
+
+    def first_ping_ms(self) -> int:
+        """Return when the first ping is due: anywhere in the second half of the interval, to spread them."""
+        interval_ms = self.options.ping_interval_ms
+        return self.clock.now_ms() + interval_ms // 2 + self._random.randrange(interval_ms // 2 + 1)
+
+    def _turn(self) -> None:
+        now_ms = self.clock.now_ms()
+        for session in self.wheel.turn(now_ms):
+            session.woken(now_ms)
+        self._turning = bool(self.all)
+        if self._turning:
+            self.clock.after(WHEEL_SLOT_MS, self._turn)
+
+
+@cache
+def wire(*, binary: bool) -> Wire:
+    """Return how WebSocket connections are written to, in JSON or Protobuf."""
+    return WebSocketWire(binary=binary)
