@@ -1,0 +1,87 @@
+"""`python -m bench`: gapless beside its peers on this machine, in one run."""
+
+import json
+import signal
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from bench.machine import GENERATOR_CORE, SERVER_CORE, describe, use_core
+from bench.measurements import MEASUREMENTS
+from bench.programs import build
+from bench.report import notes, table
+from bench.run import Outcome, measure
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+NAMES = [measurement.name for measurement in MEASUREMENTS]
+
+
+def selected(_: click.Context, __: click.Parameter, only: str | None) -> list[str]:
+    names = only.split(",") if only else NAMES
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise click.BadParameter(f"{', '.join(unknown)}: not one of {', '.join(NAMES)}")
+    return names
+
+
+@click.command()
+@click.option("--only", callback=selected, help=f"Some of {','.join(NAMES)}.")
+@click.option("--repeats", default=3, show_default=True, help="Samples of each server; the median counts.")
+@click.option("--quick", is_flag=True, help="One short sample of each: to see that it runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print all samples as JSON instead of the tables.")
+def main(only: list[str], repeats: int, quick: bool, as_json: bool) -> None:
+    """Measure gapless beside its peers: one core for the server, another for the load.
+
+    A full run is kept in bench/RESULTS.md. Exits with 1 if something could not be measured.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    build()
+    use_core(GENERATOR_CORE)
+    chosen = [measurement for measurement in MEASUREMENTS if measurement.name in only]
+    outcomes = [measure(measurement, 1 if quick else repeats, quick) for measurement in chosen]
+    failed = any(outcome.failures for outcome in outcomes)
+    click.echo(as_data(outcomes) if as_json else report(outcomes))
+    if len(outcomes) == len(MEASUREMENTS) and not quick and not failed:
+        RESULTS.write_text(f"# Results\n\nKept by `make bench`; the last full run.\n\n{report(outcomes)}\n")
+    raise SystemExit(failed)
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    about = [f"- `{outcome.measurement.name}`: {outcome.measurement.about}" for outcome in outcomes]
+    explained = [
+        f"- {outcome.measurement.name}, {server}: {why}"
+        for outcome in outcomes
+        for server, samples in outcome.samples.items()
+        if (why := outcome.failures.get(server) or notes(samples))
+    ]
+    parts = [
+        *describe(),
+        f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, "
+        "GOMAXPROCS=1; medians; CPU is that of the server's process, kernel time included.",
+        "",
+        table(rows),
+        "",
+        "What was asked:",
+        "",
+        *about,
+        "",
+        "What else was seen:",
+        "",
+        *explained,
+    ]
+    return "\n".join(parts)
+
+
+def as_data(outcomes: Sequence[Outcome]) -> str:
+    return json.dumps(
+        {
+            outcome.measurement.name: {"samples": outcome.samples, "failures": outcome.failures}
+            for outcome in outcomes
+        },
+        indent=2,
+    )
+
+
+main()

@@ -1,0 +1,83 @@
+// Command load puts one kind of load on a server that speaks Centrifugo's JSON protocol, and prints what it measured
+// as one JSON object. CPU seconds are those of the server's process.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// figures are what a measurement found, by name, units last.
+type figures map[string]float64
+
+// options of all measurements; each uses those that mean something to it.
+type options struct {
+	port, pid    int
+	connections  int
+	rate         int
+	inFlight     int
+	batch        int
+	missed       int
+	payloadBytes int
+	ownChannel   bool
+	duration     time.Duration
+	settle       time.Duration
+}
+
+var measurements = map[string]func(options) (figures, error){
+	"paced":     paced,
+	"saturated": saturated,
+	"storm":     storm,
+	"idle":      idle,
+	"http":      httpPublish,
+	"publish":   publish,
+	"nats":      natsPublish,
+}
+
+func main() {
+	if len(os.Args) < 2 || measurements[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: load", strings.Join(names(), "|"), "[options]")
+		os.Exit(2)
+	}
+	o := parseOptions(os.Args[1], os.Args[2:])
+	result, err := measurements[os.Args[1]](o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func names() []string {
+	var all []string
+	for name := range measurements {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func parseOptions(name string, arguments []string) (o options) {
+	set := flag.NewFlagSet(name, flag.ExitOnError)
+	set.IntVar(&o.port, "port", 8000, "the server's port on 127.0.0.1")
+	set.IntVar(&o.pid, "pid", 0, "the server's process")
+	set.IntVar(&o.connections, "connections", 32, "connections, subscribers or clients")
+	set.IntVar(&o.rate, "rate", 50, "messages per second")
+	set.IntVar(&o.inFlight, "in-flight", 256, "messages in flight over all connections")
+	set.IntVar(&o.batch, "batch", 1, "publications per request")
+	set.IntVar(&o.missed, "missed", 100, "messages that each client has missed")
+	set.IntVar(&o.payloadBytes, "payload-bytes", 128, "bytes of a message's data")
+	set.BoolVar(&o.ownChannel, "own-channel", false, "a channel for each connection instead of one for all")
+	set.DurationVar(&o.duration, "duration", 5*time.Second, "how long to measure")
+	set.DurationVar(&o.settle, "settle", 3*time.Second, "how long to wait before memory is read")
+	_ = set.Parse(arguments)
+	return o
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuSeconds is the CPU time that all threads of a process have used, to the nanosecond (clock_getcpuclockid(3)).
+func cpuSeconds(pid int) float64 {
+	var spent unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &spent); err != nil {
+		panic(err)
+	}
+	return float64(spent.Nano()) / 1e9
+}
+
+// residentBytes is the resident set of a process (proc_pid_statm(5)).
+func residentBytes(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var pages, resident int
+	if _, err := fmt.Sscan(string(text), &pages, &resident); err != nil {
+		return 0, err
+	}
+	return resident * os.Getpagesize(), nil
+}
+
+// usage measures a stretch of time: the clock, the server's CPU and our own.
+type usage struct {
+	pid               int
+	began             time.Time
+	server, generator float64
+}
+
+func startUsage(pid int) usage {
+	return usage{pid: pid, began: time.Now(), server: cpuSeconds(pid), generator: cpuSeconds(os.Getpid())}
+}
+
+// figures since the start, and what was counted meanwhile.
+func (u usage) figures(count int) figures {
+	return figures{
+		"count":                 float64(count),
+		"seconds":               time.Since(u.began).Seconds(),
+		"server_cpu_seconds":    cpuSeconds(u.pid) - u.server,
+		"generator_cpu_seconds": cpuSeconds(os.Getpid()) - u.generator,
+	}
+}

@@ -1,0 +1,92 @@
+"""What puts a load on a running server and takes the figures of one sample."""
+
+import csv
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+
+from bench.machine import fdatasync_ms
+from bench.programs import CACHE
+from bench.report import Sample
+from bench.servers import Failed, Server
+
+__all__ = ["Load", "generate", "on_disk", "publish_on_redis", "publish_on_sqlite", "start"]
+
+LOAD_SECONDS_MAX = 180
+INFO_SECONDS_MAX = 5
+IMPORT = "import time; began = time.perf_counter(); import gapless; print(time.perf_counter() - began)"
+
+Load = Callable[[Server, bool], Sample]
+
+
+def generate(*options: str, quick: tuple[str, ...] = ("-duration", "2s")) -> Load:
+    """The load generator with these options, and with those of `quick` in a quick run."""
+
+    def load(server: Server, is_quick: bool) -> Sample:
+        address = ("-port", str(server.port), "-pid", str(server.pid))
+        sample = json.loads(run(str(CACHE / "load"), *options, *address, *(quick if is_quick else ())))
+        for side in ("server", "generator"):
+            sample[f"{side}_busy_percent"] = 100 * sample[f"{side}_cpu_seconds"] / sample["seconds"]
+        return dict(sample)
+
+    return load
+
+
+def publish_on_redis(server: Server, is_quick: bool) -> Sample:
+    """XADD to 32 streams of about a thousand entries, 256 in flight: what the others are asked too."""
+    requests = 50_000 if is_quick else 300_000
+    options = ["-p", str(server.port), "-c", "256", "-n", str(requests), "-r", "32", "--csv"]
+    entry = ["XADD", "room-__rand_int__", "MAXLEN", "~", "1000", "*", "data", "x" * 128]
+    (answer,) = csv.DictReader(run("redis-benchmark", *options, *entry).splitlines())
+    return {
+        "count": requests,
+        "seconds": requests / float(answer["rps"]),
+        "p50_ms": float(answer["p50_latency_ms"]),
+        "p99_ms": float(answer["p99_latency_ms"]),
+    }
+
+
+def publish_on_sqlite(server: Server, is_quick: bool) -> Sample:
+    """Client publishes, 256 in flight, and what the store says of its commits afterwards."""
+    return {**generate("publish")(server, is_quick), **store_statistics(server.port)}
+
+
+def on_disk(load: Load) -> Load:
+    """The load, with the time that the disk under the server takes, measured just before."""
+
+    def with_disk(server: Server, is_quick: bool) -> Sample:
+        disk_ms = fdatasync_ms(server.folder)
+        return {**load(server, is_quick), "fdatasync_ms": disk_ms}
+
+    return with_disk
+
+
+def store_statistics(port: int) -> Sample:
+    """The numbers about the store in gapless's answer to `info`; none if it gives none."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/info", b"{}", method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=INFO_SECONDS_MAX) as answer:
+            (node,) = json.load(answer)["result"]["nodes"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    store = node.get("store")
+    return {f"store_{name}": value for name, value in store.items()} if isinstance(store, dict) else {}
+
+
+def start(server: Server, is_quick: bool) -> Sample:
+    """How long starting took, and importing gapless into a fresh Python."""
+    return {"start_ms": server.started_ms, "import_ms": 1e3 * float(run(sys.executable, "-c", IMPORT))}
+
+
+def run(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_SECONDS_MAX, check=True)
+    except FileNotFoundError as missing:
+        raise Failed(f"{command[0]} is not installed") from missing
+    except subprocess.TimeoutExpired as late:
+        raise Failed(f"{command[0]} took longer than {LOAD_SECONDS_MAX} s") from late
+    except subprocess.CalledProcessError as failed:
+        raise Failed(failed.stderr.strip().splitlines()[-1]) from failed
+    return done.stdout

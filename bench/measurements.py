@@ -1,0 +1,144 @@
+"""What is measured, on which servers, and what is asked of gapless."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.loads import Load, generate, on_disk, publish_on_redis, publish_on_sqlite, start
+from bench.report import Figure, Sample, Target
+
+__all__ = ["MEASUREMENTS", "Measurement"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One load, put on several servers in turn."""
+
+    name: str
+    about: str
+    loads: Mapping[str, Load]  # by server
+    figures: tuple[Figure, ...]
+
+
+def beside_peer(load: Load) -> dict[str, Load]:
+    return {"peer": load, "gapless": load}
+
+
+def cpu_us(sample: Sample) -> float:
+    return 1e6 * sample["server_cpu_seconds"] / sample["count"]
+
+
+def per_second(sample: Sample) -> float:
+    return sample["count"] / sample["seconds"]
+
+
+def p99_ms(sample: Sample) -> float:
+    return sample["p99_ms"]
+
+
+def kib(sample: Sample) -> float:
+    return sample["connection_bytes"] / 1024
+
+
+def at_most(limit: float) -> Target:
+    return Target(limit)
+
+
+def at_least(limit: float) -> Target:
+    return Target(limit, at_least=True)
+
+
+SQLITE = "gapless on SQLite"
+STORED = "acknowledged publishes, fsynced"
+
+MEASUREMENTS = (
+    Measurement(
+        "fan_out",
+        "one publisher, 1,000 subscribers, 50 messages a second of 128 bytes",
+        beside_peer(generate("paced", "-connections", "1000", "-duration", "10s")),
+        (
+            Figure("fan-out 1 → 1000 at 50/s: CPU per delivery", "µs", cpu_us, at_most(0.6)),
+            Figure("fan-out 1 → 1000 at 50/s: p99 latency", "ms", p99_ms, at_most(1)),
+        ),
+    ),
+    Measurement(
+        "saturated",
+        "the same, as fast as 64 messages in flight allow",
+        beside_peer(generate("saturated", "-connections", "1000", "-in-flight", "64")),
+        (
+            Figure("saturated fan-out 1 → 1000: deliveries", "/s", per_second, at_least(3)),
+            Figure("saturated fan-out 1 → 1000: CPU per delivery", "µs", cpu_us),
+        ),
+    ),
+    Measurement(
+        "storm",
+        "2,000 clients reconnect at once, each recovering the same 100 messages",
+        beside_peer(generate("storm", "-connections", "2000", quick=())),
+        (
+            Figure("reconnect storm, 100 messages each: CPU per client", "µs", cpu_us, at_most(0.8)),
+            Figure("reconnect storm: last client recovered after", "ms", lambda sample: sample["max_ms"]),
+        ),
+    ),
+    Measurement(
+        "idle",
+        "5,000 connections after the first 500, each subscribed to a channel of its own",
+        beside_peer(generate("idle", "-connections", "5000", "-own-channel", quick=("-connections", "2000"))),
+        (Figure("idle connection, own channel: memory", "KiB", kib, at_most(0.6)),),
+    ),
+    Measurement(
+        "idle_shared",
+        "5,000 connections after the first 500, all subscribed to one channel",
+        beside_peer(generate("idle", "-connections", "5000", quick=("-connections", "2000"))),
+        (Figure("idle connection, one channel: memory", "KiB", kib, at_most(0.6)),),
+    ),
+    Measurement(
+        "http",
+        "POST /api/publish on 32 keep-alive connections, one request in flight on each",
+        beside_peer(generate("http")),
+        (Figure("HTTP publish: CPU per request", "µs", cpu_us, at_most(0.8)),),
+    ),
+    Measurement(
+        "batch",
+        "POST /api/batch of 100 publishes to 100 channels, on 32 keep-alive connections",
+        beside_peer(generate("http", "-batch", "100")),
+        (Figure("HTTP batch of 100: publications", "/s", per_second, at_least(2)),),
+    ),
+    Measurement(
+        "disk",
+        "publishes of 128 bytes to 32 channels that keep 1,000, 256 in flight over 32 connections "
+        "(Redis: 256 connections), each acknowledged after fsync",
+        {
+            "Redis": on_disk(publish_on_redis),
+            "NATS": on_disk(generate("nats")),
+            SQLITE: on_disk(publish_on_sqlite),
+        },
+        (
+            Figure(STORED, "/s", per_second, Target(50_000, at_least=True, ratio=False), SQLITE, ""),
+            Figure(f"{STORED}: p99", "ms", p99_ms, Target(10, ratio=False), SQLITE, ""),
+            Figure(f"{STORED}, beside appendfsync always", "/s", per_second, at_least(0.7), SQLITE, "Redis"),
+            Figure(f"{STORED}, beside sync_interval always", "/s", per_second, at_least(10), SQLITE, "NATS"),
+        ),
+    ),
+    Measurement(
+        "start",
+        "a fresh process on an empty SQLite file",
+        {SQLITE: start},
+        (
+            Figure(
+                "start to first accepted connection",
+                "ms",
+                lambda sample: sample["start_ms"],
+                Target(500, ratio=False),
+                SQLITE,
+                "",
+            ),
+            Figure(
+                "import gapless",
+                "ms",
+                lambda sample: sample["import_ms"],
+                Target(150, ratio=False),
+                SQLITE,
+                "",
+            ),
+        ),
+    ),
+)
