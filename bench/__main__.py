@@ -35,7 +35,8 @@ def main(only: list[str], repeats: int, quick: bool, as_json: bool) -> None:
 
     A full run is kept in bench/RESULTS.md. Exits with 1 if something could not be measured.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     build()
     use_core(GENERATOR_CORE)
     chosen = [measurement for measurement in MEASUREMENTS if measurement.name in only]
