@@ -1,0 +1,148 @@
+"""The port: accepts connections, and gives them up again in good order."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from email.utils import formatdate
+from typing import Final
+
+import aiofastnet
+
+from gapless.core.limits import ACCEPT_PAUSE_MS
+from gapless.ports import Timer
+from gapless.server.http import HttpConnection
+from gapless.server.site import Site
+
+__all__ = ["Front"]
+
+_BACKLOG: Final = 4096
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # as where IPv6 is off
+_ACCEPTS_PER_TURN: Final = 128
+_DATE_MS: Final = 1_000
+
+log: Final = logging.getLogger("gapless.front")
+
+
+class Front:
+    """One TCP port, for HTTP and WebSockets alike. Needs uvloop or asyncio's selector loop."""
+
+    def __init__(self, site: Site, *, tls: ssl.SSLContext | None = None) -> None:
+        self._site = site
+        self._tls = tls
+        self._listening: list[socket.socket] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._date_timer: Timer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; useful where 0 was asked for."""
+        return int(self._listening[0].getsockname()[1])
+
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Accept connections on `host` ("" for every address); port 0 is any free one.
+
+        With `reuse_port` several processes share the port. Raises OSError, as when the port is in use.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                self._bind(family, (str(address[0]), port or self._port_or_any()), reuse_port=reuse_port)
+            except OSError as error:
+                if error.errno not in _NO_FAMILY or len(found) == 1:
+                    self.stop_accepting()
+                    raise
+        for listening in self._listening:
+            loop.add_reader(listening.fileno(), self._accept, listening)
+        self._tell_date()
+
+    def _port_or_any(self) -> int:
+        return self.port if self._listening else 0
+
+    def _bind(self, family: int, address: tuple[str, int], *, reuse_port: bool) -> None:
+        listening = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=reuse_port)
+        listening.setblocking(False)
+        self._listening.append(listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._pause(listening, error)
+                return
+            task = asyncio.get_running_loop().create_task(self._open(connection))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def _pause(self, listening: socket.socket, error: OSError) -> None:
+        """Leave who waits to the kernel; a listening socket stays readable and keeps the loop spinning."""
+        log.error("no connection can be accepted for %d ms: %s", ACCEPT_PAUSE_MS, error.strerror)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening.fileno())
+
+        def go_on() -> None:
+            if listening in self._listening:
+                loop.add_reader(listening.fileno(), self._accept, listening)
+
+        self._site.clock.after(ACCEPT_PAUSE_MS, go_on)
+
+    async def _open(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        handshake_s = self._site.limits.head_ms / 1000 if self._tls else None
+        try:
+            await aiofastnet.connect_accepted_socket(
+                loop,
+                lambda: HttpConnection(self._site),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+            )
+        except OSError as error:  # a peer that left, or that speaks no TLS
+            log.debug("a connection was not opened: %s", error)
+            connection.close()
+
+    def _tell_date(self) -> None:
+        """Keep the Date field (RFC 9110, 6.6.1) of this second."""
+        clock, site = self._site.clock, self._site
+        date = formatdate(clock.now_ms() / 1000, usegmt=True).encode()
+        site.date = b"date: %b\r\n" % date
+        site.default_headers[:] = [(b"date", date)]
+        self._date_timer = clock.after(_DATE_MS, self._tell_date)
+
+    def stop_accepting(self) -> None:
+        """Close the port; open connections go on."""
+        loop = asyncio.get_running_loop()
+        for listening in self._listening:
+            loop.remove_reader(listening.fileno())
+            listening.close()
+        self._listening.clear()
+
+    async def shutdown(self, wait_ms: int) -> None:
+        """Close the port, let HTTP connections finish what they owe, and end them after `wait_ms` anyhow.
+
+        WebSockets are their sessions' to close.
+        """
+        self.stop_accepting()
+        await asyncio.gather(*self._opening)
+        site = self._site
+        site.draining = True
+        for connection in tuple(site.connections):
+            connection.drain()
+        await site.emptied(wait_ms)
+        for connection in tuple(site.connections):
+            connection.abort()
+        for task in site.tasks:
+            task.cancel()
+        await asyncio.gather(*site.tasks, return_exceptions=True)
+        if self._date_timer is not None:
+            self._date_timer.cancel()

@@ -1,0 +1,34 @@
+"""Which web pages may connect: a browser names the page's origin, and a foreign one must be allowed."""
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["Origins"]
+
+
+class Origins:
+    """The allow-list of origins, matched without regard to case.
+
+    A pattern is an origin such as `https://example.com` in which `*` stands for any characters and `?` for
+    one, but not for a slash; `*` alone allows every origin. The server's own origin is always allowed, and so
+    is a request without one: it does not come from a web page (OWASP ASVS 4.4.2).
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        lower = [pattern.lower() for pattern in patterns]
+        self._any = "*" in lower
+        self._allowed = re.compile("|".join(map(_expression, lower))) if lower else None
+
+    def allow(self, origin: str | None, host: str) -> bool:
+        """Tell whether a request with these Origin and Host fields may go on."""
+        if origin is None or self._any:
+            return True
+        origin = origin.lower()
+        scheme, separator, rest = origin.partition("://")
+        if separator and scheme in ("http", "https") and rest == host.lower():
+            return True
+        return self._allowed is not None and self._allowed.fullmatch(origin) is not None
+
+
+def _expression(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")

@@ -1,0 +1,80 @@
+"""What all HTTP connections of one port share."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiofastnet import Transport
+
+from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS
+from gapless.ports import Clock
+from gapless.server.request import NO_HEADERS, Request
+
+if TYPE_CHECKING:
+    from gapless.server.http import HttpConnection
+
+__all__ = ["READ_BYTES", "App", "Handler", "HttpLimits", "Site", "Upgrade"]
+
+App = Any  # an ASGI 3 application; uvicorn, Starlette and asgiref each type it in their own way
+Handler = Callable[[Request], None]
+Upgrade = Callable[[Request, Transport, bytes], None]
+"""Take a connection over: its request, its transport, and what came after the head. Raises `Refused`."""
+
+READ_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What one connection may ask for. `idle_ms` is reached within its double."""
+
+    body_bytes_max: int = BODY_BYTES_MAX
+    head_ms: int = HEAD_MS
+    body_ms: int = BODY_MS
+    idle_ms: int = IDLE_MS
+    close_ms: int = CLOSE_MS
+
+
+class Site:
+    """What all connections of one port share.
+
+    `hot` maps a method and a path without a query to its handler, `upgrades` a path to what takes a
+    WebSocket over.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        clock: Clock,
+        *,
+        hot: Mapping[tuple[str, str], Handler] | None = None,
+        upgrades: Mapping[str, Upgrade] | None = None,
+        limits: HttpLimits | None = None,
+    ) -> None:
+        self.app = app
+        self.clock = clock
+        self.hot = {(method.encode(), path.encode()): run for (method, path), run in (hot or {}).items()}
+        self.upgrades = {path.encode(): upgrade for path, upgrade in (upgrades or {}).items()}
+        self.limits = limits or HttpLimits()
+        self.connections: set[HttpConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.buffer = memoryview(
+            bytearray(READ_BYTES)
+        )  # for all: what is read is parsed before the next read
+        self.date = NO_HEADERS  # a whole line
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        self.draining = False
+        self._empty = asyncio.Event()
+
+    def left(self, connection: "HttpConnection") -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._empty.set()
+
+    async def emptied(self, wait_ms: int) -> None:
+        """Wait until a draining site has no connections, but no longer than `wait_ms`."""
+        if self.connections:
+            timer = self.clock.after(wait_ms, self._empty.set)
+            await self._empty.wait()
+            timer.cancel()
