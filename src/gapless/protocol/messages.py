@@ -188,7 +188,6 @@ class ConnectRequest(Struct, gc=False, omit_defaults=True):
     name: str = ""
     version: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    flag: Int64 = 0
 
 
 class ConnectResult(Struct, gc=False, omit_defaults=True):
@@ -205,7 +204,6 @@ class ConnectResult(Struct, gc=False, omit_defaults=True):
     session: str = ""
     node: str = ""
     time: Int64 = 0
-    flag: Int64 = 0
 
 
 class UnsubscribeRequest(Struct, gc=False, omit_defaults=True):
