@@ -76,9 +76,9 @@ class Streams(ABC):
 
         `done` is called once, after the commit and never inside `append`, in commit order; entries of one
         stream are committed in the order of the calls. A `done` that raises keeps no other from its answer.
-        A refused entry leaves the others of its commit alone, but for what its `origin` had queued behind it for
-        that stream, which is refused too. The key is checked before the expected position, that before the
-        limits. A key outlives its message, and is held for its window and up to an hour more.
+        A refused entry leaves the others of its commit alone, but for what its `origin` had queued behind
+        it for that stream, which is refused too. The key is checked before the expected position, that
+        before the limits. A key outlives its message, and is held for its window and up to an hour more.
 
         Raises:
             TooManyRequests: the writer's queue is full; nothing was queued.
@@ -98,9 +98,10 @@ class Streams(ABC):
         """Return the page that follows `after`, or the one that ends just below `before`.
 
         With neither, the page starts at the oldest kept message. `before` beyond the end is
-        the end; at or below the floor it gives an empty page. Messages are in rising order either way. At least
-        one message is returned if any is there, however large; never more than PAGE_MESSAGES_MAX
-        or PAGE_BYTES_MAX. A stream that does not exist is empty and stands at the store's floor.
+        the end; at or below the floor it gives an empty page. Messages are in rising order either way.
+        At least one message is returned if any is there, however large; never more than
+        PAGE_MESSAGES_MAX or PAGE_BYTES_MAX. A stream that does not exist is empty and stands at
+        the store's floor.
 
         Raises:
             PositionLost: the position does not hold, or `after` lies below the floor or beyond the end.

@@ -132,30 +132,25 @@ class Backend(Streams):
             return error
 
     def _admit(self, entry: Entry, now_ms: int) -> Stored:
-        if entry.key is None:
-            return self._checked(entry, now_ms)
-        keys = self._kept.keys
+        keys, key = self._kept.keys, (entry.stream, entry.key or "")
+        payload = blake2b(entry.data, digest_size=16).digest()
         while keys and keys[oldest := next(iter(keys))].gone_ms <= now_ms:
             del keys[oldest]
-        payload = blake2b(entry.data, digest_size=16).digest()
-        if held := keys.get((entry.stream, entry.key)):
+        if entry.key is not None and (held := keys.get(key)):
             if held.payload != payload:
                 raise KeyConflict("the idempotency key belongs to another payload")
             return held.stored
-        if len(keys) >= self._options.keys_max:
-            raise TooManyRequests("too many idempotency keys are held")
-        stored = self._checked(entry, now_ms)
-        again = Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
-        gone_ms = (now_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
-        keys[entry.stream, entry.key] = _Key(payload, again, gone_ms)
-        return stored
-
-    def _checked(self, entry: Entry, now_ms: int) -> Stored:
         log = self._log(entry.stream, now_ms)
         if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
             raise PositionConflict(f"the stream ends at {log.last}")
         if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
             raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
+        if entry.key is not None:
+            if len(keys) >= self._options.keys_max:
+                raise TooManyRequests("too many idempotency keys are held")
+            offset = 0 if entry.transient else log.last + 1
+            gone_ms = (now_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
+            keys[key] = _Key(payload, Stored(self.epoch, offset, now_ms, fresh=False), gone_ms)
         if entry.transient:
             return Stored(self.epoch, 0, now_ms)
         self._kept.streams[entry.stream] = log
