@@ -117,22 +117,27 @@ def imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str, str]]:
                 yield node, alias.asname or alias.name, f"{'.' * node.level}{node.module or ''}.{alias.name}"
 
 
-def taken(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """What a module takes from the clock or the dice, spelled in full: an alias is undone.
-
-    A bare yield to the loop takes nothing; dice without a seed take theirs from the machine.
-    """
-    full = {name: spelled for _, name, spelled in imports(tree)}
-    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+def spelled(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
+    """Every use of a dotted name, in full: after `from time import time as t`, `t` is `time.time`."""
+    full = {name: meaning for _, name, meaning in imports(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute | ast.Name):
             first, dot, rest = ast.unparse(node).partition(".")
-            spelled = (full.get(first, first) + dot + rest).removeprefix("self.")
-            call = calls.get(id(node))
-            if spelled == "asyncio.sleep" and call and is_zero(call.args):
-                continue
-            if TAKEN.fullmatch(spelled) or (spelled == "random.Random" and call and not call.args):
-                yield node.lineno, spelled
+            yield node, full.get(first, first) + dot + rest
+
+
+def taken(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """What a module takes from the clock or the dice.
+
+    A bare yield to the loop takes nothing; dice without a seed take theirs from the machine.
+    """
+    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node, name in spelled(tree):
+        call = calls.get(id(node))
+        if name == "asyncio.sleep" and call and is_zero(call.args):
+            continue
+        if TAKEN.fullmatch(name) or (name == "random.Random" and call and not call.args):
+            yield node.lineno, name.removeprefix("self.")
 
 
 def is_zero(args: list[ast.expr]) -> bool:
@@ -234,22 +239,46 @@ def test_units_stand_last_in_names() -> None:
     assert not found
 
 
-def listed(path: Path) -> set[str]:
-    for node in parse(path).body:
+def listed(tree: ast.Module) -> set[str] | None:
+    for node in tree.body:
         if isinstance(node, ast.Assign) and "__all__" in named(node):
             return set(ast.literal_eval(node.value))
-    return set()
+    return None
 
 
-def test_every_public_name_of_a_module_is_in_its_all() -> None:
-    missing = [
-        at(path, node.lineno, node.name)
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_a_module_that_defines_something_lists_what_is_for_others() -> None:
+    defining = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    assert not [
+        path
         for path in modules("src")
-        for node in parse(path).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        if node.name[0] != "_" and node.name not in listed(path)
+        if any(isinstance(node, defining) for node in parse(path).body) and listed(parse(path)) is None
     ]
-    assert not missing
+
+
+def test_modules_use_only_what_others_list() -> None:
+    lists = {dotted(path): listed(parse(path)) for path in modules("src")}
+    found = []
+    for path in modules("src"):
+        tree = parse(path)
+        names = [(node.lineno, name) for node, _, name in imports(tree)]
+        for line, name in {*names, *((node.lineno, name) for node, name in spelled(tree))}:
+            module = next((part for part in prefixes(name) if part in lists), "")
+            public = lists.get(module)
+            rest = name.removeprefix(module + ".").split(".")[0]
+            if public is not None and name != module and rest not in public:
+                found.append(at(path, line, name))
+    assert not found
+
+
+def prefixes(name: str) -> Iterator[str]:
+    """`a.b.c`, `a.b`, `a`."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def test_the_public_names_are_pinned() -> None:
