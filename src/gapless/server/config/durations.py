@@ -1,0 +1,27 @@
+"""Durations as Centrifugo's configuration writes them: Go's, such as `300ms`, `1h30m`, `1.5s`."""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+__all__ = ["milliseconds"]
+
+_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
+_WHOLE: Final = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def milliseconds(text: str) -> int:
+    """Return the duration in whole milliseconds; `0` needs no unit.
+
+    Raises:
+        ValueError: it is not a duration, or not of whole milliseconds.
+    """
+    if text == "0":
+        return 0
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration")
+    total_ms = sum(Decimal(number) * _UNITS_MS[unit] for number, unit in _PART.findall(text))
+    if total_ms != int(total_ms):
+        raise ValueError(f"{text!r} is not of whole milliseconds")
+    return int(total_ms)

@@ -1,0 +1,188 @@
+"""What can be configured. Sections and names are those of a Centrifugo v6 file; `store` is ours.
+
+A field that ends in `_ms` stands in a file without these letters, as a duration (`ping_interval = "25s"`).
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from gapless.broker.namespaces import Grammar, Namespace, Namespaces
+from gapless.core.errors import ConfigError
+from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, MESSAGE_BYTES_MAX
+from gapless.ports import Durability
+
+__all__ = [
+    "Channel",
+    "Client",
+    "Config",
+    "ErrorMode",
+    "Health",
+    "HttpApi",
+    "HttpServer",
+    "Level",
+    "Log",
+    "Shutdown",
+    "Store",
+    "Token",
+    "WebSocket",
+]
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1)]
+Some = Annotated[int, Meta(ge=1)]  # a duration that may not be nothing
+UrlPath = Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]$")]
+Boundary = Annotated[str, Meta(min_length=1)]
+
+
+class HttpServer(Struct, frozen=True, kw_only=True):
+    """Where to listen. An empty address is every one of the machine's; port 0 is any free one."""
+
+    address: str = ""
+    port: Port = 8000
+
+
+class Level(StrEnum):
+    """From which weight on events are logged."""
+
+    NONE = "none"
+    ERROR = "error"
+    WARN = "warn"
+    INFO = "info"
+    DEBUG = "debug"
+    TRACE = "trace"
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """How much is logged; into `file`, or to standard error when that is empty."""
+
+    level: Level = Level.INFO
+    file: str = ""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """The keys that connection tokens are signed with."""
+
+    hmac_secret_key: str = ""
+
+
+class Client(Struct, frozen=True, kw_only=True):
+    """Connections of clients. `insecure` asks nobody for a token and grants everything."""
+
+    allowed_origins: list[str] = []
+    insecure: bool = False
+    allow_anonymous_connect_without_token: bool = False
+    token: Token = field(default_factory=Token)
+    ping_interval_ms: Annotated[int, Meta(ge=1_000)] = 25_000
+    pong_timeout_ms: int = 8_000
+    stale_close_delay_ms: Some = 10_000
+    expired_close_delay_ms: int = 25_000
+    channel_limit: Count = 128
+    history_max_publication_limit: Count = 300
+
+    def __post_init__(self) -> None:
+        if self.pong_timeout_ms >= self.ping_interval_ms:
+            raise ConfigError("client.pong_timeout must be shorter than client.ping_interval")
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """Namespaces, and how channel names are read. `history_meta_ttl` holds where a namespace sets none."""
+
+    without_namespace: Namespace = field(default_factory=Namespace)
+    namespaces: tuple[Namespace, ...] = ()
+    history_meta_ttl_ms: int = Namespace().history_meta_ttl_ms
+    max_length: Annotated[int, Meta(ge=1, le=CHANNEL_NAME_BYTES_MAX)] = CHANNEL_NAME_BYTES_MAX
+    private_prefix: str = "$"
+    namespace_boundary: Boundary = ":"
+    user_boundary: Boundary = "#"
+    user_separator: Boundary = ","
+
+    def __post_init__(self) -> None:
+        if self.without_namespace.name or not all(namespace.name for namespace in self.namespaces):
+            raise ConfigError("each of channel.namespaces needs a name, channel.without_namespace has none")
+        try:
+            self.compiled()
+        except re.error as error:
+            raise ConfigError(f"channel_regex {error.pattern!r} is no regular expression: {error}") from error
+
+    def compiled(self) -> Namespaces:
+        """Return the namespaces as the broker wants them."""
+        grammar = Grammar(
+            namespace_boundary=self.namespace_boundary,
+            user_boundary=self.user_boundary,
+            user_separator=self.user_separator,
+            private_prefix=self.private_prefix,
+            bytes_max=self.max_length,
+        )
+        return Namespaces(without=self.without_namespace, named=self.namespaces, grammar=grammar)
+
+
+class ErrorMode(StrEnum):
+    """Whether an error of the server API is told by HTTP's status code too."""
+
+    DEFAULT = ""
+    TRANSPORT = "transport"
+
+
+class HttpApi(Struct, frozen=True, kw_only=True):
+    """The server API, for the user's backends. Without a key it refuses everybody, unless `insecure`."""
+
+    disabled: bool = False
+    handler_prefix: UrlPath = "/api"
+    key: str = ""
+    insecure: bool = False
+    error_mode: ErrorMode = ErrorMode.DEFAULT
+
+
+class WebSocket(Struct, frozen=True, kw_only=True):
+    """The WebSocket endpoint. `message_size_limit` in bytes, of what a client sends."""
+
+    disabled: bool = False
+    handler_prefix: UrlPath = "/connection/websocket"
+    message_size_limit: Count = MESSAGE_BYTES_MAX
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Where load balancers ask whether this node can do its work."""
+
+    enabled: bool = True
+    handler_prefix: UrlPath = "/health"
+
+
+class Shutdown(Struct, frozen=True, kw_only=True):
+    """How long a node that was asked to stop may take."""
+
+    timeout_ms: Some = 30_000
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """Where messages are kept, and the durability class below which the node refuses to start.
+
+    Unless it is set, that is `disk`, or `memory` when the URL itself says memory.
+    """
+
+    url: str = "sqlite:gapless.db"
+    durability: Durability | None = None
+
+    @property
+    def minimum(self) -> Durability:
+        """Return the weakest durability class that will do."""
+        if self.durability is not None:
+            return self.durability
+        return Durability.MEMORY if self.url.startswith("memory:") else Durability.DISK
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything that can be configured."""
+
+    http_server: HttpServer = field(default_factory=HttpServer)
+    log: Log = field(default_factory=Log)
+    client: Client = field(default_factory=Client)
+    channel: Channel = field(default_factory=Channel)
+    http_api: HttpApi = field(default_factory=HttpApi)
+    websocket: WebSocket = field(default_factory=WebSocket)
+    health: Health = field(default_factory=Health)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+    store: Store = field(default_factory=Store)
