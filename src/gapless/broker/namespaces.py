@@ -10,7 +10,7 @@ from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
 from gapless.core.limits import CHANNEL_NAME_BYTES_MAX
 from gapless.core.stream import Retention
 
-__all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "SlowConsumer"]
+__all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "Rules", "SlowConsumer"]
 
 NAME: Final = re.compile(r"[-a-zA-Z0-9_.]{2,}")
 
