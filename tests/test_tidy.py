@@ -304,18 +304,6 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
-    path = ["GaplessError"]
-    drawn = {}
-    for branch, name in re.findall(r"^([│ ]*)[├└]── (\w+)", errors.__doc__ or "", re.MULTILINE):
-        path[len(branch) // 4 + 1 :] = [name]
-        drawn[name] = path[-2]
-    assert drawn == {
-        error.__name__: error.__base__.__name__ for error in list(error_classes())[1:] if error.__base__
-    }
-    assert set(errors.__all__) == {"GaplessError", *drawn}
-
-
 def test_no_file_names_a_machine_or_a_registry() -> None:
     found = [
         at(path, number, match[0])
