@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 NODE_PACKAGES = ROOT / "tests/acceptance/node/node_modules"
 WSTEST = ROOT / ".cache/autobahn/wstest"
 
+pytest.register_assert_rewrite("gapless.testing.conformance")
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

@@ -87,12 +87,14 @@ def files() -> list[Path]:
 def modules(*folders: str) -> list[Path]:
     """The Python that is written by hand, below `folders`."""
     roots = [ROOT / folder for folder in folders]
-    return [
+    found = [
         path
         for path in files()
         if path.suffix == ".py" and not path.stem.endswith("_pb2")
         if any(path.is_relative_to(root) for root in roots)
     ]
+    assert found, f"a guard that looks at nothing: {folders}"
+    return found
 
 
 @cache
