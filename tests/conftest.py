@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 NODE_PACKAGES = ROOT / "tests/acceptance/node/node_modules"
 WSTEST = ROOT / ".cache/autobahn/wstest"
 
+# How long an example takes is the machine's affair, and no test's.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 pytest.register_assert_rewrite("gapless.testing.conformance")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
