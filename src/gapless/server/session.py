@@ -7,6 +7,7 @@ tick, after the publications of that tick. It takes its time from the node's whe
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gapless.broker.channel import Subscription, Wire
@@ -179,24 +180,21 @@ class Session:
     def _start(self, id: int, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
             self._tasks = set()
-        task = asyncio.get_running_loop().create_task(self._see_through(id, work))
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         if len(self._tasks) == SESSION_COMMANDS_MAX:
             self.socket.pause_reading()
-        task.add_done_callback(self._finished)
+        task.add_done_callback(partial(self._finished, id))
 
-    async def _see_through(self, id: int, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except GaplessError as error:
-            self.refuse(id, error)
-        except Exception:
-            log.exception("a command of client %s failed", self.info.client)
-            self.disconnected(Disconnect.SERVER_ERROR)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, id: int, task: asyncio.Task[None]) -> None:
         assert self._tasks is not None
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, GaplessError):
+            self.refuse(id, error)
+        elif error is not None:
+            log.error("a command of client %s failed", self.info.client, exc_info=error)
+            self.disconnected(Disconnect.SERVER_ERROR)
         if len(self._tasks) == SESSION_COMMANDS_MAX - 1 and self.open and not self.paused:
             self.socket.resume_reading()
 

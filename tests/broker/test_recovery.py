@@ -1,0 +1,178 @@
+import pytest
+from msgspec.structs import replace
+
+from gapless.broker.namespaces import Namespace, RecoveryMode
+from tests.conversation import OPEN, Stage, play, rest
+
+KEPT = replace(OPEN, history_size=50, history_ttl_ms=600_000, force_recovery=True)
+CACHE = replace(KEPT, force_recovery_mode=RecoveryMode.CACHE)
+
+
+def test_a_fresh_subscriber_starts_at_the_end() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", 1, 2, 3)
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a")
+        assert reply == {
+            "recoverable": True,
+            "positioned": True,
+            "epoch": stage.broker.placing.epoch,
+            "offset": 3,
+        }
+
+    play(scene, without=KEPT)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_returning_one_gets_what_it_missed_and_its_own_offset_back(warm: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        epoch = stage.broker.placing.epoch
+        if warm:  # somebody follows, so the node holds the tail
+            await stage.reader("a")
+        await stage.publish("a", *range(1, 6))
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a", recover=True, epoch=epoch, offset=2)
+        assert reply["recovered"] is True
+        assert reply["was_recovering"] is True
+        assert reply["offset"] == 2
+        assert [p["offset"] for p in reply["publications"]] == [3, 4, 5]
+        await stage.publish("a", 6)
+        assert peer.offsets() == [6]
+
+    play(scene, without=KEPT)
+
+
+def test_a_long_gap_is_paged_beyond_the_reply() -> None:
+    async def scene(stage: Stage) -> None:
+        epoch = stage.broker.placing.epoch
+        await stage.publish("a", *(["x" * 1000] * 2000))
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a", recover=True, epoch=epoch, offset=1)
+        first = [p["offset"] for p in reply["publications"]]
+        assert reply["recovered"] is True
+        await rest()
+        later = peer.offsets()
+        assert len(first) < 1999
+        assert first + later == list(range(2, 2001))
+
+    play(scene, without=replace(KEPT, history_size=3000))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "offset"),
+    [
+        (None, 6),  # beyond the end
+        (None, 2**62),
+        ("other", 3),  # of a timeline that was never ours
+        ("", 3),  # an offset without an epoch
+    ],
+)
+def test_a_position_that_does_not_hold_gets_the_head_and_nothing_else(epoch: str | None, offset: int) -> None:
+    async def scene(stage: Stage) -> None:
+        ours = stage.broker.placing.epoch
+        await stage.publish("a", *range(1, 6))
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a", recover=True, epoch=ours if epoch is None else epoch, offset=offset)
+        assert "recovered" not in reply
+        assert "publications" not in reply
+        assert (reply["was_recovering"], reply["offset"], reply["epoch"]) == (True, 5, ours)
+        await stage.publish("a", 6)
+        assert peer.offsets() == [6]
+
+    play(scene, without=KEPT)
+
+
+def test_what_retention_took_is_told() -> None:
+    async def scene(stage: Stage) -> None:
+        epoch = stage.broker.placing.epoch
+        await stage.reader("a")
+        await stage.publish("a", *range(1, 61))
+        peer = stage.peer()
+        await peer.connect()
+        assert "recovered" not in await peer.follow("a", recover=True, epoch=epoch, offset=9)
+        other = stage.peer()
+        await other.connect()
+        reply = await other.follow("a", recover=True, epoch=epoch, offset=10)
+        assert [p["offset"] for p in reply["publications"]] == list(range(11, 61))
+
+    play(scene, without=KEPT)
+
+
+def test_after_the_streams_time_to_live_only_the_end_holds() -> None:
+    async def scene(stage: Stage) -> None:
+        epoch = stage.broker.placing.epoch
+        await stage.reader("a")
+        await stage.publish("a", 1, 2, 3)
+        stage.clock.pass_ms(600_000)
+        behind, level = stage.peer(), stage.peer()
+        await behind.connect()
+        await level.connect()
+        assert "recovered" not in await behind.follow("a", recover=True, epoch=epoch, offset=2)
+        assert (await level.follow("a", recover=True, epoch=epoch, offset=3))["recovered"] is True
+
+    play(scene, without=KEPT)
+
+
+def test_an_empty_stream_recovers_from_nothing() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a", recover=True, epoch=stage.broker.placing.epoch, offset=0)
+        assert reply["recovered"] is True
+
+    play(scene, without=KEPT)
+
+
+def test_a_client_that_rather_fails_than_reloads_gets_error_112() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        reply = await peer.follow("a", recover=True, epoch="other", offset=3, flag=2)
+        assert reply["error"]["code"] == 112
+        await stage.publish("a", 1)
+        assert peer.heard() == []
+        assert "error" not in await peer.follow("a")
+
+    play(scene, without=KEPT)
+
+
+def test_a_cache_gives_the_newest_alone() -> None:
+    async def scene(stage: Stage) -> None:
+        epoch = stage.broker.placing.epoch
+        await stage.publish("a", 1, 2, 3)
+        for offset, missed in ((1, [3]), (3, []), (0, [3])):
+            peer = stage.peer()
+            await peer.connect()
+            reply = await peer.follow("a", recover=True, epoch=epoch, offset=offset)
+            assert reply["recovered"] is True
+            assert [p["offset"] for p in reply.get("publications", [])] == missed
+            await stage.publish("b", 1)
+            assert peer.offsets() == []
+
+    play(scene, without=CACHE)
+
+
+def test_an_empty_cache_has_nothing_to_recover() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        assert "recovered" not in await peer.follow("a", recover=True, epoch="other", offset=7)
+
+    play(scene, without=CACHE)
+
+
+def test_recovery_is_on_request_where_it_is_only_allowed() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        assert "recoverable" not in await peer.follow("allowed:a")
+        assert (await peer.follow("allowed:b", recoverable=True))["recoverable"] is True
+        assert "positioned" not in await peer.follow("plain:a", recoverable=True, positioned=True)
+
+    allowed = replace(KEPT, name="allowed", force_recovery=False, allow_recovery=True)
+    plain: Namespace = replace(KEPT, name="plain", force_recovery=False)
+    play(scene, allowed, plain)

@@ -1,0 +1,226 @@
+"""Conversations with a session: commands in, replies out, over a socket that only remembers."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from gapless import backends
+from gapless.backends import Options
+from gapless.broker.broker import Broker
+from gapless.broker.namespaces import Namespace, Namespaces
+from gapless.broker.tokens import Claims
+from gapless.core.errors import TokenExpired, Unauthorized
+from gapless.ports import Clock, Timer
+from gapless.server.session import Session
+from gapless.server.sessions import SessionOptions, Sessions
+from gapless.server.socket import Handshake
+
+T = 1_700_000_000_000
+
+OPEN = Namespace(
+    allow_subscribe_for_client=True,
+    allow_subscribe_for_anonymous=True,
+    allow_publish_for_client=True,
+    allow_publish_for_anonymous=True,
+    allow_history_for_client=True,
+    allow_history_for_anonymous=True,
+    allow_presence_for_client=True,
+    allow_presence_for_anonymous=True,
+)
+
+
+class HandClock(Clock):
+    """A clock that a test moves by hand."""
+
+    def __init__(self) -> None:
+        self._now_ms = T
+        self._timers: list[tuple[int, int, HandTimer]] = []
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def after(self, delay_ms: int, callback: Callable[[], object]) -> Timer:
+        timer = HandTimer(callback)
+        self._timers.append((self._now_ms + delay_ms, len(self._timers), timer))
+        return timer
+
+    def pass_ms(self, ms: int) -> None:
+        end_ms = self._now_ms + ms
+        while due := [entry for entry in self._timers if entry[0] <= end_ms]:
+            first = min(due)
+            self._timers.remove(first)
+            self._now_ms = max(self._now_ms, first[0])
+            if not first[2].cancelled:
+                first[2].callback()
+        self._now_ms = end_ms
+
+
+class HandTimer:
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class MemorySocket:
+    """A socket that remembers what was written; `full_bytes` makes it full once so much was."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.closed_with: tuple[int, str] | None = None
+        self.full_bytes: int | None = None
+        self.reading = True
+        self.session: Session | None = None
+
+    def write(self, data: bytes) -> None:
+        self.frames.append(data)
+        if self.full_bytes is not None and self.buffered_bytes() > self.full_bytes and self.session:
+            self.session.writing_paused()
+
+    def drain(self) -> None:
+        """Let the peer take everything that waits."""
+        self.full_bytes = None
+        assert self.session is not None
+        self.session.writing_resumed()
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed_with = (code, reason)
+
+    def buffered_bytes(self) -> int:
+        return sum(map(len, self.frames))
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def payloads(data: bytes) -> list[bytes]:
+    """Split unmasked frames into payloads."""
+    found = []
+    while data:
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4]), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10]), 10
+        found.append(data[start : start + size])
+        data = data[start + size :]
+    return found
+
+
+class Peer:
+    """A client in JSON: says commands, hears replies."""
+
+    def __init__(self, stage: "Stage") -> None:
+        self.socket = MemorySocket()
+        self.session = stage.sessions.accept(Handshake("/", "", {}, "127.0.0.1", False), self.socket)
+        self.socket.session = self.session
+        self._id = 0
+        self._unread: list[dict[str, Any]] = []
+
+    def say(self, *commands: dict[str, Any] | str) -> None:
+        """Send commands, numbered unless they are text to be sent as it stands."""
+        lines = []
+        for command in commands:
+            if isinstance(command, dict) and "send" not in command:
+                self._id += 1
+                command = {"id": self._id, **command}
+            lines.append(command if isinstance(command, str) else json.dumps(command))
+        self.session.received("\n".join(lines).encode(), False)
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Take out what the server has written."""
+        unread, self._unread = self._unread, []
+        frames, self.socket.frames = self.socket.frames, []
+        return unread + [json.loads(line) for f in frames for p in payloads(f) for line in p.split(b"\n")]
+
+    async def ask(self, *commands: dict[str, Any] | str) -> list[dict[str, Any]]:
+        """Send commands and return what was heard once the node is at rest."""
+        self.say(*commands)
+        await rest()
+        return self.heard()
+
+    async def connect(self, **request: Any) -> dict[str, Any]:
+        [reply] = await self.ask({"connect": request})
+        return reply
+
+    async def follow(self, channel: str, **request: Any) -> dict[str, Any]:
+        """Subscribe; return the result or error. What follows the reply is heard later."""
+        reply, *self._unread = await self.ask({"subscribe": {"channel": channel, **request}})
+        result: dict[str, Any] = reply.get("subscribe", reply)
+        return result
+
+    def offsets(self) -> list[int]:
+        """Take out what was heard, and return the offsets of the publications."""
+        return [r["push"]["pub"].get("offset", 0) for r in self.heard() if "pub" in r.get("push", {})]
+
+
+async def rest() -> None:
+    """Let the node finish what it can without time passing."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class Stage:
+    """A node over a memory store, with its clock in the test's hand."""
+
+    def __init__(self, clock: HandClock, broker: Broker, sessions: Sessions) -> None:
+        self.clock = clock
+        self.broker = broker
+        self.sessions = sessions
+
+    def peer(self) -> Peer:
+        return Peer(self)
+
+    async def reader(self, channel: str, **request: Any) -> Peer:
+        peer = self.peer()
+        await peer.connect()
+        await peer.follow(channel, **request)
+        peer.heard()
+        return peer
+
+    async def publish(self, channel: str, *data: Any) -> None:
+        for item in data:
+            self.broker.publish(channel, json.dumps(item).encode(), lambda outcome: None)
+        await rest()
+
+
+def verify(token: str, now_ms: int) -> Claims:
+    """Accept `user` and `user@milliseconds`, the latter until then."""
+    user, _, expires = token.partition("@")
+    if user == "forged":
+        raise Unauthorized("the signature does not match")
+    if expires and int(expires) <= now_ms:
+        raise TokenExpired("the token has expired")
+    return Claims(user=user, expires_ms=int(expires or 0))
+
+
+def play(
+    scene: Callable[[Stage], Coroutine[Any, Any, None]],
+    *named: Namespace,
+    without: Namespace = OPEN,
+    **options: Any,
+) -> None:
+    """Run `scene` on a fresh node."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        clock = HandClock()
+        store = await backends.open("memory:", Options(now_ms=clock.now_ms))
+        broker = Broker(store, clock, Namespaces(without=without, named=named), soon=loop.call_soon)
+        await broker.open()
+        given = SessionOptions(**{"allow_anonymous_connect_without_token": True, **options})
+        sessions = Sessions(broker, clock, given, verify=verify, random=Random(1))
+        try:
+            await scene(Stage(clock, broker, sessions))
+        finally:
+            await broker.close()
+            await store.close()
+
+    asyncio.run(run())
