@@ -36,6 +36,7 @@ from gapless.server.socket import Receiver, Socket
 __all__ = ["WebSocket", "WebSocketLimits"]
 
 # Close codes (RFC 6455, 7.4.1); the last two are never sent.
+NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 INVALID_TEXT: Final = 1007
 POLICY_VIOLATION: Final = 1008
@@ -44,8 +45,8 @@ INTERNAL_ERROR: Final = 1011
 NO_CODE: Final = 1005
 LOST: Final = 1006
 
+# What may come from a peer (RFC 6455, 7.4) besides the codes of libraries and applications.
 _REGISTERED: Final = frozenset(range(1000, 1015)) - {1004, NO_CODE, LOST}
-_EMPTY_CLOSE: Final = b"\x88\x00"
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _READ_BUFFER_BYTES: Final = 2048  # picows' least; it doubles as frames ask for it
@@ -184,16 +185,10 @@ class WebSocket(WSListener):
         if kind is WSMsgType.PING:
             self._pong(frame)
         elif kind is WSMsgType.CLOSE:
-            self._peer_closes(frame)
-        elif kind is not WSMsgType.PONG and (kind is WSMsgType.CONTINUATION) is (self._message is None):
-            self._fail(PROTOCOL_ERROR, "fragments are out of order")
+            code: Any = frame.get_close_code()  # an IntEnum, whatever the stubs say
+            self._peer_closes(int(code) if frame.payload_size else NO_CODE, frame.get_close_reason())
         elif kind is not WSMsgType.PONG:
-            if self._message is None:
-                self._message = bytearray()
-                self._fragments = 0
-                self._binary = kind is _BINARY
-                self._decoder = None if self._binary else utf8_decoder()
-            self._continue(self._message, frame)
+            self._take_fragment(kind, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Tell the session, unless it knows, and let go."""
@@ -214,8 +209,14 @@ class WebSocket(WSListener):
             self._receiver.writing_resumed()
 
     def gave_up(self, code: int, reason: str) -> None:
-        """The parser met what is no frame; picows sends the close frame and disconnects."""
-        if self._state is _OPEN:
+        """The parser met what is no frame; picows sends a close frame, if none was sent, and ends it."""
+        if self._state is not _OPEN:
+            return
+        handshake: Any = cast(WSTransport, self._ws).close_handshake  # None, whatever the stubs say
+        if handshake is not None and handshake.recv is not None:
+            # Nothing counts behind a close frame, and picows has read it, but not delivered it yet.
+            self._peer_closes(int(handshake.recv.code) or NO_CODE, handshake.recv.reason)
+        else:
             self._tell(code, reason)
             self._end_soon()
 
@@ -227,6 +228,18 @@ class WebSocket(WSListener):
         except Exception:
             log.exception("a session failed")
             self._fail(INTERNAL_ERROR, "internal error")
+
+    def _take_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
+        message = self._message
+        if (message is None) is (kind is WSMsgType.CONTINUATION):
+            self._fail(PROTOCOL_ERROR, "fragments are out of order")
+            return
+        if message is None:
+            message = self._message = bytearray()
+            self._fragments = 0
+            self._binary = kind is _BINARY
+            self._decoder = None if self._binary else utf8_decoder()
+        self._continue(message, frame)
 
     def _continue(self, message: bytearray, frame: WSFrame) -> None:
         limits = self._limits
@@ -251,20 +264,17 @@ class WebSocket(WSListener):
 
     # The end.
 
-    def _peer_closes(self, frame: WSFrame) -> None:
-        payload = frame.get_payload_as_bytes()  # picows refuses one byte, what is not UTF-8, and some codes
-        if not payload:
-            self.write(_EMPTY_CLOSE)
-            self._tell(NO_CODE, "")
-            self._end_now()
-            return
-        code = int.from_bytes(payload[:2])
-        if not _may_be_sent(code):
-            self._fail(PROTOCOL_ERROR, "no such close code")
-            return
-        self._send_close(code, "")
-        self._tell(code, payload[2:].decode())
-        self._end_now()
+    def _peer_closes(self, code: int, reason: str | None) -> None:
+        """Answer the peer's close frame, and be the one that ends the connection (RFC 6455, 7.1.1)."""
+        if code == NO_CODE:
+            self._send_close(NORMAL, "")
+        elif code in _REGISTERED or 3000 <= code <= 4999:
+            self._send_close(code, "")
+        else:
+            code, reason = PROTOCOL_ERROR, "no such close code"
+            self._send_close(code, reason)
+        self._tell(code, reason or "")
+        self._transport.close()
 
     def _fail(self, code: int, reason: str) -> None:
         """Close because of the peer, or because of a bug; what still arrives is dropped."""
@@ -291,10 +301,6 @@ class WebSocket(WSListener):
     def _end_soon(self) -> None:
         if self._timer is None:
             self._timer = self._clock.after(self._limits.close_ms, self._transport.abort)
-
-    def _end_now(self) -> None:
-        self._transport.close()
-        self._end_soon()  # what is still buffered may never be taken
 
 
 class _Log:
@@ -344,8 +350,3 @@ def _continues_utf8(decoder: IncrementalDecoder, payload: bytes, *, last: bool) 
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _may_be_sent(code: int) -> bool:
-    """RFC 6455 (7.4): what is registered and not for local use, and what libraries and applications use."""
-    return code in _REGISTERED or 3000 <= code <= 4999
