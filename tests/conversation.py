@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -37,13 +38,14 @@ class HandClock(Clock):
     def __init__(self) -> None:
         self._now_ms = T
         self._timers: list[tuple[int, int, HandTimer]] = []
+        self._turn = count()
 
     def now_ms(self) -> int:
         return self._now_ms
 
     def after(self, delay_ms: int, callback: Callable[[], object]) -> Timer:
         timer = HandTimer(callback)
-        self._timers.append((self._now_ms + delay_ms, len(self._timers), timer))
+        self._timers.append((self._now_ms + delay_ms, next(self._turn), timer))
         return timer
 
     def pass_ms(self, ms: int) -> None:
