@@ -60,7 +60,7 @@ class Tail:
         self.floor = floor
 
     def page(self, after: int, bytes_max: int) -> list[bytes] | None:
-        """Return what follows offset `after`, `bytes_max` at most but at least one; None if not all is here."""
+        """Return what follows `after`, at most `bytes_max` but at least one; None if not all is here."""
         if not max(self.floor, self.last - self.messages_max) <= after <= self.last:
             return None
         start = after - self.floor

@@ -12,7 +12,7 @@ from gapless.server.config.durations import milliseconds
 from gapless.server.config.model import Config
 from gapless.server.config.sources import Source
 
-__all__ = ["read"]
+__all__ = ["DURATION", "keys", "read", "section_of"]
 
 DURATION: Final = "_ms"
 
