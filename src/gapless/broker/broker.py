@@ -15,7 +15,7 @@ from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
 from gapless.core.errors import BadRequest, GaplessError, NotAvailable
-from gapless.core.limits import CHECK_INTERVAL_MS, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_BYTES_MAX
+from gapless.core.limits import CHECK_INTERVAL_MS, IDEMPOTENCY_KEY_BYTES_MAX, OFFSET_MAX, PAGE_BYTES_MAX
 from gapless.core.stream import Entry, Message, Position, Stored
 from gapless.ports import Bus, Clock, Streams
 from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
@@ -223,26 +223,26 @@ class Broker:
         """
         if not self.namespaces.of(channel).namespace.history:
             raise NotAvailable(f"channel {channel!r} keeps no history")
-        heads = await self.store.heads([channel])
-        history = History(heads.epoch, heads.heads[channel].last, [])
-        at = Position(since.epoch or heads.epoch, since.offset) if since is not None else None
+        if limit <= 0:
+            heads = await self.store.heads([channel])
+            return History(heads.epoch, heads.heads[channel].last, [])
+        messages: list[Message] = []
+        at = since._replace(epoch=since.epoch or self.placing.epoch) if since is not None else None
         if reverse and at is None:
-            at = Position(heads.epoch, history.offset + 1)
-        while len(history.messages) < limit:
+            at = Position(self.placing.epoch, OFFSET_MAX)
+        while True:
             page = await self.store.read(
                 channel,
                 after=None if reverse else at,
                 before=at if reverse else None,
-                limit_messages=limit - len(history.messages),
+                limit_messages=limit - len(messages),
                 limit_bytes=PAGE_BYTES_MAX,
             )
-            history.messages += reversed(page.messages) if reverse else page.messages
-            if page.after == page.through or (
-                page.after <= page.floor if reverse else page.through >= page.head
-            ):
-                break
+            messages += reversed(page.messages) if reverse else page.messages
+            exhausted = page.after <= page.floor if reverse else page.through >= page.head
+            if exhausted or page.after == page.through or len(messages) >= limit:
+                return History(page.epoch, page.head, messages)
             at = Position(page.epoch, page.after + 1 if reverse else page.through)
-        return history
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Return who is subscribed, by client id.

@@ -37,6 +37,8 @@ UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
 # A socket that is full and from which nothing drains for so long is dead.
 SOCKET_STUCK_MS: Final = 30_000
 
+# The largest offset any store can hold.
+OFFSET_MAX: Final = 2**63 - 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
