@@ -42,6 +42,8 @@ OFFSET_MAX: Final = 2**63 - 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
+# Channels of one broadcast, commands of one batch.
+API_ITEMS_MAX: Final = 10_000
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
 IDEMPOTENCY_WINDOW_MS: Final = 24 * 3600 * 1000
 IDEMPOTENCY_KEYS_MAX: Final = 10_000_000

@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from gapless.protocol.messages import ClientInfo
 
-__all__ = ["Meta", "with_tag"]
+__all__ = ["Meta", "is_json", "with_tag"]
 
 
 class Meta(Struct, gc=False, omit_defaults=True):
@@ -25,3 +25,12 @@ def with_tag(meta: bytes, name: str, value: str) -> bytes:
     """Return the stored form with one tag more."""
     held = msgspec.json.decode(meta, type=Meta) if meta else Meta()
     return msgspec.structs.replace(held, tags={**held.tags, name: value}).encoded()
+
+
+def is_json(data: bytes) -> bool:
+    """Tell whether a payload is one JSON text, so that JSON connections can be told it."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

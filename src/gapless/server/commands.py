@@ -4,8 +4,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from gapless import __version__
 from gapless.broker.namespaces import Namespace
 from gapless.broker.recovery import Start
@@ -48,7 +46,7 @@ from gapless.protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
-from gapless.protocol.meta import Meta
+from gapless.protocol.meta import Meta, is_json
 from gapless.server.session import Session
 
 __all__ = ["HANDLERS", "Handler"]
@@ -224,7 +222,7 @@ def publish(session: Session, id: int, request: PublishRequest) -> None:
     data = bytes(request.data)
     if not data:
         raise BadRequest("a publication needs data")
-    binary = session.wire.codec.binary and not _is_json(data)
+    binary = session.wire.codec.binary and not is_json(data)
     session.node.broker.publish(
         request.channel,
         data,
@@ -242,14 +240,6 @@ def _published(session: Session, id: int, outcome: Stored | GaplessError) -> Non
         session.refuse(id, outcome)
     else:
         session.send(Reply(id, publish=PublishResult()))
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
 
 
 async def history(session: Session, id: int, request: HistoryRequest) -> None:

@@ -1,0 +1,103 @@
+"""Where the server API is reached over HTTP: who may call, and how an outcome is answered."""
+
+import asyncio
+import hmac
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+from urllib.parse import parse_qs
+
+from gapless.core.errors import BadRequest, GaplessError, MethodNotFound, Unauthorized
+from gapless.server.api.methods import Api, Outcome, Work, error_body
+from gapless.server.config.model import ErrorMode, HttpApi
+from gapless.server.request import Request
+from gapless.server.site import Handler
+
+__all__ = ["Door"]
+
+# Answered straight from the parser's callbacks; every method is reached through `answer` too.
+HOT: Final = ("publish", "broadcast", "batch")
+
+Headers = Iterable[tuple[bytes, bytes]]  # names in lower case
+Answer = tuple[int, bytes]
+
+
+class Door:
+    """The API behind its key."""
+
+    def __init__(self, api: Api, options: HttpApi) -> None:
+        self._api = api
+        self._prefix = options.handler_prefix
+        self._key = options.key.encode()
+        self._insecure = options.insecure
+        self._transport_mode = options.error_mode is ErrorMode.TRANSPORT
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hot(self) -> dict[tuple[str, str], Handler]:
+        """Return the routes that are answered without an ASGI app."""
+        return {("POST", f"{self._prefix}/{method}"): partial(self._serve, method) for method in HOT}
+
+    async def answer(self, method: str, headers: Headers, query: bytes, body: bytes) -> Answer:
+        """Carry out one call; return the status and the body."""
+        permitted, transport_mode = self._read(headers, query)
+        if not permitted:
+            return _refusal(Unauthorized("the API key is missing or wrong"))
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        try:
+            work = self._api.call(method, body, done.set_result)
+        except (BadRequest, MethodNotFound) as error:
+            return _refusal(error)
+        if work is not None:
+            await work
+        return _answer(method, transport_mode, await done)
+
+    def _serve(self, method: str, request: Request) -> None:
+        permitted, transport_mode = self._read(request.headers, request.query)
+        if not permitted:
+            request.respond(*_refusal(Unauthorized("the API key is missing or wrong")))
+            return
+
+        def told(outcome: Outcome) -> None:
+            request.respond(*_answer(method, transport_mode, outcome))
+
+        try:
+            work = self._api.call(method, request.body, told)
+        except (BadRequest, MethodNotFound) as error:
+            request.respond(*_refusal(error))
+            return
+        if work is not None:
+            self._run(work)
+
+    def _run(self, work: Work) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _read(self, headers: Headers, query: bytes) -> tuple[bool, bool]:
+        """Return whether the caller may call, and whether errors are to be told in transport mode."""
+        key, transport_mode = b"", self._transport_mode
+        for name, value in headers:
+            if name == b"x-api-key":
+                key = value
+            elif name == b"authorization" and not key and value[:7].lower() == b"apikey ":
+                key = value[7:].strip()
+            elif name == b"x-centrifugo-error-mode":
+                transport_mode = value == b"transport"
+        if self._insecure:
+            return True, transport_mode
+        if not key and query:
+            key = parse_qs(query).get(b"api_key", [b""])[0]
+        return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
+
+
+def _answer(method: str, transport_mode: bool, outcome: Outcome) -> Answer:
+    if isinstance(outcome, bytes):
+        return 200, outcome if method == "batch" else b'{"result":%b}' % outcome
+    if transport_mode:
+        return outcome.http_status, error_body(outcome)
+    return 200, b'{"error":%b}' % error_body(outcome)
+
+
+def _refusal(error: GaplessError) -> Answer:
+    """Answer what is no call at all; that is told by the status in either mode."""
+    return error.http_status, b'{"error":%b}' % error_body(error)

@@ -1,0 +1,241 @@
+"""Carries out the methods of the server API, whatever brought them."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Coroutine
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import msgspec
+
+from gapless.broker.broker import Broker
+from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, MethodNotFound
+from gapless.core.limits import API_ITEMS_MAX, PAGE_MESSAGES_MAX
+from gapless.core.stream import Message, Position, Stored
+from gapless.protocol.codec import codec
+from gapless.protocol.meta import Meta
+from gapless.server.api.info import Node
+from gapless.server.api.requests import (
+    BatchRequest,
+    BroadcastRequest,
+    Command,
+    Content,
+    HistoryRequest,
+    InfoRequest,
+    PublishRequest,
+)
+
+__all__ = ["Api", "Outcome", "Told", "Work", "error_body"]
+
+Outcome = bytes | GaplessError
+"""What became of a call: its result in JSON, or why there is none."""
+Told = Callable[[Outcome], object]
+Work = Coroutine[Any, Any, None]
+Payload = tuple[bytes, bytes, bool]  # data, what is stored beside it, whether it is not JSON
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Api:
+    """The methods by name. `nodes` tells how the nodes are."""
+
+    def __init__(self, broker: Broker, nodes: Callable[[], list[Node]]) -> None:
+        self._broker = broker
+        self._nodes = nodes
+        methods: dict[str, tuple[type[Any], Callable[[Any, Told], Work | None]]] = {
+            "publish": (PublishRequest, self.publish),
+            "broadcast": (BroadcastRequest, self.broadcast),
+            "batch": (BatchRequest, self.batch),
+            "history": (HistoryRequest, self.history),
+            "info": (InfoRequest, self.info),
+        }
+        self._runs = {name: run for name, (_, run) in methods.items()}
+        self._decoders = {name: msgspec.json.Decoder(kind).decode for name, (kind, _) in methods.items()}
+
+    def call(self, method: str, body: bytes, told: Told) -> Work | None:
+        """Carry out a call; `told` hears of the outcome once. Returns what is left to be awaited, if anything.
+
+        Raises:
+            MethodNotFound: there is no such method.
+            BadRequest: the body is not what the method takes.
+        """
+        decode = self._decoders.get(method)
+        if decode is None:
+            raise MethodNotFound(f"there is no method {method!r}")
+        try:
+            if not body.isascii():
+                body.decode()  # what is published goes out as it is
+            request = decode(body or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f"malformed request: {error}") from error
+        except RecursionError as error:
+            raise BadRequest("malformed request: nested too deep") from error
+        return self._runs[method](request, told)
+
+    # Publications -------------------------------------------------------------------------
+
+    def publish(self, request: PublishRequest, told: Told) -> None:
+        """Tell `offset` and `epoch` once the message is stored; neither where there is no history."""
+        try:
+            self._publish(request.channel, request, request.payload(), told)
+        except GaplessError as error:
+            told(error)
+
+    def _publish(self, channel: str, content: Content, payload: Payload, told: Told) -> None:
+        data, beside, binary = payload
+        self._broker.publish(
+            channel,
+            data,
+            partial(_published, told),
+            meta=beside,
+            binary=binary,
+            key=content.idempotency_key or None,
+            skip_history=content.skip_history or False,
+        )
+
+    def broadcast(self, request: BroadcastRequest, told: Told) -> None:
+        """Tell a response for each channel, in the order of the request."""
+        if not 0 < len(request.channels) <= API_ITEMS_MAX:
+            told(BadRequest(f"a broadcast goes to 1 to {API_ITEMS_MAX} channels"))
+            return
+        try:
+            payload = request.payload()
+        except GaplessError as error:
+            told(error)
+            return
+        responses = _Collection(len(request.channels), lambda all: told(b'{"responses":[%b]}' % all))
+        for index, channel in enumerate(request.channels):
+            take = partial(responses.take, index, b"result")
+            try:
+                self._publish(channel, request, payload, take)
+            except GaplessError as error:
+                take(error)
+
+    # Looking ------------------------------------------------------------------------------
+
+    async def history(self, request: HistoryRequest, told: Told) -> None:
+        """Tell publications, and the position of the channel's end. At most a page of messages at once."""
+        limit, since = request.limit or 0, request.since
+        try:
+            held = await self._broker.history(
+                request.channel,
+                limit=PAGE_MESSAGES_MAX if limit < 0 else min(limit, PAGE_MESSAGES_MAX),
+                since=Position(since.epoch, since.offset) if since is not None else None,
+                reverse=request.reverse or False,
+            )
+        except GaplessError as error:
+            told(error)
+            return
+        publications = b",".join(map(_publication, held.messages))
+        told(b'{"publications":[%b],"offset":%d,"epoch":%b}' % (publications, held.offset, _text(held.epoch)))
+
+    def info(self, request: InfoRequest, told: Told) -> None:
+        """Tell how the nodes are."""
+        told(encode({"nodes": self._nodes()}))
+
+    # Batches ------------------------------------------------------------------------------
+
+    def batch(self, request: BatchRequest, told: Told) -> Work | None:
+        """Tell a reply for each command, in the order of the request.
+
+        Publications join the writer's queue in that order without waiting for each other; what reads
+        is begun when all before it is done, unless the batch is parallel.
+        """
+        commands = request.commands
+        if len(commands) > API_ITEMS_MAX:
+            raise BadRequest(f"a batch has up to {API_ITEMS_MAX} commands")
+        replies = _Collection(len(commands), lambda all: told(b'{"replies":[%b]}' % all))
+        if not request.parallel and any(command.history is not None for command in commands):
+            return self._one_by_one(commands, replies)
+        waiting = [
+            work
+            for index, command in enumerate(commands)
+            if (work := self._begin(command, partial(replies.take, index))) is not None
+        ]
+        return _all(waiting) if waiting else None
+
+    def _begin(self, command: Command, take: Callable[[bytes, Outcome], object]) -> Work | None:
+        if command.publish is not None:
+            self.publish(command.publish, partial(take, b"publish"))
+            return None
+        for name in command.__struct_fields__:
+            request = getattr(command, name)
+            if request is not None:
+                return self._runs[name](request, partial(take, name.encode()))
+        take(b"", MethodNotFound("a command has one of " + ", ".join(command.__struct_fields__)))
+        return None
+
+    async def _one_by_one(self, commands: list[Command], replies: "_Collection") -> None:
+        loop = asyncio.get_running_loop()
+        for index, command in enumerate(commands):
+            reply: asyncio.Future[tuple[bytes, Outcome]] = loop.create_future()
+            work = self._begin(command, partial(_keep, reply))
+            if work is not None:
+                await work
+            replies.take(index, *await reply)
+
+
+class _Collection:
+    """Results that come in any order, and are told together in theirs."""
+
+    __slots__ = ("_missing", "_parts", "_told")
+
+    def __init__(self, count: int, told: Callable[[bytes], object]) -> None:
+        self._missing = count
+        self._parts = [b""] * count
+        self._told = told
+        if not count:
+            told(b"")
+
+    def take(self, index: int, name: bytes, outcome: Outcome) -> None:
+        if isinstance(outcome, bytes):
+            self._parts[index] = b'{"%b":%b}' % (name, outcome)
+        else:
+            self._parts[index] = b'{"error":%b}' % error_body(outcome)
+        self._missing -= 1
+        if not self._missing:
+            self._told(b",".join(self._parts))
+
+
+def _keep(reply: asyncio.Future[tuple[bytes, Outcome]], name: bytes, outcome: Outcome) -> None:
+    reply.set_result((name, outcome))
+
+
+async def _all(works: list[Work]) -> None:
+    await asyncio.gather(*works)
+
+
+def _published(told: Told, outcome: Stored | GaplessError) -> None:
+    if isinstance(outcome, GaplessError):
+        told(outcome)
+    elif outcome.offset:
+        told(b'{"offset":%d,"epoch":%b}' % (outcome.offset, _text(outcome.epoch)))
+    else:
+        told(b"{}")
+
+
+@lru_cache(maxsize=4)
+def _text(epoch: str) -> bytes:
+    return encode(epoch)
+
+
+def error_body(error: GaplessError) -> bytes:
+    """Encode an error as a backend is told it: our name for it and whether to retry, besides Centrifugo's."""
+    return encode(
+        {
+            "code": error.number,
+            "message": str(error) or error.code,
+            "reason": error.code,
+            "temporary": error.temporary,
+        }
+    )
+
+
+def _publication(message: Message) -> bytes:
+    try:
+        return codec(binary=False).publication(message)
+    except BinaryMessage:
+        beside = msgspec.json.decode(message.meta or b"{}", type=Meta)
+        encoded = base64.b64encode(message.data).decode()
+        told = {"data": None, "b64data": encoded, "offset": message.offset, "tags": beside.tags}
+        return encode(told if beside.info is None else {**told, "info": beside.info})
