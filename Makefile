@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editab
 NODE_SDK := tests/acceptance/node/node_modules/.package-lock.json
 AUTOBAHN := .cache/autobahn/wstest
 # Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
-OUTSIDE := tests/acceptance tests/faults
+OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser)
 
 .PHONY: help dev test check format simulate bugs faults bench test-pythons pure clean
 
