@@ -34,6 +34,13 @@ def test_small_parts_share_a_frame() -> None:
     assert read(frames(PROTOBUF, [b"\x00", b"\x00"])) == [(Opcode.BINARY, b"\x00\x00")]
 
 
+def test_a_separator_counts_towards_the_frame() -> None:
+    half = b"x" * (FRAME_BYTES_MAX // 2)
+    assert read(frames(JSON, [half, half])) == [(Opcode.TEXT, half)] * 2
+    assert read(frames(JSON, [half, half[1:]])) == [(Opcode.TEXT, half + b"\n" + half[1:])]
+    assert read(frames(PROTOBUF, [half, half])) == [(Opcode.BINARY, half + half)]
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, FRAME_BYTES_MAX // 2) | st.just(FRAME_BYTES_MAX + 1), min_size=1, max_size=12))
 def test_frames_hold_all_parts_in_order_and_are_full(lengths_bytes: list[int]) -> None:
