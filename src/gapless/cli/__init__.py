@@ -1,0 +1,50 @@
+"""The command line. Each command is imported when it is called."""
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from gapless.core.errors import GaplessError
+
+__all__ = ["main"]
+
+COMMANDS: Final = {
+    "dev": ("serving", "Run with all defaults, insecure, for development."),
+    "publish": ("publishing", "Publish one message to a channel."),
+    "serve": ("serving", "Run the server."),
+    "tail": ("tailing", "Follow a channel, without a gap across reconnects."),
+    "version": ("versioning", "Print the version."),
+}
+
+
+class Commands(click.Group):
+    """The commands, by name; only the one that is called is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"gapless.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what the world does to it is one line and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except GaplessError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run gapless: one server for messages that must not get lost."""

@@ -27,9 +27,14 @@ TAIL_LINGER_MS: Final = 60_000
 
 # How often a node holds its channels against the store; a lost ring is noticed within that.
 CHECK_INTERVAL_MS: Final = 1_000
+# How long a message may take to go round before a node counts as unhealthy.
+HEALTH_MS: Final = 2_000
 # How many subscriptions that lost their position are told so (2500) per turn, so that they come back spread.
 LOST_PER_TURN_MAX: Final = 200
 LOST_TURN_MS: Final = 50
+# How many clients at least a node that stops parts with per turn.
+PART_PER_TURN_MIN: Final = 200
+PART_TURN_MS: Final = 50
 
 # Commands of one connection that wait for the store at once; beyond it nothing more is read from it.
 SESSION_COMMANDS_MAX: Final = 64

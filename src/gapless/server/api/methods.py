@@ -53,7 +53,7 @@ class Api:
         self._decoders = {name: msgspec.json.Decoder(kind).decode for name, (kind, _) in methods.items()}
 
     def call(self, method: str, body: bytes, told: Told) -> Work | None:
-        """Carry out a call; `told` hears of the outcome once. Returns what is left to be awaited, if anything.
+        """Carry out a call; `told` hears of the outcome once. Returns what is left to await, if anything.
 
         Raises:
             MethodNotFound: there is no such method.

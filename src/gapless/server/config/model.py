@@ -107,8 +107,8 @@ class Channel(Struct, frozen=True, kw_only=True):
         except re.error as error:
             raise ConfigError(f"channel_regex {error.pattern!r} is no regular expression: {error}") from error
 
-    def compiled(self) -> Namespaces:
-        """Return the namespaces as the broker wants them."""
+    def compiled(self, *also: Namespace) -> Namespaces:
+        """Return the namespaces as the broker wants them, `also` some that are not configured."""
         grammar = Grammar(
             namespace_boundary=self.namespace_boundary,
             user_boundary=self.user_boundary,
@@ -116,7 +116,7 @@ class Channel(Struct, frozen=True, kw_only=True):
             private_prefix=self.private_prefix,
             bytes_max=self.max_length,
         )
-        return Namespaces(without=self.without_namespace, named=self.namespaces, grammar=grammar)
+        return Namespaces(without=self.without_namespace, named=(*self.namespaces, *also), grammar=grammar)
 
 
 class ErrorMode(StrEnum):

@@ -1,0 +1,129 @@
+"""`gapless serve` and `gapless dev`."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from random import SystemRandom
+from typing import Final
+
+import click
+import uvloop
+
+from gapless.cli.logs import start_logging
+from gapless.cli.machine import raise_open_files_limit
+from gapless.core.errors import StoreFailed
+from gapless.server.clock import LoopClock
+from gapless.server.config import Config, Source, from_environment, from_file, from_flags, read
+from gapless.server.node import Node
+
+__all__ = ["dev", "serve"]
+
+DEV_STORE: Final = "sqlite:gapless-dev.db"
+DEV: Final = Source(
+    name="gapless dev",
+    tree={
+        "http_server": {"address": "127.0.0.1"},
+        "client": {"insecure": True, "allowed_origins": ["*"]},
+        "http_api": {"insecure": True},
+        "channel": {
+            "without_namespace": {
+                "history_size": 1_000,
+                "history_ttl": "24h",
+                "force_recovery": True,
+                "presence": True,
+            }
+        },
+        "store": {"url": DEV_STORE, "durability": "memory"},
+        "log": {"level": "warn"},
+    },
+)
+
+
+@click.command()
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key of the file."
+)
+@click.option(
+    "--lenient", is_flag=True, help="Warn about keys that gapless does not have, instead of refusing."
+)
+def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> None:
+    """Run the server: what --config says, then the environment (GAPLESS_*), then --set."""
+    told: list[str] = []
+    sources = [
+        *([from_file(file)] if file is not None else []),
+        *from_environment(os.environ),
+        *from_flags(assignments),
+    ]
+    config = read(sources, tolerate=told.append if lenient else None)
+    log = start_logging(config.log)
+    for message in told:
+        log.warning("%s", message)
+    run(config, lambda node: None)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--store", default=DEV_STORE, show_default=True, help="Where messages are kept.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key.")
+def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
+    """Run with all defaults, insecure: everybody may do everything. For development only."""
+    chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]
+    config = read([DEV, *from_environment(os.environ), *from_flags(chosen)])
+    start_logging(config.log)
+
+    def started(node: Node) -> None:
+        url, api = f"127.0.0.1:{node.port}", config.http_api.handler_prefix
+        click.secho(
+            "INSECURE: anybody who reaches this port may read and publish everything.", fg="red", bold=True
+        )
+        click.echo(f"""
+  WebSocket   ws://{url}{config.websocket.handler_prefix}
+  API         http://{url}{api}
+  Health      http://{url}{config.health.handler_prefix}
+  Store       {config.store.url} (durability: {node.durability.value})
+
+Follow a channel:
+
+  gapless tail chat --url http://{url}
+
+and publish to it:
+
+  curl http://{url}{api}/publish -d '{{"channel": "chat", "data": {{"text": "hello"}}}}'
+""")
+
+    run(config, started)
+
+
+def run(config: Config, started: Callable[[Node], None]) -> None:
+    """Run a node until it is asked to stop.
+
+    Raises:
+        ConfigError, StoreRefused: it could not start.
+        StoreError: the store had to close.
+    """
+    raise_open_files_limit()
+    uvloop.run(_run(config, started))
+
+
+async def _run(config: Config, started: Callable[[Node], None]) -> None:
+    node = Node(config, LoopClock(), SystemRandom())
+    await node.start()
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Future[None] = loop.create_future()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _ask, asked)
+    started(node)
+    await asyncio.wait((asked, node.failed), return_when=asyncio.FIRST_COMPLETED)
+    await node.stop()
+    if node.failed.done():
+        raise StoreFailed(f"the store had to close: {node.failed.result()}")
+
+
+def _ask(asked: asyncio.Future[None]) -> None:
+    """Stop in good order; at the second time at once."""
+    if asked.done():
+        raise SystemExit(1)
+    asked.set_result(None)
