@@ -47,16 +47,17 @@ class Echo:
 
 
 async def serve(port: int) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled; the first line that is printed is the address."""
     clock = LoopClock()
     endpoint = WebSocketEndpoint(Echo, clock, limits=UNLIMITED)
     front = Front(Site(Starlette(), clock, upgrades={"/": endpoint.upgrade}))
     await front.listen("127.0.0.1", port)
+    click.echo(f"ws://127.0.0.1:{front.port}/")
     await asyncio.get_running_loop().create_future()
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--port", type=click.IntRange(0, 65535), required=True, help="0: any free one.")
 def main(port: int) -> None:
     """Serve a WebSocket echo on a port of this machine."""
     uvloop.run(serve(port))
