@@ -14,8 +14,15 @@ from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
+from gapless.core.depth import too_deep
 from gapless.core.errors import BadRequest, GaplessError, NotAvailable
-from gapless.core.limits import CHECK_INTERVAL_MS, IDEMPOTENCY_KEY_BYTES_MAX, OFFSET_MAX, PAGE_BYTES_MAX
+from gapless.core.limits import (
+    CHECK_INTERVAL_MS,
+    IDEMPOTENCY_KEY_BYTES_MAX,
+    JSON_DEPTH_MAX,
+    OFFSET_MAX,
+    PAGE_BYTES_MAX,
+)
 from gapless.core.stream import Entry, Message, Position, Stored
 from gapless.ports import Bus, Clock, Streams
 from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
@@ -227,7 +234,9 @@ class Broker:
             heads = await self.store.heads([channel])
             return History(heads.epoch, heads.heads[channel].last, [])
         messages: list[Message] = []
-        at = since._replace(epoch=since.epoch or self.placing.epoch) if since is not None else None
+        at = since
+        if since == Position("", 0):
+            at = Position(self.placing.epoch, 0)
         if reverse and at is None:
             at = Position(self.placing.epoch, OFFSET_MAX)
         while True:
@@ -281,6 +290,8 @@ class Broker:
 
 
 def _check(rules: Rules, data: bytes, *, binary: bool) -> None:
+    if not binary and too_deep(data, JSON_DEPTH_MAX):
+        raise BadRequest(f"a payload is nested up to {JSON_DEPTH_MAX} deep")
     match rules.namespace.publication_data_format:
         case DataFormat.JSON if binary:
             raise BadRequest("this namespace takes JSON payloads only")

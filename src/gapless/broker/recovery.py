@@ -11,7 +11,7 @@ from gapless.broker.channel import Channel, Wire
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import RecoveryMode
 from gapless.broker.placing import Placing
-from gapless.core.errors import BadRequest, PositionLost, Unavailable
+from gapless.core.errors import BinaryMessage, PositionLost, Unavailable
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.stream import Page, Position
 from gapless.ports import Streams
@@ -108,5 +108,5 @@ class Recovery:
             raise Unavailable("the store has begun a new generation; try again")
         publications = self._catch_up.learn(channel, channel.cohort(wire), page)
         if publications is None:
-            raise BadRequest("a publication of this channel is binary: connect with Protobuf")
+            raise BinaryMessage(f"a publication of channel {channel.name!r} is not JSON")
         return publications

@@ -176,12 +176,14 @@ class PositionConflict(StateError):
     """The stream does not end at the `expected` position; nothing was stored."""
 
     code = "position_conflict"
+    number = 1001
 
 
 class KeyConflict(StateError):
     """The idempotency key was used with another payload; nothing was stored."""
 
     code = "key_conflict"
+    number = 1002
 
 
 class Unavailable(GaplessError):
@@ -210,6 +212,8 @@ class OutcomeUnknown(StoreError):
     """The message may or may not be stored: retry only with an idempotency key."""
 
     code = "unknown"
+    number = 1000
+    temporary = False
 
 
 class StoreFailed(StoreError):

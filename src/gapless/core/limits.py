@@ -20,6 +20,12 @@ LANE_ENTRIES_MAX: Final = 10_000
 COMMIT_ENTRIES_MAX: Final = 1_000
 COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
 
+# Pages of a SQLite -wal after which it is brought into the database when the queue is short, and when not.
+WAL_PAGES: Final = 4_000
+WAL_PAGES_MAX: Final = 16_000
+# Heads of streams that the writer holds in memory.
+STREAMS_CACHED_MAX: Final = 50_000
+
 # Encoded tails of streams kept per node, and how long one outlives its last subscriber.
 TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
 TAIL_MESSAGES_MAX: Final = 1_000
@@ -45,6 +51,8 @@ SOCKET_STUCK_MS: Final = 30_000
 # The largest offset any store can hold.
 OFFSET_MAX: Final = 2**63 - 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
+# How deep JSON may be nested: every subscriber has to parse it.
+JSON_DEPTH_MAX: Final = 128
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
 # Channels of one broadcast, commands of one batch.

@@ -95,6 +95,9 @@ _ERROR_TEXTS: Final = {
     111: "too many requests",
     112: "unrecoverable position",
     113: "concurrent pagination",
+    1000: "outcome unknown",
+    1001: "position conflict",
+    1002: "key conflict",
 }
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gapless.broker.channel import Subscription, Wire
-from gapless.core.errors import BadRequest, GaplessError
+from gapless.core.errors import BadRequest, BinaryMessage, GaplessError
 from gapless.core.keepalive import Action
 from gapless.core.limits import SESSION_COMMANDS_MAX
 from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
@@ -172,7 +172,9 @@ class Session:
 
     def refuse(self, id: int, error: GaplessError) -> None:
         """Answer command `id` with an error."""
-        if id and self.open:
+        if isinstance(error, BinaryMessage):
+            self.disconnected(Disconnect.INAPPROPRIATE_PROTOCOL)
+        elif id and self.open:
             self.send(Reply(id, error=error_of(error)))
 
     # Work that waits for the store --------------------------------------------------------
