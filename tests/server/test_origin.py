@@ -1,0 +1,39 @@
+"""Which origins may connect."""
+
+import pytest
+
+from gapless.server.origin import Origins
+
+
+@pytest.mark.parametrize(
+    ("patterns", "origin", "allowed"),
+    [
+        ([], None, True),
+        ([], "https://here.example:8443", True),
+        ([], "HTTP://Here.Example:8443", True),
+        ([], "https://here.example", False),
+        ([], "https://there.example", False),
+        ([], "ftp://here.example:8443", False),
+        ([], "null", False),
+        ([], "", False),
+        (["*"], "https://there.example", True),
+        (["*"], "null", True),
+        (["null"], "null", True),
+        (["https://there.example"], "https://there.example", True),
+        (["https://There.example"], "HTTPS://there.Example", True),
+        (["https://there.example"], "http://there.example", False),
+        (["https://there.example"], "https://there.example.evil.example", False),
+        (["https://there.example"], "https://thereXexample", False),
+        (["https://there.example"], "https://evil.example/https://there.example", False),
+        (["https://*.there.example"], "https://a.b.there.example", True),
+        (["https://*.there.example"], "https://there.example", False),
+        (["https://*.there.example"], "https://evil.example/.there.example", False),
+        (["https://there.example:*"], "https://there.example:9000", True),
+        (["https://a?.example"], "https://ab.example", True),
+        (["https://a?.example"], "https://abc.example", False),
+        (["https://(a|b).example"], "https://a.example", False),
+        (["https://a.example", "https://b.example"], "https://b.example", True),
+    ],
+)
+def test_an_origin_is_allowed_or_not(patterns: list[str], origin: str | None, allowed: bool) -> None:
+    assert Origins(patterns).allow(origin, "here.example:8443") is allowed
