@@ -39,6 +39,7 @@ TAKEN = re.compile(
 )
 # The outermost shells, and all that each may take.
 SHELLS = {
+    "cli/serving.py": {"random.SystemRandom"},
     "server/clock.py": {"_loop.call_later"},
     "backends/__init__.py": {
         "secrets.token_hex",
@@ -125,12 +126,15 @@ def imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str, str]]:
 
 
 def spelled(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
-    """Every use of a dotted name, in full: after `from time import time as t`, `t` is `time.time`."""
+    """Every use of a dotted name, in full: after `from time import time as t`, `t` is `time.time`.
+
+    What is not imported begins with a dot: an argument called `random` is no module.
+    """
     full = {name: meaning for _, name, meaning in imports(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute | ast.Name):
             first, dot, rest = ast.unparse(node).partition(".")
-            yield node, full.get(first, first) + dot + rest
+            yield node, full.get(first, f".{first}") + dot + rest
 
 
 def taken(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -144,7 +148,7 @@ def taken(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if name == "asyncio.sleep" and call and is_zero(call.args):
             continue
         if TAKEN.fullmatch(name) or (name == "random.Random" and call and not call.args):
-            yield node.lineno, name.removeprefix("self.")
+            yield node.lineno, name.removeprefix(".").removeprefix("self.")
 
 
 def is_zero(args: list[ast.expr]) -> bool:
