@@ -195,7 +195,7 @@ class Node:
                 engine=self._config.store.url.partition(":")[0],
                 durability=self._store.durability,
                 epoch=self._store.epoch,
-                statistics=self._store.statistics(),
+                statistics=self._store.statistics()._asdict(),
             ),
         )
 

@@ -86,7 +86,7 @@ class Door:
         if self._insecure:
             return True, transport_mode
         if not key and query:
-            key = parse_qs(query).get(b"api_key", [b""])[0]
+            key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
         return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
 
 

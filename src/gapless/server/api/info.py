@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from gapless.ports import Durability, Statistics
+from gapless.ports import Durability
 
 __all__ = ["Node", "StoreInfo"]
 
@@ -13,7 +13,7 @@ class StoreInfo(Struct, frozen=True):
     engine: str
     durability: Durability
     epoch: str
-    statistics: Statistics
+    statistics: dict[str, int]
 
 
 class Node(Struct, frozen=True, kw_only=True):
