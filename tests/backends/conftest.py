@@ -9,7 +9,7 @@ from gapless import backends
 from gapless.backends import Options
 from gapless.backends.memory import Backend, Kept
 from gapless.ports import Streams
-from gapless.testing.conformance import Place
+from gapless.testing.conformance import Place, UrlPlace
 
 
 class MemoryPlace(Place):
@@ -25,6 +25,7 @@ class MemoryPlace(Place):
 
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda folder: MemoryPlace(),
+    "sqlite": lambda folder: UrlPlace(f"sqlite:{folder}/store.db"),
 }
 
 

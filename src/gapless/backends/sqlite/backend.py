@@ -1,0 +1,193 @@
+"""The loop's side of the store: the queue's limits, and who is told what."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from gapless.backends import Options, tell
+from gapless.backends.sqlite.database import Database
+from gapless.backends.sqlite.log import Outcome, Trim
+from gapless.backends.sqlite.reader import Reader
+from gapless.backends.sqlite.writer import Ask, Lift, Listener, Queued, Writer
+from gapless.core.errors import (
+    ConfigError,
+    GaplessError,
+    OutcomeUnknown,
+    StoreError,
+    StoreFailed,
+    TooManyRequests,
+    Unavailable,
+)
+from gapless.core.lineage import Generation
+from gapless.core.stream import Done, Entry, Heads, Page, Position, Stored
+from gapless.ports import Statistics, Streams
+
+__all__ = ["Backend"]
+
+Answer = TypeVar("Answer")
+
+
+class Backend(Streams):
+    """Streams in one SQLite file, which this process alone has open."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Database] = self._loop.create_future()
+        self._end: asyncio.Future[None] = self._loop.create_future()
+        self._error: StoreError | None = None
+        self._queue_entries = 0
+        self._queue_bytes = 0
+        listener = Listener(
+            partial(_resolve, self._opened), self._on_committed, self._on_answered, self._on_ended
+        )
+        self._writer = Writer(options, listener)
+
+    @classmethod
+    async def open(cls, address: str, options: Options, vfs: str | None = None) -> Self:
+        """Open the file `address`, or make it; `vfs` names the SQLite VFS to use.
+
+        Raises:
+            ConfigError: there is no file name.
+            StoreRefused: the file may not be opened as it is; the message says why and what to do.
+        """
+        if not address:
+            raise ConfigError("the store's URL names no file; write sqlite:path.db")
+        store = cls(options)
+        store._writer.start(Path(address), vfs)
+        try:
+            database = await asyncio.shield(store._opened)
+        except asyncio.CancelledError:
+            store._writer.finish()
+            raise
+        store.epoch = database.epoch
+        store.durability = database.durability
+        return store
+
+    def append(self, entry: Entry, done: Done) -> None:
+        if self._error is not None:
+            raise StoreFailed(str(self._error))
+        size = len(entry.data) + len(entry.meta)
+        if (
+            self._queue_entries >= self._options.writer_entries_max
+            or self._queue_bytes + size > self._options.writer_bytes_max
+        ):
+            raise TooManyRequests("the writer's queue is full")
+        self._queue_entries += 1
+        self._queue_bytes += size
+        self._writer.order((entry, size, done))
+
+    async def read(
+        self,
+        stream: str,
+        *,
+        after: Position | None = None,
+        before: Position | None = None,
+        limit_messages: int,
+        limit_bytes: int,
+    ) -> Page:
+        assert after is None or before is None
+        limits = limit_messages, limit_bytes
+        if before is not None:
+            return await self._ask(lambda reader, now_ms: reader.before(stream, before, *limits, now_ms))
+        return await self._ask(lambda reader, now_ms: reader.after(stream, after, *limits, now_ms))
+
+    async def heads(self, streams: Sequence[str]) -> Heads:
+        return await self._ask(lambda reader, now_ms: reader.heads(streams, now_ms))
+
+    async def find(self, stream: str, at_ms: int) -> Position:
+        return await self._ask(lambda reader, now_ms: reader.find(stream, at_ms, now_ms))
+
+    async def generations(self) -> list[Generation]:
+        return await self._ask(lambda reader, now_ms: reader.generations())
+
+    async def trim(self, stream: str, through: int) -> Heads:
+        self._check_open()
+        future: asyncio.Future[Heads] = self._loop.create_future()
+        self._queue_entries += 1
+        self._writer.order((Trim(stream, through), 0, future))
+        return await future
+
+    def statistics(self) -> Statistics:
+        writer = self._writer
+        recent_ns = sorted(writer.recent_ns)
+        p50, p99 = (recent_ns[len(recent_ns) * part // 100] if recent_ns else 0 for part in (50, 99))
+        return Statistics(
+            commits=writer.commits,
+            entries=writer.entries,
+            entries_max=writer.entries_max,
+            commit_ns_sum=writer.commit_ns_sum,
+            commit_ns_max=writer.commit_ns_max,
+            commit_ns_p50=p50,
+            commit_ns_p99=p99,
+            queue_entries=self._queue_entries,
+            queue_bytes=self._queue_bytes,
+        )
+
+    async def close(self) -> None:
+        if self._error is None:
+            self._error = StoreFailed("the store is closed")
+            self._writer.finish()
+        await asyncio.shield(self._end)
+        self._writer.join()
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise StoreFailed(str(self._error))
+
+    async def _ask(self, question: Callable[[Reader, int], Answer]) -> Answer:
+        self._check_open()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._writer.ask((question, future))
+        return await future
+
+    def _on_committed(self, taken: list[Queued], outcomes: list[Outcome]) -> None:
+        self._queue_entries -= len(taken)
+        self._queue_bytes -= sum(size for _, size, _ in taken)
+        tell(self._loop, self._answers(taken, outcomes))
+
+    def _answers(
+        self, taken: list[Queued], outcomes: Sequence[Outcome]
+    ) -> Iterator[tuple[Entry, Done, Stored | GaplessError]]:
+        for (order, _, waits), outcome in zip(taken, outcomes, strict=True):
+            if isinstance(order, Entry):
+                assert not isinstance(outcome, Heads)
+                if order.origin is not None and isinstance(outcome, GaplessError):
+                    self._lift(order, outcome)
+                yield order, waits, outcome
+            elif isinstance(order, Trim):
+                _resolve(waits, outcome)
+
+    def _lift(self, entry: Entry, refused: GaplessError) -> None:
+        # What was refused only for what stood before it stops nothing itself.
+        if type(refused) is not Unavailable:
+            self._writer.order((Lift(entry.origin, entry.stream), 0, None))
+
+    def _on_answered(self, answers: list[tuple[Ask, Any]]) -> None:
+        for (_, future), answer in answers:
+            _resolve(future, answer)
+
+    def _on_ended(self, in_flight: list[Queued], error: StoreError | None) -> None:
+        self._error = self._error or error
+        queued = list(self._writer.orders)
+        self._writer.orders.clear()
+        self._queue_entries = self._queue_bytes = 0
+        outcomes: list[Outcome] = [OutcomeUnknown(f"it may or may not be stored: {error}")] * len(in_flight)
+        outcomes += [StoreFailed(str(error))] * len(queued)
+        tell(self._loop, self._answers(in_flight + queued, outcomes))
+        for _, future in self._writer.asks:
+            _resolve(future, StoreFailed(str(error)))
+        self._end.set_result(None)
+        if error is not None:
+            self._options.failed(error)
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

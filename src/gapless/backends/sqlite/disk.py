@@ -1,0 +1,112 @@
+"""The disk under the file: what it survives, whether it is the same file, and how much room is left."""
+
+import os
+from pathlib import Path
+
+from gapless.core.errors import StoreFailed
+from gapless.ports import Durability
+
+__all__ = ["Disk", "durability_of"]
+
+# File systems on a disk of this machine, whose fsync reaches it.
+LOCAL = {
+    "apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "jfs", "nilfs2", "overlay",
+    "reiserfs", "ufs", "xfs", "zfs",
+}  # fmt: skip
+# Mount options with which fsync does not reach the disk.
+UNSAFE = {"nobarrier", "barrier=0", "volatile"}
+
+
+def durability_of(path: Path, mounts: str) -> Durability:
+    """Return what a file at `path`, synced at every commit, survives.
+
+    `mounts` is the text of /proc/self/mountinfo (proc_pid_mountinfo(5)); empty where there is none.
+    What is not known to be a local disk is taken for weaker.
+    """
+    best, kind, options = "", "", ""
+    for line in mounts.splitlines():
+        mount, _, file_system = line.partition(" - ")
+        point = mount.split()[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind, options = point, file_system.split()[0], file_system.split()[2]
+    is_safe = kind in LOCAL and not UNSAFE & set(options.split(","))
+    return Durability.DISK if is_safe else Durability.PROCESS
+
+
+class Disk:
+    """Room for the database at `path`.
+
+    A file of `ballast_bytes` is kept beside it. When less than `free_bytes_min` is free, appends are
+    refused and the ballast is given up, so that reading and trimming go on. Appends go on once there
+    is room for the ballast.
+    """
+
+    def __init__(self, path: Path, ballast_bytes: int, free_bytes_min: int) -> None:
+        self._path = path
+        self._ballast = path.with_name(path.name + ".ballast")
+        self._ballast_bytes = ballast_bytes
+        self._free_bytes_min = free_bytes_min
+        self._file: tuple[int, int] | None = None
+        self.is_full = False
+
+    def durability(self) -> Durability:
+        """Return what an acknowledged append survives."""
+        mounts = Path("/proc/self/mountinfo")
+        return durability_of(self._path.resolve(), mounts.read_text() if mounts.exists() else "")
+
+    def remember(self) -> None:
+        """Remember which file it is."""
+        self._file = self._identity()
+
+    def check_same(self) -> None:
+        """Make sure that the path still names the file that was opened.
+
+        Raises:
+            StoreFailed: it was replaced or removed.
+        """
+        try:
+            same = self._identity() == self._file
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise StoreFailed(f"{self._path} was replaced or removed while it was open")
+
+    def _identity(self) -> tuple[int, int]:
+        status = os.stat(self._path)
+        return status.st_dev, status.st_ino
+
+    def free_bytes(self) -> int:
+        """Return how much room is left beside the ballast."""
+        status = os.statvfs(self._path.parent)
+        return status.f_bavail * status.f_frsize
+
+    def check_room(self, unused_bytes: int) -> None:
+        """Decide anew whether the disk is full; `unused_bytes` can be reused inside the database."""
+        free_bytes = self.free_bytes()
+        if not self.is_full and free_bytes < self._free_bytes_min:
+            self.fill()
+        elif self.is_full and free_bytes + unused_bytes >= self._ballast_bytes + 2 * self._free_bytes_min:
+            self.is_full = False
+            self.take_ballast()
+
+    def is_short(self) -> bool:
+        """Tell whether `check_room` has something to decide."""
+        return self.is_full or self.free_bytes() < self._free_bytes_min
+
+    def fill(self) -> None:
+        """Count the disk as full, and give up the ballast."""
+        self.is_full = True
+        self._ballast.unlink(missing_ok=True)
+
+    def take_ballast(self) -> None:
+        """Reserve the ballast, if that leaves room enough."""
+        if self.free_bytes() < self._ballast_bytes + self._free_bytes_min:
+            return
+        file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if os.fstat(file).st_size < self._ballast_bytes:
+                os.posix_fallocate(file, 0, self._ballast_bytes)
+        except OSError:
+            self._ballast.unlink()
+        finally:
+            os.close(file)

@@ -1,0 +1,182 @@
+"""What happens inside the database when it is written: appends, trims and housekeeping."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+from msgspec import Struct
+
+from gapless.backends import Options
+from gapless.backends.sqlite.checksum import checksum
+from gapless.backends.sqlite.keys import Keys
+from gapless.backends.sqlite.schema import first
+from gapless.backends.sqlite.stream import Stream
+from gapless.backends.sqlite.streams import Streams
+from gapless.core.errors import (
+    BadRequest,
+    GaplessError,
+    PositionConflict,
+    StoreFull,
+    TooManyRequests,
+    Unavailable,
+)
+from gapless.core.lineage import Generation, Link, holds
+from gapless.core.stream import Entry, Heads, Position, Stored
+
+__all__ = ["Log", "Order", "Outcome", "Trim"]
+
+INSERT = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?)"
+
+# Rows that a transaction deletes for each that it appends, so that trimming keeps up.
+DELETED_PER_ENTRY = 2
+
+
+class Trim(Struct, frozen=True):
+    """Drop a stream's messages through an offset."""
+
+    stream: str
+    through: int
+
+
+Order = Entry | Trim
+Outcome = Stored | Heads | GaplessError
+
+
+class Log:
+    """The writer's view of the streams, of which it alone owns the heads."""
+
+    def __init__(
+        self, cursor: apsw.Cursor, streams: Streams, options: Options, generations: Sequence[Generation]
+    ) -> None:
+        self._cursor = cursor
+        self._streams = streams
+        self._keys = Keys(cursor, options.key_window_ms)
+        self._options = options
+        self._generations = generations
+        self._epoch = generations[-1].id
+        self._is_full = False
+        self._stopped: set[tuple[Any, str]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        query = "select seq, floor, time_ms, (select max(number) from generations) from store"
+        self.seq: int
+        self.time_ms: int
+        self.seq, floor, self.time_ms, self._generation = first(self._cursor.execute(query))
+        self._stored = self.seq, floor
+        self._touched: dict[str, Stream] = {}
+        self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
+        self._links: list[tuple[int, int, int]] = []
+
+    def reload(self) -> None:
+        """Forget what was not committed."""
+        self._streams.reload()
+        self._keys.reload()
+        self._begin()
+
+    def lift(self, origin: Any, stream: str) -> None:
+        """Hear that the origin was told of its refused entry: what it queues now is not behind that."""
+        self._stopped.discard((origin, stream))
+
+    def is_due(self, now_ms: int) -> bool:
+        """Tell whether there is housekeeping to do."""
+        return min(self._streams.due_ms, self._keys.due_ms()) <= now_ms
+
+    def write(self, orders: Iterable[Order], now_ms: int, *, budget: int, is_full: bool) -> list[Outcome]:
+        """Carry out orders and housekeeping in the transaction that is open; delete about `budget` rows.
+
+        Raises:
+            apsw.Error: nothing of it holds; roll back, then `reload`.
+        """
+        self.time_ms = now_ms
+        self._is_full = is_full
+        if self._streams.due_ms <= now_ms:
+            budget = self._streams.tend(now_ms, budget)
+        self._keys.drop_due(now_ms)
+        outcomes = [self._outcome(order) for order in orders]
+        self._flush_rows()
+        if self._links:
+            self._cursor.executemany("insert into lineage values (?, ?, ?)", self._links)
+            self._links.clear()
+        self._touched.clear()
+        self._streams.flush(now_ms, budget + DELETED_PER_ENTRY * len(outcomes))
+        self._keys.flush(now_ms)
+        if self._stored != (self.seq, self._streams.floor):
+            self._stored = self.seq, self._streams.floor
+            self._cursor.execute("update store set seq = ?, floor = ?, time_ms = ?", (*self._stored, now_ms))
+        return outcomes
+
+    def _outcome(self, order: Order) -> Outcome:
+        if isinstance(order, Trim):
+            return self._trim(order)
+        if self._stopped and (order.origin, order.stream) in self._stopped:
+            return Unavailable("an earlier message of the same origin was refused")
+        try:
+            return self._admit(order)
+        except GaplessError as error:
+            if order.origin is not None:
+                self._stopped.add((order.origin, order.stream))
+            return error
+
+    def _admit(self, entry: Entry) -> Stored:
+        keyed = entry.key is not None
+        if keyed and (held := self._keys.find(entry)):
+            return held
+        stream = self._stream(entry.stream)
+        if entry.expected and not (
+            entry.expected.offset == stream.last and self._holds(entry.expected, stream)
+        ):
+            raise PositionConflict(f"the stream ends at {stream.last}")
+        if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
+            raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
+        if keyed and self._keys.held() >= self._options.keys_max:
+            raise TooManyRequests("too many idempotency keys are held")
+        if self._is_full and (keyed or not entry.transient):
+            raise StoreFull("the disk is full; trim streams or make room")
+        stored = Stored(self._epoch, 0 if entry.transient else self._append(entry, stream), self.time_ms)
+        if keyed:
+            self._keys.hold(entry, stored)
+        return stored
+
+    def _append(self, entry: Entry, stream: Stream) -> int:
+        if entry.retention is not stream.retention and entry.retention != stream.retention:
+            self._flush_rows()
+            self._streams.retain(stream)
+            stream.retention = entry.retention
+        if entry.stream not in self._touched:
+            self._touch(stream, entry.stream)
+        self.seq += 1
+        offset = stream.last = stream.last + 1
+        data, meta, time_ms = entry.data, entry.meta, self.time_ms
+        crc = checksum(stream.id, offset, time_ms, data, meta)
+        self._rows.append((self.seq, stream.id, offset, time_ms, stream.total, crc, data, meta))
+        stream.total += len(data) + len(meta)
+        stream.updated_ms = time_ms
+        return offset
+
+    def _touch(self, stream: Stream, name: str) -> None:
+        self._touched[name] = stream
+        self._streams.changed(stream)
+        if not stream.lineage or stream.lineage[-1].gen != self._epoch:
+            stream.lineage.append(Link(self._epoch, stream.last + 1))
+            self._links.append((stream.id, self._generation, stream.last + 1))
+
+    def _trim(self, order: Trim) -> Heads:
+        stream = self._stream(order.stream)
+        if order.stream in self._touched or not stream.is_new:
+            self._flush_rows()
+            self._streams.retain(stream)
+            stream.floor = max(stream.floor, min(order.through, stream.last))
+            self._streams.changed(stream)
+        return Heads(self._epoch, {order.stream: stream.head})
+
+    def _stream(self, name: str) -> Stream:
+        return self._touched.get(name) or self._streams.find_or_make(name, self.time_ms)
+
+    def _flush_rows(self) -> None:
+        if self._rows:
+            self._cursor.executemany(INSERT, self._rows)
+            self._rows.clear()
+
+    def _holds(self, position: Position, stream: Stream) -> bool:
+        return holds(position, stream.head, self._generations, stream.lineage)

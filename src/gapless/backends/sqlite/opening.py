@@ -1,0 +1,120 @@
+"""Opening a file: every check that stands before its first use, and the beginning of a new generation."""
+
+from pathlib import Path
+
+import apsw
+
+from gapless.backends.sqlite import schema, wal
+from gapless.backends.sqlite.witness import Seen, fate
+from gapless.core.errors import StoreRefused
+from gapless.core.lineage import Fate, Generation
+
+__all__ = ["begin_generation", "beside", "check_files", "connect", "recover", "refusal"]
+
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
+APPLICATION_ID_AT = 68
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of a file that goes with the database."""
+    return path.with_name(path.name + suffix)
+
+
+def check_files(path: Path) -> None:
+    """Look at what is on the disk, before SQLite would act on it.
+
+    Raises:
+        StoreRefused: the database is another program's or damaged, or a file beside it is not its own.
+    """
+    journal = beside(path, "-journal")
+    size = path.stat().st_size if path.exists() else 0
+    header = b""
+    if size:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    is_being_made = size <= schema.PAGE_BYTES and journal.exists()
+    if header and not is_being_made:
+        _check_header(path, header)
+        if journal.exists() and journal.stat().st_size:
+            raise StoreRefused(f"{journal} does not belong to the database beside it: move it away")
+    wal.check_own(beside(path, "-wal"), wal.user_version(header) if header else None)
+
+
+def _check_header(path: Path, header: bytes) -> None:
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        raise StoreRefused(f"{path} is no SQLite database, or its header is damaged: restore a backup")
+    if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4], "big") != schema.APPLICATION_ID:
+        raise StoreRefused(f"{path} is a SQLite database, but not of gapless: choose another file")
+
+
+def connect(path: Path, vfs: str | None, user_version: int) -> apsw.Connection:
+    """Open the file in SQLite, for this process alone; a new one is marked as ours."""
+    connection = apsw.Connection(str(path), vfs=vfs)
+    try:
+        # Closing a file that is refused, or that failed, must leave its -wal as it is.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        schema.configure(connection, user_version)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def recover(connection: apsw.Connection, path: Path) -> None:
+    """Bring what is in the `-wal` into the database, and make sure that nothing is missing from either.
+
+    Raises:
+        StoreRefused: something acknowledged cannot be reached.
+    """
+    log = beside(path, "-wal")
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    wal.check_tail(log, max(frames, 0))
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    pages = schema.number(connection.execute("pragma page_count"))
+    if path.stat().st_size < pages * schema.PAGE_BYTES:
+        raise StoreRefused(f"{path} is cut short: restore a backup")
+    if not schema.is_new(connection):
+        schema.check(connection)
+
+
+def begin_generation(
+    connection: apsw.Connection, epoch: str, seen: Seen | None, generations_max: int
+) -> list[Generation]:
+    """Write the generation `epoch`, and return it after those before it."""
+    connection.execute("begin immediate")
+    if schema.is_new(connection):
+        schema.create(connection)
+    query = "select id, cut_seq, fate from generations order by number"
+    generations = [
+        Generation(id, cut_seq, Fate(told)) for id, cut_seq, told in schema.rows(connection.execute(query))
+    ]
+    seq = schema.number(connection.execute("select seq from store"))
+    new = Generation(epoch, seq, fate(seen, generations, seq))
+    connection.execute(
+        "insert into generations (id, cut_seq, fate) values (?, ?, ?)", (new.id, new.cut_seq, str(new.fate))
+    )
+    connection.execute(
+        "delete from generations where number <= (select max(number) from generations) - ?",
+        (generations_max,),
+    )
+    version = schema.number(connection.execute("pragma user_version"))
+    connection.execute(f"pragma user_version = {version + 1}")
+    connection.execute("commit")
+    return [*generations, new][-generations_max:]
+
+
+def refusal(path: Path, error: apsw.Error | OSError) -> StoreRefused:
+    """Say in our words why SQLite, or the system, does not open the file."""
+    match error:
+        case apsw.BusyError():
+            why = "is open in another process"
+        case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError() | PermissionError():
+            why = "may not be read and written by this user"
+        case apsw.FullError():
+            why = "cannot be opened: the disk is full"
+        case apsw.NotADBError() | apsw.CorruptError() | apsw.SQLError() | apsw.ConstraintError():
+            why = f"is damaged ({error}): restore a backup"
+        case _:
+            why = f"cannot be opened: {error}"
+    return StoreRefused(f"{path} {why}")

@@ -1,0 +1,94 @@
+"""Reading, one page at a time, between commits. Nothing here writes."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import apsw
+
+from gapless.backends.sqlite.checksum import checksum
+from gapless.backends.sqlite.stream import Stream
+from gapless.backends.sqlite.streams import Streams
+from gapless.core.errors import PositionLost, StoreDamaged
+from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.lineage import Generation, holds
+from gapless.core.stream import Heads, Message, Page, Position
+
+__all__ = ["Reader"]
+
+FORWARD = (
+    'select "offset", time_ms, crc, data, meta from log where stream = ? and "offset" between ? and ?'
+    ' order by "offset" limit ?'
+)
+BACKWARD = FORWARD.replace(" limit", " desc limit")
+
+
+class Reader:
+    """Answers readers, as the store stands at `now_ms`."""
+
+    def __init__(
+        self, connection: apsw.Connection, streams: Streams, generations: Sequence[Generation]
+    ) -> None:
+        self._connection = connection
+        self._streams = streams
+        self._generations = generations
+        self._epoch = generations[-1].id
+
+    def _stream(self, name: str, now_ms: int) -> Stream:
+        return self._streams.find(name, now_ms) or Stream(0, name, self._streams.floor)
+
+    def after(
+        self, name: str, position: Position | None, messages_max: int, bytes_max: int, now_ms: int
+    ) -> Page:
+        """Return the page that follows a position, or the oldest one."""
+        stream = self._stream(name, now_ms)
+        if position is not None:
+            self._check_holds(position, stream)
+        start = stream.floor if position is None else position.offset
+        rows = self._rows(FORWARD, stream, start + 1, stream.last, 1, (messages_max, bytes_max))
+        return Page(self._epoch, start, start + len(rows), stream.floor, stream.last, rows)
+
+    def before(self, name: str, position: Position, messages_max: int, bytes_max: int, now_ms: int) -> Page:
+        """Return the page that ends just below a position."""
+        stream = self._stream(name, now_ms)
+        end = max(min(position.offset - 1, stream.last), stream.floor)
+        self._check_holds(Position(position.epoch, end), stream)
+        rows = self._rows(BACKWARD, stream, stream.floor + 1, end, -1, (messages_max, bytes_max))
+        rows.reverse()
+        return Page(self._epoch, end - len(rows), end, stream.floor, stream.last, rows)
+
+    def _rows(
+        self, query: str, stream: Stream, low: int, high: int, step: int, limits: tuple[int, int]
+    ) -> list[Message]:
+        count = min(limits[0], PAGE_MESSAGES_MAX, high - low + 1)
+        size = min(limits[1], PAGE_BYTES_MAX)
+        expected = low if step > 0 else high
+        messages: list[Message] = []
+        with closing(self._connection.cursor()) as cursor:
+            for offset, time_ms, crc, data, meta in cursor.execute(query, (stream.id, low, high, count)):
+                if offset != expected or crc != checksum(stream.id, offset, time_ms, data, meta):
+                    break
+                size -= len(data) + len(meta)
+                if size < 0 and messages:
+                    return messages
+                messages.append(Message(offset, time_ms, data, meta))
+                expected += step
+        if len(messages) < count:
+            raise StoreDamaged(f"message {expected} of {stream.name!r} is lost or fails its checksum")
+        return messages
+
+    def heads(self, names: Sequence[str], now_ms: int) -> Heads:
+        """Tell where streams stand."""
+        return Heads(self._epoch, {name: self._stream(name, now_ms).head for name in names})
+
+    def find(self, name: str, at_ms: int, now_ms: int) -> Position:
+        """Return the position just before the first kept message stored at or after `at_ms`."""
+        stream = self._stream(name, now_ms)
+        return Position(self._epoch, self._streams.first_at_least(stream, "time_ms", at_ms) - 1)
+
+    def generations(self) -> list[Generation]:
+        """List the generations that are known."""
+        return list(self._generations)
+
+    def _check_holds(self, position: Position, stream: Stream) -> None:
+        if not holds(position, stream.head, self._generations, stream.lineage):
+            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold")

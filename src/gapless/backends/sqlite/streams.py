@@ -1,0 +1,243 @@
+"""All streams of the file: the heads, what retention leaves of each, and the rows to delete."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import apsw
+
+from gapless.backends.sqlite.schema import first, number, rows
+from gapless.backends.sqlite.stream import NOW, Stream
+from gapless.core.limits import STREAMS_CACHED_MAX
+from gapless.core.lineage import Link
+from gapless.core.stream import Retention
+
+__all__ = ["Streams"]
+
+FOREVER_MS = 1 << 62
+# How many streams that fell due are looked at in one transaction.
+DUE_STREAMS_MAX = 32
+
+COLUMNS = (
+    "id, name, floor, last, deleted, total,"
+    " keep_count, ttl_ms, meta_ttl_ms, age_ms, keep_bytes, updated_ms, due_ms"
+)
+INSERT = f"insert into streams ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+UPDATE = (
+    "update streams set name = ?2, floor = ?3, last = ?4, deleted = ?5, total = ?6, keep_count = ?7,"
+    " ttl_ms = ?8, meta_ttl_ms = ?9, age_ms = ?10, keep_bytes = ?11, updated_ms = ?12, due_ms = ?13"
+    " where id = ?1"
+)
+LINEAGE = (
+    "select g.id, l.first_offset from lineage l join generations g on g.number = l.generation"
+    " where l.stream = ? order by l.generation"
+)
+
+
+class Streams:
+    """The streams. What changes one happens inside the caller's transaction."""
+
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._cursor = cursor
+        self.reload()
+
+    def reload(self) -> None:
+        """Forget what was not committed."""
+        self._cached: dict[str, Stream] = {}
+        self._changed: dict[int, Stream] = {}
+        self.floor = number(self._cursor.execute("select floor from store"))
+        self._next_id = number(self._cursor.execute("select coalesce(max(id), 0) + 1 from streams"))
+        self.due_ms = self._next_due_ms()
+
+    def _next_due_ms(self) -> int:
+        query = f"select coalesce(min(due_ms), {FOREVER_MS}) from streams where due_ms is not null"
+        return number(self._cursor.execute(query))
+
+    # Finding a stream
+
+    def find(self, name: str, now_ms: int) -> Stream | None:
+        """Return a stream as a reader may see it now; None if there is none. Writes nothing."""
+        stream = self._cached.get(name) or self._load(name)
+        if stream is None:
+            return None
+        if stream.is_forgotten(now_ms):
+            self.floor = max(self.floor, stream.last)
+            return None
+        self._settle(stream, now_ms)
+        return stream
+
+    def find_or_make(self, name: str, now_ms: int) -> Stream:
+        """Return a stream to append to; a new one is written once it is marked as changed."""
+        stream = self._cached.get(name) or self._load(name)
+        if stream is not None and stream.is_forgotten(now_ms):
+            self._forget(stream)
+            stream = None
+        if stream is None:
+            return Stream(self._next_id, name, self.floor)
+        self._settle(stream, now_ms)
+        return stream
+
+    def _load(self, name: str) -> Stream | None:
+        row = first(self._cursor.execute(f"select {COLUMNS} from streams where name = ?", (name,)))
+        if row is None:
+            return None
+        stream = self._made(row)
+        self._cached[name] = stream
+        return stream
+
+    def _made(self, row: tuple[Any, ...]) -> Stream:
+        (
+            id,
+            name,
+            floor,
+            last,
+            deleted,
+            total,
+            count,
+            ttl_ms,
+            meta_ttl_ms,
+            age_ms,
+            size,
+            updated_ms,
+            due_ms,
+        ) = row
+        stream = Stream(id, name, floor)
+        stream.last, stream.deleted, stream.total = last, deleted, total
+        stream.retention = Retention(count, ttl_ms, meta_ttl_ms, age_ms, size)
+        stream.updated_ms, stream.due_ms = updated_ms, due_ms or 0
+        stream.lineage = [Link(*link) for link in rows(self._cursor.execute(LINEAGE, (id,)))]
+        stream.is_new = False
+        return stream
+
+    # Changing one
+
+    def changed(self, stream: Stream) -> None:
+        """Write the stream at the end of this transaction."""
+        self._changed[stream.id] = stream
+        if stream.is_new and stream.name is not None:
+            self._cached[stream.name] = stream
+            self._next_id = stream.id + 1
+
+    def retain(self, stream: Stream) -> None:
+        """Apply what depends on the messages alone: their number and their bytes.
+
+        All rows of the stream must be in the table.
+        """
+        keep = stream.retention
+        if keep.count and stream.last - stream.floor > keep.count:
+            stream.floor = stream.last - keep.count
+        if keep.bytes and stream.last - stream.floor > 1:
+            self._see_first(stream)
+            if stream.total - stream.first_before > keep.bytes:
+                above = self.first_at_least(stream, "before", stream.total - keep.bytes)
+                stream.floor = min(above, stream.last) - 1
+
+    def _settle(self, stream: Stream, now_ms: int) -> None:
+        """Apply what time has done."""
+        keep = stream.retention
+        if stream.floor == stream.last:
+            return
+        if keep.ttl_ms and stream.updated_ms + keep.ttl_ms <= now_ms:
+            stream.floor = stream.last
+        elif keep.age_ms:
+            self._see_first(stream)
+            if stream.first_ms + keep.age_ms <= now_ms:
+                stream.floor = self.first_at_least(stream, "time_ms", now_ms - keep.age_ms + 1) - 1
+
+    def _see_first(self, stream: Stream) -> None:
+        if stream.first_offset != stream.floor + 1:
+            stream.first_offset = stream.floor + 1
+            stream.first_ms = self._column(stream, "time_ms", stream.first_offset)
+            stream.first_before = self._column(stream, "before", stream.first_offset)
+
+    def first_at_least(self, stream: Stream, column: str, value: int) -> int:
+        """Return the first kept offset whose `column` has reached `value`, or the one after the last.
+
+        The column must not fall from row to row.
+        """
+        low, high = stream.floor + 1, stream.last + 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._column(stream, column, middle) >= value:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _column(self, stream: Stream, column: str, offset: int) -> int:
+        query = f'select {column} from log where stream = ? and "offset" = ?'
+        row = first(self._cursor.execute(query, (stream.id, offset)))
+        return row[0] if row else -1  # a lost row counts as old: reading it is what reports the damage
+
+    # Housekeeping
+
+    def tend(self, now_ms: int, budget: int) -> int:
+        """Look at streams that fell due; delete up to `budget` rows, and return how much is left of that."""
+        query = f"select {COLUMNS} from streams where due_ms <= ? order by due_ms limit {DUE_STREAMS_MAX}"
+        for row in rows(self._cursor.execute(query, (now_ms,))):
+            stream = self._cached.get(row[1]) or self._made(row)
+            if stream.is_forgotten(now_ms):
+                self._forget(stream)
+            self._settle(stream, now_ms)
+            budget -= self._delete(stream, budget)
+            if stream.name is None and stream.deleted == stream.last:
+                self._cursor.execute("delete from lineage where stream = ?", (stream.id,))
+                self._cursor.execute("delete from streams where id = ?", (stream.id,))
+            else:
+                stream.schedule(now_ms)
+                self._write([stream])
+        self.due_ms = self._next_due_ms()
+        return budget
+
+    def _forget(self, stream: Stream) -> None:
+        """Let the name go; what is left of the stream is deleted by and by."""
+        self.floor = max(self.floor, stream.last)
+        if stream.name is not None:
+            self._cached.pop(stream.name, None)
+        stream.name = None
+        stream.floor = stream.last
+        stream.retention = Retention()
+        stream.due_ms = NOW
+        self._write([stream])
+
+    def _delete(self, stream: Stream, budget: int) -> int:
+        count = min(stream.backlog(), budget)
+        if count <= 0:
+            return 0
+        self._cursor.execute(
+            'delete from log where stream = ? and "offset" > ? and "offset" <= ?',
+            (stream.id, stream.deleted, stream.deleted + count),
+        )
+        stream.deleted += count
+        return count
+
+    def flush(self, now_ms: int, budget: int) -> None:
+        """Write the streams that changed, and delete up to `budget` of the rows that they dropped."""
+        for stream in self._changed.values():
+            self.retain(stream)
+            budget -= self._delete(stream, budget)
+            stream.schedule(now_ms)
+        self._write(self._changed.values())
+        self._changed.clear()
+        if len(self._cached) > STREAMS_CACHED_MAX:
+            for name in list(islice(self._cached, STREAMS_CACHED_MAX // 8)):
+                del self._cached[name]
+
+    def _write(self, streams: Iterable[Stream]) -> None:
+        inserts: list[Any] = []
+        updates: list[Any] = []
+        for stream in streams:
+            keep = stream.retention
+            row = (
+                stream.id, stream.name, stream.floor, stream.last, stream.deleted, stream.total,
+                keep.count, keep.ttl_ms, keep.meta_ttl_ms, keep.age_ms, keep.bytes,
+                stream.updated_ms, stream.due_ms or None,
+            )  # fmt: skip
+            if stream.due_ms:
+                self.due_ms = min(self.due_ms, stream.due_ms)
+            (inserts if stream.is_new else updates).append(row)
+            stream.is_new = False
+        if inserts:
+            self._cursor.executemany(INSERT, inserts)
+        if updates:
+            self._cursor.executemany(UPDATE, updates)

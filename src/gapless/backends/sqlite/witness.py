@@ -1,0 +1,85 @@
+"""The witness: a small file beside the database that tells how far the store had come.
+
+It is rewritten in place after every commit, without waiting for the disk, so that it is never behind
+a database that was put back to an older state. Its lock is what makes one process the owner.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from gapless.core.errors import StoreRefused
+from gapless.core.lineage import Fate, Generation
+
+__all__ = ["Seen", "Witness", "fate"]
+
+# One sector, so that a power cut leaves the old record or the new one.
+RECORD_BYTES = 256
+
+
+class Seen(NamedTuple):
+    """The last commit of a store: its generation, and the store's `seq` after it."""
+
+    epoch: str
+    seq: int
+
+
+def fate(seen: Seen | None, generations: Sequence[Generation], seq: int) -> Fate:
+    """Tell how the generation begins that opens a store with these generations and that `seq`."""
+    if seen is None:
+        return Fate.LOSSY if generations else Fate.CLEAN
+    ends = [later.cut_seq for later in generations[1:]] + [seq]
+    for generation, end in zip(generations, ends, strict=True):
+        if generation.id == seen.epoch:
+            return Fate.CLEAN if seen.seq <= end else Fate.LOSSY
+    return Fate.LOSSY
+
+
+class Witness:
+    """The file, open and locked."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and lock the file, and read it.
+
+        Raises:
+            StoreRefused: another process holds it, or it cannot be written.
+        """
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreRefused(f"{path} cannot be written: {error.strerror}") from error
+        self._pid = os.getpid()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            _, owner = _parse(os.pread(self._file, RECORD_BYTES, 0))
+            os.close(self._file)
+            raise StoreRefused(
+                f"{path.with_suffix('')} is open in another process{f' (pid {owner})' if owner else ''}"
+            ) from error
+        self.seen, _ = _parse(os.pread(self._file, RECORD_BYTES, 0))
+
+    def write(self, epoch: str, seq: int) -> None:
+        """Note the last commit."""
+        text = b"gapless %s %d %d" % (epoch.encode(), seq, self._pid)
+        os.pwrite(self._file, (b"%s %08x\n" % (text, crc32(text))).ljust(RECORD_BYTES), 0)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._file)
+
+
+def _parse(record: bytes) -> tuple[Seen | None, int]:
+    """Return what a record says, and the process that wrote it; (None, 0) when it is not whole."""
+    text, _, crc = record.rstrip().rpartition(b" ")
+    fields = text.split()
+    if len(fields) != 4 or b"%08x" % crc32(text) != crc:
+        return None, 0
+    return Seen(fields[1].decode(), int(fields[2])), int(fields[3])

@@ -1,0 +1,198 @@
+"""The thread that owns the file: natural group commit.
+
+There is no timer: a commit takes whatever was queued while the one before it was on its way to
+the disk. Answers reach the loop in one callback per commit. Reads are served between commits, a few
+at a time.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+from msgspec import Struct
+
+from gapless.backends import Options
+from gapless.backends.sqlite.database import Database
+from gapless.backends.sqlite.log import Order, Outcome
+from gapless.backends.sqlite.reader import Reader
+from gapless.core.errors import GaplessError, StoreDamaged, StoreError, StoreFailed
+from gapless.core.limits import PAGE_MESSAGES_MAX, WAL_PAGES, WAL_PAGES_MAX
+from gapless.core.stream import Page
+
+__all__ = ["Ask", "Lift", "Listener", "Queued", "Writer"]
+
+# Readers served between two commits: neither may wait for the other for long.
+ASKS_PER_TURN = 16
+# Without work the writer looks after the file so often.
+IDLE_MS = 1_000
+# A queue that is shorter lets a checkpoint go first.
+SHORT_QUEUE = 256
+RECENT_COMMITS = 1_024
+
+
+class Lift(Struct, frozen=True):
+    """An origin was told of its refused entry: what it queues from now on is not behind that."""
+
+    origin: Any
+    stream: str
+
+
+# An order, how many bytes it weighs in the queue, and who waits for its outcome.
+Queued = tuple[Order | Lift, int, Any]
+# A question of a reader, and who waits for the answer.
+Ask = tuple[Callable[[Reader, int], Any], "asyncio.Future[Any]"]
+
+
+class Listener(NamedTuple):
+    """What the writer calls on the loop."""
+
+    opened: Callable[[Database | BaseException], None]
+    committed: Callable[[list[Queued], list[Outcome]], None]
+    answered: Callable[[list[tuple[Ask, Any]]], None]
+    ended: Callable[[list[Queued], StoreError | None], None]
+
+
+class Writer:
+    """One thread, one connection. The methods are for the loop's thread, but for those with an underscore."""
+
+    def __init__(self, options: Options, listener: Listener) -> None:
+        self._options = options
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self.orders: deque[Queued] = deque()
+        self.asks: deque[Ask] = deque()
+        self._taken: list[Queued] = []
+        self._is_idle = False
+        self._is_closing = False
+        self._wake = threading.Event()
+        self.commits = self.entries = self.entries_max = 0
+        self.commit_ns_sum = self.commit_ns_max = 0
+        self.recent_ns: deque[int] = deque(maxlen=RECENT_COMMITS)
+
+    def start(self, path: Path, vfs: str | None) -> None:
+        """Open the file in a thread of its own, and serve."""
+        self._thread = threading.Thread(
+            target=self._run, args=(path, vfs), name="gapless-sqlite", daemon=True
+        )
+        self._thread.start()
+
+    def order(self, queued: Queued) -> None:
+        """Have an order carried out, after those before it."""
+        self.orders.append(queued)
+        if self._is_idle:
+            self._wake.set()
+
+    def ask(self, ask: Ask) -> None:
+        """Have a question answered, after the orders whose outcome is known."""
+        self.asks.append(ask)
+        if self._is_idle:
+            self._wake.set()
+
+    def finish(self) -> None:
+        """End once everything queued is done."""
+        self._is_closing = True
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait for the thread, which has said that it ends."""
+        self._thread.join()
+
+    def _run(self, path: Path, vfs: str | None) -> None:
+        try:
+            database = Database(path, self._options, vfs)
+        except BaseException as error:
+            self._post(self._listener.opened, error)
+            return
+        end: StoreError | None = None
+        try:
+            self._post(self._listener.opened, database)
+            self._serve(database)
+            database.close()
+        except BaseException as error:
+            end = error if isinstance(error, StoreError) else StoreFailed(f"the store had to close: {error}")
+            end.__cause__ = error
+            database.abandon()
+        self._post(self._listener.ended, self._taken, end)
+
+    def _post(self, callback: Callable[..., None], *told: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *told)
+        except RuntimeError:
+            # The loop is closed, and nobody is left who could be told.
+            self._is_closing = True
+
+    def _serve(self, database: Database) -> None:
+        while not (self._is_closing and not self.orders and not self.asks):
+            self._wait(database)
+            self._taken = self._take(database)
+            if self._taken:
+                self._commit(database)
+            elif database.is_due():
+                database.write([])
+            self._answer(database)
+            pages = database.wal_pages
+            if pages >= WAL_PAGES_MAX or (pages >= WAL_PAGES and len(self.orders) < SHORT_QUEUE):
+                database.checkpoint()
+
+    def _wait(self, database: Database) -> None:
+        if self.orders or self.asks or self._is_closing or database.is_due():
+            return
+        self._is_idle = True
+        # Looked at once more: what was queued before the flag was seen has woken nobody.
+        if not self.orders and not self.asks and not self._wake.wait(IDLE_MS / 1_000):
+            database.rest()
+        self._is_idle = False
+        self._wake.clear()
+
+    def _take(self, database: Database) -> list[Queued]:
+        taken: list[Queued] = []
+        size = 0
+        entries_max, bytes_max = self._options.commit_entries_max, self._options.commit_bytes_max
+        while self.orders and len(taken) < entries_max and size < bytes_max:
+            queued = self.orders.popleft()
+            order = queued[0]
+            if isinstance(order, Lift):
+                if taken:
+                    self.orders.appendleft(queued)
+                    break
+                database.log.lift(order.origin, order.stream)
+            else:
+                taken.append(queued)
+                size += queued[1]
+        return taken
+
+    def _commit(self, database: Database) -> None:
+        start_ns = self._options.elapsed_ns()
+        outcomes = database.write([order for order, _, _ in self._taken])  # type: ignore[misc]
+        commit_ns = self._options.elapsed_ns() - start_ns
+        self.commits += 1
+        self.entries += len(self._taken)
+        self.entries_max = max(self.entries_max, len(self._taken))
+        self.commit_ns_sum += commit_ns
+        self.commit_ns_max = max(self.commit_ns_max, commit_ns)
+        self.recent_ns.append(commit_ns)
+        self._post(self._listener.committed, self._taken, outcomes)
+        self._taken = []
+
+    def _answer(self, database: Database) -> None:
+        answers: list[tuple[Ask, Any]] = []
+        messages = 0
+        while self.asks and len(answers) < ASKS_PER_TURN and messages < PAGE_MESSAGES_MAX:
+            ask = self.asks.popleft()
+            question, future = ask
+            if future.cancelled():
+                continue
+            try:
+                answer = question(database.reader, database.now_ms())
+            except GaplessError as error:
+                answer = error
+            except apsw.Error as error:
+                answer = StoreDamaged(f"SQLite cannot read the file: {error}")
+            answers.append((ask, answer))
+            messages += len(answer.messages) if isinstance(answer, Page) else 0
+        if answers:
+            self._post(self._listener.answered, answers)
