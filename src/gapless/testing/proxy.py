@@ -190,8 +190,9 @@ class _Link:
         else:
             self._proxy.counters.connections += 1
             self._proxy.links.add(self)
-            self.client.hold()
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.client.hold)  # 3.11.2 reads after connection_made, paused or not
+            self._connecting = loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         try:
