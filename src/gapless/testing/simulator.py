@@ -1,0 +1,124 @@
+"""Whole nodes in one process, on virtual time: what a scenario is made of.
+
+Everything outside of gapless is simulated (store, bus, connections, clients), everything of gapless is
+real: broker, hub, sessions, codecs. What happens follows from the seed alone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from gapless.broker.broker import Broker
+from gapless.broker.namespaces import Namespaces
+from gapless.broker.tokens import Claims
+from gapless.core.errors import GaplessError
+from gapless.protocol.codes import Disconnect
+from gapless.server.session import Session
+from gapless.server.sessions import SessionOptions, Sessions
+from gapless.server.socket import Handshake
+from gapless.testing.clock import SimulatedClock
+from gapless.testing.link import Link
+from gapless.testing.loop import VirtualLoop
+from gapless.testing.simulated_bus import SimulatedBus
+from gapless.testing.simulated_store import SimulatedStore
+
+__all__ = ["SimulatedNode"]
+
+RETRY_MS = 300
+
+
+class SimulatedNode:
+    """One node: it can be started, stopped in good order, and crashed, and then started again."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        store: SimulatedStore,
+        bus: SimulatedBus,
+        *,
+        namespaces: Namespaces,
+        options: SessionOptions,
+        verify: Callable[[str, int], Claims],
+        skew_ms: int = 0,
+    ) -> None:
+        self.open = False
+        self.links: list[Link] = []
+        self._loop = loop
+        self._random = random
+        self._store = store
+        self._bus = bus
+        self._namespaces = namespaces
+        self._options = options
+        self._verify = verify
+        self._skew_ms = skew_ms
+        self._graves: list[
+            object
+        ] = []  # of earlier lives: their tasks wait for ever, and must not be collected
+        self._opening: asyncio.Task[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.clock = SimulatedClock(self._loop, skew_ms=self._skew_ms)
+        self.store = self._store.connect()
+        self.bus = self._bus.connect()
+        self.broker = Broker(
+            self.store, self.clock, self._namespaces, soon=self._loop.call_soon, bus=self.bus
+        )
+        self.sessions = Sessions(
+            self.broker, self.clock, self._options, verify=self._verify, random=self._random
+        )
+
+    def start(self) -> None:
+        """Open the node; it accepts connections once the store has told its generation."""
+        self._opening = self._loop.create_task(self._open(self.broker))
+
+    async def _open(self, broker: Broker) -> None:
+        while broker is self.broker:
+            try:
+                await broker.open()
+            except GaplessError:
+                await asyncio.wait([self._loop.create_task(self._retry())])
+            else:
+                self.open = broker is self.broker
+                return
+
+    async def _retry(self) -> None:
+        retried = self._loop.create_future()
+        self._loop.after_ms(RETRY_MS, retried.set_result, None)
+        await retried
+
+    def accept(self, link: Link, *, binary: bool) -> Session | None:
+        """Make the session of a connection that reached this node; None when the node is not there."""
+        if not self.open:
+            return None
+        self.links = [link, *(other for other in self.links if not other.ended)]
+        handshake = Handshake("/connection/websocket", "", {}, "", binary)
+        return self.sessions.accept(handshake, link)
+
+    async def stop(self) -> None:
+        """Part with all clients, in good order."""
+        self.open = False
+        for session in sorted(self.sessions.all, key=lambda session: session.info.client):
+            self.sessions.part_with(session, Disconnect.SHUTDOWN)
+        await self.broker.close()
+        self._end()
+
+    def crash(self) -> None:
+        """Die at once: nothing that was under way is heard of again."""
+        self.open = False
+        for link in self.links:
+            link.lose_server()
+        self._end()
+
+    def _end(self) -> None:
+        self.clock.stop()
+        self.store.sever()
+        self._bus.disconnect(self.bus)
+        self._graves += [self.broker, self.sessions, self.store, self._opening]
+        self.links = []
+
+    def restart(self) -> None:
+        """Begin a new life."""
+        self._begin()
+        self.start()
