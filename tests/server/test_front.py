@@ -346,6 +346,34 @@ async def test_shutdown_does_not_wait_for_ever() -> None:
 
 
 @on_a_loop
+async def test_small_writes_leave_at_once() -> None:
+    async with serving() as served:
+        await served.connect()
+        await until(lambda: bool(served.site.connections))
+        (connection,) = served.site.connections
+        ours = connection._transport.get_extra_info("socket")
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@on_a_loop
+async def test_every_address_has_the_same_port() -> None:
+    served = Serving()
+    await served.front.listen("", 0)
+    assert len({listening.getsockname()[1] for listening in served.front._listening}) == 1
+    client = await served.connect()
+    client.send(get(HOST, b"Connection: close\r\n"))
+    assert [response.status for response in await client.responses()] == [200]
+    await served.end()
+
+
+@on_a_loop
+async def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(OSError) as caught:
+        await Serving().front.listen("192.0.2.1", 0)
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+@on_a_loop
 async def test_a_port_in_use_is_an_error_that_says_so() -> None:
     async with serving() as served:
         with pytest.raises(OSError, match="Address already in use") as caught:

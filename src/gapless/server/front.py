@@ -48,13 +48,17 @@ class Front:
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        missing: OSError | None = None
         for family, _, _, _, address in dict.fromkeys(found):
             try:
                 self._bind(family, (str(address[0]), port or self._port_or_any()), reuse_port=reuse_port)
             except OSError as error:
-                if error.errno not in _NO_FAMILY or len(found) == 1:
+                if error.errno not in _NO_FAMILY:
                     self.stop_accepting()
                     raise
+                missing = error
+        if missing is not None and not self._listening:
+            raise missing
         for listening in self._listening:
             loop.add_reader(listening.fileno(), self._accept, listening)
         self._tell_date()
@@ -63,8 +67,19 @@ class Front:
         return self.port if self._listening else 0
 
     def _bind(self, family: int, address: tuple[str, int], *, reuse_port: bool) -> None:
-        listening = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=reuse_port)
-        listening.setblocking(False)
+        # The protocol is named because aiofastnet sets TCP_NODELAY only where it is.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setblocking(False)
+            listening.bind(address)
+            listening.listen(_BACKLOG)
+        except OSError:
+            listening.close()
+            raise
         self._listening.append(listening)
 
     def _accept(self, listening: socket.socket) -> None:
