@@ -64,15 +64,25 @@ def on_disk(load: Load) -> Load:
 
 
 def store_statistics(port: int) -> Sample:
-    """The numbers about the store in gapless's answer to `info`; none if it gives none."""
+    """How large the store's commits were and how long they took, from gapless's answer to `info`.
+
+    Raises:
+        Failed: it does not answer as it should.
+    """
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/info", b"{}", method="POST")
     try:
         with urllib.request.urlopen(request, timeout=INFO_SECONDS_MAX) as answer:
             (node,) = json.load(answer)["result"]["nodes"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    store = node.get("store")
-    return {f"store_{name}": value for name, value in store.items()} if isinstance(store, dict) else {}
+        told = node["store"]["statistics"]
+        return {
+            "commit_entries_mean": told["entries"] / told["commits"],
+            "commit_entries_max": told["entries_max"],
+            "commit_p50_ms": told["commit_ns_p50"] / 1e6,
+            "commit_p99_ms": told["commit_ns_p99"] / 1e6,
+            "commit_max_ms": told["commit_ns_max"] / 1e6,
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise Failed(f"info: {error!r}") from error
 
 
 def start(server: Server, is_quick: bool) -> Sample:

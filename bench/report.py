@@ -7,7 +7,7 @@ from statistics import median
 __all__ = ["Figure", "Row", "Sample", "Target", "judge", "notes", "number", "table"]
 
 Sample = Mapping[str, float]
-NOTED = ("p50_ms", "p99_ms", "server_busy", "generator_busy", "fdatasync", "store_")
+NOTED = ("p50_ms", "p99_ms", "server_busy", "generator_busy", "fdatasync", "commit_")
 
 
 @dataclass(frozen=True)
