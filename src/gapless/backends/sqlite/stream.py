@@ -3,7 +3,7 @@
 from gapless.core.lineage import Link
 from gapless.core.stream import Head, Retention
 
-__all__ = ["Stream"]
+__all__ = ["NOW", "Stream"]
 
 NEVER = 0
 NOW = 1
