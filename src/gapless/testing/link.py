@@ -44,8 +44,9 @@ class Peer(Protocol):
 class Link:
     """One connection. Implements `server.socket.Socket`, the server's end.
 
-    `ended` is for the server. `accept` is called with the link once it reaches the server, and returns the session, or None when nobody
-    listens there. `wrote` is told of each write what the buffer held before it, and what was added.
+    `ended` is for the server. `accept` is called with the link once it reaches the server, and returns the
+    session, or None when nobody listens there. `wrote` is told of each write what the buffer held before it,
+    and what was added.
     """
 
     def __init__(
