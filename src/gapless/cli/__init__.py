@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from gapless.core.errors import GaplessError
+from gapless.core.errors import GaplessError, UsageError
 
 __all__ = ["main"]
 
@@ -16,6 +16,12 @@ COMMANDS: Final = {
     "tail": ("tailing", "Follow a channel, without a gap across reconnects."),
     "version": ("versioning", "Print the version."),
 }
+
+
+class Misuse(click.ClickException):
+    """An error that is the user's."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
@@ -38,11 +44,12 @@ class Commands(click.Group):
             formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what the world does to it is one line and exit code 1."""
+        """Run a command; an error is one line, and the exit code 2 for the user's, 1 for the world's."""
         try:
             return super().invoke(ctx)
         except GaplessError as error:
-            raise click.ClickException(str(error)) from error
+            failure = Misuse if isinstance(error, UsageError) else click.ClickException
+            raise failure(str(error)) from error
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

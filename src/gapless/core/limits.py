@@ -81,5 +81,9 @@ ACCEPT_PAUSE_MS: Final = 1_000
 FRAGMENTS_MAX: Final = 1_024
 SOCKET_HIGH_BYTES: Final = 64 * 1024
 
+# A client's connection: until it stands; and the silence that ends it, beyond what lies between two pings.
+CONNECT_MS: Final = 10_000
+SILENCE_MS: Final = 10_000
+
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX

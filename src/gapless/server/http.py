@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gapless.core.limits import HEAD_BYTES_MAX, HEAD_FIELDS_MAX
 from gapless.ports import Timer
-from gapless.server.request import NO_HEADERS, STATUS_LINES, TEXT, Refused, Request, read_head
+from gapless.server.request import NO_HEADERS, STATUS_LINES, TEXT, Refused, Request, check_size, read_head
 from gapless.server.site import READ_BYTES, Site
 
 __all__ = ["HttpConnection"]
@@ -51,7 +51,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._phase = _BETWEEN
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._received_bytes = 0  # of the request that is arriving
+        self._received_bytes = 0  # of the request that is arriving, by reads after that in which it began
+        self._read_bytes = 0  # of the latest read
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._arriving: _Exchange | None = None  # it gets the body that is arriving
@@ -97,6 +98,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if parser is None:
             return
         self._received_bytes += nbytes
+        self._read_bytes = nbytes
         self._feed(parser, self._site.buffer[:nbytes])
 
     def _feed(self, parser: httptools.HttpRequestParser, data: memoryview) -> None:
@@ -161,6 +163,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._phase = _BODY
         method = parser.get_method()
         try:
+            if self._received_bytes + self._read_bytes > HEAD_BYTES_MAX:
+                check_size(self._target, self._headers)
             request = read_head(method, self._target, parser.get_http_version(), self._headers)
             if request.body_bytes > site.limits.body_bytes_max:
                 raise Refused(413, f"a body may have {site.limits.body_bytes_max} bytes")

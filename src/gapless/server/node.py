@@ -11,7 +11,7 @@ from typing import Final
 from gapless import __version__, backends
 from gapless.broker.broker import Broker
 from gapless.broker.tokens import Verifier
-from gapless.core.errors import ConfigError, StoreError
+from gapless.core.errors import StoreError, StoreRefused, Unavailable
 from gapless.core.limits import PART_PER_TURN_MIN, PART_TURN_MS
 from gapless.ports import Clock, Durability, Streams
 from gapless.protocol.codes import Disconnect
@@ -58,8 +58,9 @@ class Node:
         """Open the store, then the port.
 
         Raises:
-            ConfigError: the configuration does not fit the machine: the port, the store's durability.
-            StoreRefused: the store may not be opened as it is.
+            ConfigError: there is no such kind of store.
+            StoreRefused: the store may not be opened as it is, or is less durable than was asked for.
+            Unavailable: the port cannot be listened on.
         """
         self._started_ms = self._clock.now_ms()
         self._store = await self._open_store()
@@ -75,7 +76,7 @@ class Node:
         classes = list(Durability)
         if classes.index(store.durability) < classes.index(options.minimum):
             await store.close()
-            raise ConfigError(
+            raise StoreRefused(
                 f"store.durability: {options.minimum.value!r} is asked for, but {options.url} gives only"
                 f" {store.durability.value!r}: use another store or place, or ask for less"
             )
@@ -124,7 +125,7 @@ class Node:
                 errno.EACCES: "this user may not listen there",
             }.get(error.errno or 0, error.strerror or str(error))
             where = f"{server.address or 'every address'}, port {server.port}"
-            raise ConfigError(f"http_server: cannot listen on {where}: {reason}") from error
+            raise Unavailable(f"http_server: cannot listen on {where}: {reason}") from error
         log.info("listening on port %d, store %s", self.port, self._config.store.url.partition(":")[0])
 
     def _store_failed(self, error: StoreError) -> None:

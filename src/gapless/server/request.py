@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from gapless.core.limits import HEAD_BYTES_MAX, TARGET_BYTES_MAX
 
-__all__ = ["JSON", "NO_HEADERS", "STATUS_LINES", "TEXT", "Refused", "Request", "read_head"]
+__all__ = ["JSON", "NO_HEADERS", "STATUS_LINES", "TEXT", "Refused", "Request", "check_size", "read_head"]
 
 JSON: Final = b"content-type: application/json\r\n"
 TEXT: Final = b"content-type: text/plain; charset=utf-8\r\n"
@@ -98,17 +98,21 @@ def read_head(method: bytes, target: bytes, version: str, headers: list[tuple[by
     if target[:1] != b"/":
         target = _origin_form(method, target)
     request = Request(method, target, version, headers)
-    head_bytes, hosts = len(target), 0
+    hosts = 0
     for name, value in headers:
-        head_bytes += len(name) + len(value) + _LINE_BYTES
         if name in _CHECKED:
             hosts += name == b"host"
             _check(request, name, value)
-    if head_bytes > HEAD_BYTES_MAX:
-        raise Refused(431, f"the head may have {HEAD_BYTES_MAX} bytes")
     if hosts > 1 or (not hosts and version == "1.1"):
         raise Refused(400, "exactly one Host is needed")
     return request
+
+
+def check_size(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Hold a head to its limit of bytes; raise `Refused`."""
+    head_bytes = len(target) + sum(len(name) + len(value) + _LINE_BYTES for name, value in headers)
+    if head_bytes > HEAD_BYTES_MAX:
+        raise Refused(431, f"the head may have {HEAD_BYTES_MAX} bytes")
 
 
 def _check(request: Request, name: bytes, value: bytes) -> None:

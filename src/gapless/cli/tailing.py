@@ -1,0 +1,111 @@
+"""`gapless tail`."""
+
+import asyncio
+import os
+import signal
+import sys
+from random import SystemRandom
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+import uvloop
+
+from gapless.client.connection import Watcher, follow
+from gapless.client.following import Arrived, Event, Following
+from gapless.core.stream import Position
+from gapless.server.clock import LoopClock
+
+__all__ = ["tail"]
+
+ENDPOINT = "/connection/websocket"
+
+
+def position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:
+    """Read a position as `tail` and `publish` print it."""
+    if value is None:
+        return None
+    epoch, _, offset = value.rpartition(":")
+    if not epoch or not (offset.isascii() and offset.isdigit()) or int(offset) >= 2**63:
+        raise click.BadParameter(f"{value!r} is no position; write epoch:offset", ctx, param)
+    return Position(epoch, int(offset))
+
+
+@click.command()
+@click.argument("channel")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
+@click.option("--token", default="", help="A connection token.")
+@click.option("--after", callback=position, metavar="EPOCH:OFFSET", help="Begin there instead of now.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with position and tags.")
+def tail(channel: str, url: str, token: str, after: Position | None, as_json: bool) -> None:
+    """Follow CHANNEL: print each message on a line, once and in order, also across reconnects.
+
+    What cannot be told is said on standard error; so is, at the end, where to go on.
+    """
+    following = Following(channel, since=after, token=token)
+    watcher = Watcher(deliver=json_line if as_json else plain_line, connected=lambda: None, lost=tell_loss)
+    uvloop.run(_tail(websocket_url(url), following, watcher))
+    if following.position is not None:
+        click.echo(f"to go on: --after {told(following.position)}", err=True)
+
+
+async def _tail(url: str, following: Following, watcher: Watcher) -> None:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(follow(url, following, watcher, clock=LoopClock(), random=SystemRandom()))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+
+
+def websocket_url(url: str) -> str:
+    """Return where the server at `url` takes WebSockets: at its own path if it has one."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.netloc:
+        raise click.BadParameter(f"{url!r} is no http:// or ws:// URL", param_hint="--url")
+    return parts._replace(scheme=scheme, path=parts.path.rstrip("/") or ENDPOINT).geturl()
+
+
+def told(position: Position) -> str:
+    """Write a position so that it can be read back."""
+    return f"{position.epoch}:{position.offset}"
+
+
+def plain_line(event: Event) -> None:
+    """Print the payload alone."""
+    if isinstance(event, Arrived):
+        print_line(event.data)
+    else:
+        after = f" after {told(event.after)}" if event.after is not None else ""
+        click.echo(f"messages{after} may have been missed: the server cannot tell them", err=True)
+
+
+def json_line(event: Event) -> None:
+    """Print all that is known of a message, or of a gap."""
+    if isinstance(event, Arrived):
+        line: dict[str, object] = {"data": msgspec.Raw(event.data)}
+        line |= {"position": told(event.position)} if event.position is not None else {}
+        line |= {"tags": event.tags} if event.tags else {}
+    else:
+        line = {"missed": True}
+        line |= {"after": told(event.after)} if event.after is not None else {}
+        line |= {"position": told(event.at)} if event.at is not None else {}
+    print_line(msgspec.json.encode(line))
+
+
+def print_line(line: bytes) -> None:
+    """Print, or end when nobody reads any more."""
+    try:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at exit
+        signal.raise_signal(signal.SIGTERM)
+
+
+def tell_loss(reason: str, wait_ms: int) -> None:
+    """Say that the connection was lost."""
+    click.echo(f"{reason}; trying again in {wait_ms / 1000:.1f} s", err=True)
