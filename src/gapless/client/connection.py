@@ -48,7 +48,7 @@ async def follow(url: str, following: Following, watcher: Watcher, *, clock: Clo
             await connection.run(url)
             reason = "the connection ended"
         except (OSError, WSError, TimeoutError, BadRequest, Unavailable) as error:
-            reason = str(error) or type(error).__name__
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         attempt = 0 if connection.served else attempt + 1
         wait_ms = backoff_ms(attempt, random)
         watcher.lost(reason, wait_ms)

@@ -72,7 +72,7 @@ class Node:
 
     async def _open_store(self) -> Streams:
         options = self._config.store
-        store = await backends.open(options.url, backends.Options(failed=self._store_failed))
+        store = await backends.open(options.url, backends.Options(failed=self.store_failed))
         classes = list(Durability)
         if classes.index(store.durability) < classes.index(options.minimum):
             await store.close()
@@ -128,7 +128,8 @@ class Node:
             raise Unavailable(f"http_server: cannot listen on {where}: {reason}") from error
         log.info("listening on port %d, store %s", self.port, self._config.store.url.partition(":")[0])
 
-    def _store_failed(self, error: StoreError) -> None:
+    def store_failed(self, error: StoreError) -> None:
+        """Hear that the store had to close."""
         if not self.failed.done():
             self.failed.set_result(error)
 
@@ -137,11 +138,13 @@ class Node:
     async def stop(self) -> None:
         """Fail `/health`, accept nobody, ask clients to reconnect elsewhere, finish what is in flight.
 
-        All within `shutdown.timeout`; what has not ended by then is cut.
+        All within `shutdown.timeout`; what has not ended by then is cut. Repeated calls do nothing.
         """
+        if self._heartbeat.stopping:
+            return
+        self._heartbeat.stopping = True
         end_ms = self._clock.now_ms() + self._config.shutdown.timeout_ms
         log.info("stopping")
-        self._heartbeat.stopping = True
         self._front.stop_accepting()
         await self._part_with_clients(end_ms)
         await self._front.shutdown(max(0, end_ms - self._clock.now_ms()))
