@@ -13,7 +13,9 @@ from gapless.backends.sqlite.schema import first, rows
 from gapless.core.errors import KeyConflict
 from gapless.core.stream import Entry, Stored
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "digest"]
+
+Digests = tuple[bytes, bytes]
 
 FOREVER_MS = 1 << 62
 
@@ -43,13 +45,13 @@ class Keys:
         """How many keys are held."""
         return sum(self._hours.values()) + len(self._fresh)
 
-    def find(self, entry: Entry) -> Stored | None:
-        """Return the first answer that was given under the entry's key.
+    def find(self, digests: Digests) -> Stored | None:
+        """Return the first answer that was given under a key.
 
         Raises:
             KeyConflict: the payload was another one.
         """
-        id, payload = _digests(entry)
+        id, payload = digests
         held = self._fresh.get(id)
         if held is None and self._find:
             row = first(self._cursor.execute(self._find, (id,)))
@@ -62,9 +64,9 @@ class Keys:
             raise KeyConflict("the idempotency key belongs to another payload")
         return held[1]
 
-    def hold(self, entry: Entry, stored: Stored) -> None:
-        """Remember what the entry was answered."""
-        id, payload = _digests(entry)
+    def hold(self, digests: Digests, stored: Stored) -> None:
+        """Remember what was answered under a key."""
+        id, payload = digests
         self._fresh[id] = payload, Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
 
     def flush(self, now_ms: int) -> bool:
@@ -103,6 +105,7 @@ class Keys:
             self._find = self._finder()
 
 
-def _digests(entry: Entry) -> tuple[bytes, bytes]:
+def digest(entry: Entry) -> Digests:
+    """Return what stands for the entry's key within its stream, and for its payload."""
     name = f"{len(entry.stream)} {entry.stream}{entry.key}".encode()
     return blake2b(name, digest_size=16).digest(), blake2b(entry.data, digest_size=16).digest()

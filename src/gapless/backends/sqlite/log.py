@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gapless.backends import Options
 from gapless.backends.sqlite.checksum import checksum
-from gapless.backends.sqlite.keys import Keys
+from gapless.backends.sqlite.keys import Keys, digest
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
@@ -119,8 +119,8 @@ class Log:
             return error
 
     def _admit(self, entry: Entry) -> Stored:
-        keyed = entry.key is not None
-        if keyed and (held := self._keys.find(entry)):
+        key = None if entry.key is None else digest(entry)
+        if key and (held := self._keys.find(key)):
             return held
         stream = self._stream(entry.stream)
         if entry.expected and not (
@@ -129,13 +129,13 @@ class Log:
             raise PositionConflict(f"the stream ends at {stream.last}")
         if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
             raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
-        if keyed and self._keys.held() >= self._options.keys_max:
+        if key and self._keys.held() >= self._options.keys_max:
             raise TooManyRequests("too many idempotency keys are held")
-        if self._is_full and (keyed or not entry.transient):
+        if self._is_full and (key or not entry.transient):
             raise StoreFull("the disk is full; trim streams or make room")
         stored = Stored(self._epoch, 0 if entry.transient else self._append(entry, stream), self.time_ms)
-        if keyed:
-            self._keys.hold(entry, stored)
+        if key:
+            self._keys.hold(key, stored)
         return stored
 
     def _append(self, entry: Entry, stream: Stream) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from struct import Struct, unpack
 from typing import BinaryIO, NamedTuple
 
+from gapless.backends.sqlite.schema import PAGE_BYTES
 from gapless.core.errors import StoreRefused
 
 __all__ = ["check_own", "check_tail", "user_version"]
@@ -44,11 +45,11 @@ class Wal:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         head = file.read(HEADER.size).ljust(HEADER.size, b"\0")
-        magic, _, self._page_bytes, _, *rest = HEADER.unpack(head)
+        magic, _, page_bytes, _, *rest = HEADER.unpack(head)
         self.salt: Sum = (rest[0], rest[1])
         self.sum: Sum = (rest[2], rest[3])
         self._order = ">" if magic & 1 else "<"
-        is_wal = magic & ~1 == MAGIC and 512 <= self._page_bytes <= 65_536
+        is_wal = magic & ~1 == MAGIC and page_bytes == PAGE_BYTES
         self.is_sound = is_wal and self.checksum(head[:24], (0, 0)) == self.sum
 
     def checksum(self, data: bytes, start: Sum) -> Sum:
@@ -67,10 +68,10 @@ class Wal:
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Read the frames from number `start` on, whether sound or not."""
         for number in count(start):
-            self._file.seek(HEADER.size + number * (FRAME.size + self._page_bytes))
+            self._file.seek(HEADER.size + number * (FRAME.size + PAGE_BYTES))
             head = self._file.read(FRAME.size)
-            data = self._file.read(self._page_bytes)
-            if len(data) < self._page_bytes:
+            data = self._file.read(PAGE_BYTES)
+            if len(data) < PAGE_BYTES:
                 return
             page, pages, *rest = FRAME.unpack(head)
             yield Frame(page, pages > 0, (rest[0], rest[1]), (rest[2], rest[3]), head[:8] + data)

@@ -31,10 +31,11 @@ def fate(seen: Seen | None, generations: Sequence[Generation], seq: int) -> Fate
     """Tell how the generation begins that opens a store with these generations and that `seq`."""
     if seen is None:
         return Fate.LOSSY if generations else Fate.CLEAN
-    ends = [later.cut_seq for later in generations[1:]] + [seq]
-    for generation, end in zip(generations, ends, strict=True):
+    end_seq = seq
+    for generation in reversed(generations):
         if generation.id == seen.epoch:
-            return Fate.CLEAN if seen.seq <= end else Fate.LOSSY
+            return Fate.CLEAN if seen.seq <= end_seq else Fate.LOSSY
+        end_seq = generation.cut_seq
     return Fate.LOSSY
 
 
