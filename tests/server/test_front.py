@@ -13,9 +13,11 @@ import uvloop
 
 from gapless.core.limits import ACCEPT_PAUSE_MS, HEAD_MS, IDLE_MS
 from gapless.server.front import Front
+from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.request import Request
 from gapless.server.site import HttpLimits
-from tests.server.raw_socket import RawSocket
+from gapless.testing.echo import Echo
+from tests.server.raw_socket import TEXT, RawSocket, close, frame, upgrade
 from tests.server.serving import Serving, on_a_loop, serving, until
 
 HOST = b"Host: here\r\n"
@@ -434,7 +436,7 @@ def test_the_same_port_speaks_tls(certificate: tuple[Path, Path]) -> None:
     async def test() -> None:
         ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ours.load_cert_chain(*certificate)
-        served = Serving()
+        served = Serving(upgrades=lambda clock: {"/ws": WebSocketEndpoint(Echo, clock).upgrade})
         front = Front(served.site, tls=ours)
         await front.listen("127.0.0.1", 0)
         theirs = ssl.create_default_context(cafile=str(certificate[0]))
@@ -443,7 +445,17 @@ def test_the_same_port_speaks_tls(certificate: tuple[Path, Path]) -> None:
         )
         client.send(get(HOST), b"nonsense\r\n\r\n")
         assert [response.status for response in await client.responses()] == [200, 400]
+        page = RawSocket(
+            *await asyncio.open_connection("127.0.0.1", front.port, ssl=theirs, server_hostname="localhost")
+        )
+        page.send(upgrade(), frame(TEXT, b"hello"))
+        assert (await page.response()).status == 101
+        assert await page.receive() == (TEXT, b"hello")
+        page.send(close(1000))
+        assert await page.closed() == (1000, "")
+        assert await page.rest() == b""
         client.leave()
+        page.leave()
         await front.shutdown(0)
 
     uvloop.run(asyncio.wait_for(test(), 30))

@@ -1,12 +1,16 @@
 """Hot routes beside an ASGI app on one connection: who answers what, and in which order."""
 
 import asyncio
+import contextlib
+import itertools
 import logging
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gapless.core.limits import HEAD_BYTES_MAX
+from gapless.core.limits import HEAD_BYTES_MAX, IDLE_MS
 from gapless.server.http import HttpConnection
 from gapless.server.request import TEXT, Request
 from gapless.server.site import HttpLimits, Site
@@ -177,6 +181,68 @@ async def test_a_handler_that_fails_gives_500_and_the_end(caplog: pytest.LogCapt
         assert [response.status for response in await client.responses()] == [500]
         assert served.handled == []
     assert [(record.levelno, record.name) for record in caplog.records] == [(logging.ERROR, "gapless.http")]
+
+
+@on_a_loop
+async def test_a_bug_of_ours_is_not_taken_for_a_bad_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as served:
+        monkeypatch.setattr("gapless.server.http.read_head", None)
+        client = await served.connect()
+        client.send(get("/hot"))
+        assert [response.status for response in await client.responses()] == [500]
+    assert [(record.levelno, record.name) for record in caplog.records] == [(logging.ERROR, "gapless.http")]
+    assert "TypeError" in caplog.text
+
+
+PIECES = [
+    post("/hot", b"body"),
+    post("/app", b"body"),
+    get("/hot"),
+    get("/app", "Connection: close"),
+    get("/hot", "Connection: Upgrade", "Upgrade: h2c"),
+    upgrade("/nowhere"),
+    b"POST /hot HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    b"GET /hot HTTP/1.1\r\n",
+    b"Host: here\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Length: 3\r\n",
+    b"\r\n",
+    b"\n",
+    b"0\r\n\r\n",
+    b"\xff\x00 garbage",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12).map(b"".join),
+    st.lists(st.integers(0, 2000), max_size=6),
+)
+def test_whatever_comes_is_answered_or_refused(data: bytes, cuts: list[int]) -> None:
+    @on_a_loop
+    async def test() -> None:
+        async with serving() as served:
+            client = await served.connect()
+            places = [0, *sorted(cuts), len(data)]
+            for start, end in itertools.pairwise(places):
+                client.send(data[start:end])
+                await asyncio.sleep(0)
+            await served.settle()
+            reading = asyncio.create_task(client.responses())
+            while not reading.done():
+                served.clock.move(IDLE_MS)
+                await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionResetError):  # what follows a last request is not read
+                statuses = {response.status for response in await reading}
+                assert statuses <= {200, 400, 404, 408, 431, 501, 505}
+            assert {body for _, body in served.handled} <= {b"", b"body"} | {
+                data[index : index + 3] for index in range(len(data))
+            }
+            await until(lambda: not served.site.connections)
+
+    test()
 
 
 @on_a_loop

@@ -6,6 +6,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 
@@ -469,6 +470,37 @@ async def test_a_paused_session_that_closes_sees_the_answer() -> None:
         assert await client.closed() == (3001, "bye")
         client.send(close(3001))
         assert await client.rest() == b""
+
+
+SCRAPS = [
+    *[data for frames, _ in SOUND.values() for data in frames],
+    *[data for data, _ in FAULTS.values()],
+    frame(TEXT, b"close bye"),
+    close(1000),
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_a_session_is_told_of_its_end_once(seed: int) -> None:
+    @on_a_loop
+    async def test() -> None:
+        random = Random(seed)
+        async with node() as served:
+            for _ in range(10):
+                client, session = await served.open()
+                data = b"".join(random.choices(SCRAPS, k=random.randrange(6))) + random.randbytes(3)
+                cut = random.randrange(len(data))
+                client.send(data[:cut])
+                await asyncio.sleep(0)
+                client.send(data[cut:])
+                await served.settle()
+                served.clock.move(LIMITS.close_ms)
+                client.leave()
+                await until(lambda: bool(session.told))  # noqa: B023 # awaited here
+                await asyncio.sleep(0)
+                assert len(session.told) == 1
+
+    test()
 
 
 @on_a_loop

@@ -148,9 +148,11 @@ class Front:
         WebSockets are their sessions' to close.
         """
         self.stop_accepting()
-        await asyncio.gather(*self._opening)
         site = self._site
         site.draining = True
+        for opening in self._opening:
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in tuple(site.connections):
             connection.drain()
         await site.emptied(wait_ms)

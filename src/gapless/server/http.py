@@ -106,8 +106,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
             self._upgrade(bytes(data[pause.args[0] :]))
+        except httptools.HttpParserCallbackError as error:
+            if self._refusal is None:
+                log.error("a request could not be taken", exc_info=error.__context__)
+            self._refuse(self._refusal or Refused(500, "Internal Server Error"))
         except httptools.HttpParserError as error:
-            self._refuse(self._refusal or Refused(400, str(error)))
+            self._refuse(Refused(400, str(error)))
         else:
             if self._phase is not _BETWEEN:
                 self._watch()
