@@ -6,7 +6,11 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from centrifuge import Client, ClientEventHandler, SubscriptionEventHandler
+from centrifuge import (  # type: ignore[import-untyped] # it has no types
+    Client,
+    ClientEventHandler,
+    SubscriptionEventHandler,
+)
 
 REPORT_SECONDS = 0.1
 
@@ -24,7 +28,7 @@ class Total:
     unrecovered: int = 0
 
 
-class Connection(ClientEventHandler):
+class Connection(ClientEventHandler):  # type: ignore[misc]
     def __init__(self, total: Total) -> None:
         self.total = total
 
@@ -32,7 +36,7 @@ class Connection(ClientEventHandler):
         self.total.reconnects += ctx.code != 0  # 0: it was asked to connect
 
 
-class Reader(SubscriptionEventHandler):
+class Reader(SubscriptionEventHandler):  # type: ignore[misc]
     def __init__(self, total: Total, messages: int) -> None:
         self.total = total
         self.messages = messages
