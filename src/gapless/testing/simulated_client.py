@@ -124,7 +124,6 @@ class SimulatedClient:
 
     def start(self) -> None:
         """Connect, and stay connected."""
-        self._answers = {}
         self.stopped = False
         self._connect()
 
@@ -213,9 +212,9 @@ class SimulatedClient:
             link.leave(1000)
 
     def _forget_connection(self, code: int) -> None:
+        self._observer.closed(self, code)
         self.link = None
         self.connected = False
-        self._observer.closed(self, code)
         answers, self._answers = self._answers, {}
         for followed in self.followed.values():
             followed.subscribed = False

@@ -107,6 +107,8 @@ class SimulatedStore:
         self.kept = kept if kept is not None else self.copy()
         self.up = True
         self.backend = self._open(Fate.SUSPECT)
+        for connection in self.connections:
+            connection.report = connection.witness
         self.loop.after_ms(self.random.randint(0, SUSPECT_MS_MAX), self._settle, self.backend.epoch)
 
     def _open(self, fate: Fate) -> Backend:
@@ -126,16 +128,14 @@ class SimulatedStore:
         generation = self.kept.generations[-1]
         fate = Fate.LOSSY if self._witnessed_beyond(generation) else Fate.CLEAN
         self.kept.generations[-1] = Generation(epoch, generation.cut_seq, fate)
-        for connection in self.connections:
-            connection.witness = (epoch, generation.cut_seq)
         self._settled(epoch, fate)
 
     def _witnessed_beyond(self, generation: Generation) -> bool:
         known = {older.id for older in self.kept.generations}
-        witnesses = [connection.witness for connection in self.connections if connection.witness]
-        if not witnesses:
+        reports = [connection.report for connection in self.connections if connection.report]
+        if not reports:
             return self._async_failover
-        return any(epoch not in known or seq > generation.cut_seq for epoch, seq in witnesses)
+        return any(epoch not in known or seq > generation.cut_seq for epoch, seq in reports)
 
     def suspect(self) -> bool:
         """Tell whether it is not known yet what the newest generation lost."""
@@ -167,6 +167,7 @@ class StoreConnection(Streams):
 
     def __init__(self, store: SimulatedStore) -> None:
         self.witness: tuple[str, int] | None = None  # generation and seq of the newest thing seen
+        self.report: tuple[str, int] | None = None  # what it was when the newest generation began
         self.cut_off = False  # nothing gets through
         self._store = store
         self._loop = store.loop
@@ -182,7 +183,6 @@ class StoreConnection(Streams):
     def sever(self) -> None:
         """Answer nothing any more: the node is dead, and what it remembered with it."""
         self._severed = True
-        self.witness = None
         self._store.connections.remove(self)
 
     # Appends ------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""What goes wrong."""
+
+from typing import TYPE_CHECKING
+
+from gapless.testing.simulated_bus import BusConditions
+
+if TYPE_CHECKING:
+    from gapless.testing.link import Link
+    from gapless.testing.simulated_client import SimulatedClient
+    from gapless.testing.simulator import SimulatedNode
+    from tests.simulation.world import World
+
+STALL_MS_HARMLESS = 2_500  # what the server's patience with a full socket outlasts
+
+
+def strike(world: "World", fault: str) -> None:
+    """Let `fault` happen, and its end be planned, unless all is healed already."""
+    if not world.healed:
+        globals()[f"_{fault}"](world)
+
+
+def _client(world: "World") -> "SimulatedClient":
+    return world.random.choice(world.clients)
+
+
+def _node(world: "World") -> "SimulatedNode | None":
+    """One that may die: another stays."""
+    nodes = [node for node in world.nodes if node.open]
+    return world.random.choice(nodes) if len(nodes) > 1 or world.random.random() < 0.3 and nodes else None
+
+
+def _cut(world: "World") -> None:
+    link = _client(world).link
+    if link is not None:
+        link.cut()
+
+
+def _storm(world: "World") -> None:
+    for client in world.clients:
+        if client.link is not None:
+            client.link.cut()
+
+
+def _stall(world: "World") -> None:
+    link = _client(world).link
+    if link is not None:
+        stall_ms = world.random.choice((200, 1_000, STALL_MS_HARMLESS, 6_000))
+        if stall_ms > STALL_MS_HARMLESS:
+            world.checker.stall_excuses.add(link)
+        link.stall()
+        world.loop.after_ms(stall_ms, link.flow)
+
+
+def _half_open(world: "World") -> None:
+    link = _client(world).link
+    if link is not None:
+        world.checker.stall_excuses.add(link)
+        link.half_open()
+
+
+def _crash_node(world: "World") -> None:
+    node = _node(world)
+    if node is not None:
+        node.crash()
+        world.loop.after_ms(world.random.randint(10, 1_500), node.restart)
+
+
+def _stop_node(world: "World") -> None:
+    node = _node(world)
+    if node is not None:
+        stopping = world.loop.create_task(node.stop())
+        stopping.add_done_callback(
+            lambda _: world.loop.after_ms(world.random.randint(10, 1_500), node.restart)
+        )
+
+
+def _restart_store(world: "World") -> None:
+    store = world.store
+    if store.up:
+        store.stop()
+        world.loop.after_ms(world.random.randint(1, 800), store.start)
+
+
+def _rewind_store(world: "World") -> None:
+    """Let the store come back as it is now, a while later."""
+    world.loop.after_ms(world.random.randint(50, 1_500), _come_back_older, world, world.store.copy())
+
+
+def _come_back_older(world: "World", kept: object) -> None:
+    store = world.store
+    if store.up and not world.healed:
+        store.stop()
+        world.loop.after_ms(world.random.randint(1, 800), store.start, kept)
+
+
+def _silence_store(world: "World") -> None:
+    for node in world.nodes:
+        _cut_off(world, node)
+
+
+def _cut_off_node(world: "World") -> None:
+    _cut_off(world, world.random.choice(world.nodes))
+
+
+def _cut_off(world: "World", node: "SimulatedNode") -> None:
+    connection = node.store
+    connection.cut_off = True
+    world.loop.after_ms(world.random.randint(100, 1_500), setattr, connection, "cut_off", False)
+
+
+def _trim(world: "World") -> None:
+    channel = world.random.choice(world.plan.channels)
+    log = world.store.kept.streams.get(channel)
+    if log is not None and world.store.up:
+        through = world.random.randint(log.floor, log.last)
+        world.checker.truth.trimmed(channel, through)
+        world.loop.create_task(world.store.backend.trim(channel, through))
+
+
+def _silence_bus(world: "World") -> None:
+    world.bus.conditions = BusConditions(loss=1)
+    world.loop.after_ms(world.random.randint(500, 3_000), setattr, world.bus, "conditions", world.plan.bus)
+
+
+def _leave(world: "World") -> None:
+    client = _client(world)
+    if client.followed:
+        channel = world.random.choice(sorted(client.followed))
+        client.leave(channel)
+        if world.random.random() < 0.5:
+            client.follow(channel)
+        else:
+            world.loop.after_ms(world.random.randint(1, 500), _follow_again, client, channel)
+
+
+def _follow_again(client: "SimulatedClient", channel: str) -> None:
+    if channel not in client.followed:
+        client.follow(channel)
+
+
+def _absence(world: "World") -> None:
+    client = _client(world)
+    client.stop()
+    world.loop.after_ms(world.random.randint(500, 3_000), client.start)
+
+
+def _nothing(link: "Link") -> None:
+    """Nothing goes wrong."""

@@ -1,0 +1,166 @@
+"""Who publishes: clients that pipeline over their connection, and backends that retry with a key."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gapless.core.errors import GaplessError
+from gapless.core.stream import Stored
+from gapless.protocol.messages import Reply
+from gapless.testing.simulated_client import SimulatedClient
+from tests.simulation.checkers import Sent
+from tests.simulation.plan import Kind, kind_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+BURST_MAX = 6
+PAUSE_MS_MAX = 400
+RETRY_MS_MAX = 300
+TOO_MANY_REQUESTS = 111
+
+
+class ClientPublisher:
+    """Publishes over a connection, several messages at once, and never twice the same."""
+
+    def __init__(self, world: "World", name: str, client: SimulatedClient) -> None:
+        self.name = name
+        self.client = client
+        self._world = world
+        self._count = 0
+
+    def start(self) -> None:
+        self.client.start()
+        self._next()
+
+    def busy(self) -> bool:
+        return False
+
+    def _next(self) -> None:
+        world = self._world
+        if world.healed:
+            return
+        channels = [channel for channel in world.plan.channels if kind_of(channel) is not Kind.LIVE]
+        if channels:
+            self._burst(world.random.choice(channels))
+        world.loop.after_ms(world.random.randint(1, PAUSE_MS_MAX), self._next)
+
+    def _burst(self, channel: str) -> None:
+        world, link = self._world, self.client.link
+        many = []
+        for _ in range(world.random.randint(1, BURST_MAX)):
+            self._count += 1
+            many.append(Sent(f"{self.name}.{self._count}", channel, origin=link, number=self._count))
+        life = world.accepted.get(link) if link is not None else None
+        answers = [partial(self._answered, sent, life) for sent in many]
+        if self.client.publish(channel, [body(world, sent.id) for sent in many], answers):
+            world.checker.sent.update((sent.id, sent) for sent in many)
+
+    def _answered(self, sent: Sent, life: object, reply: Reply | None) -> None:
+        if reply is not None and reply.publish is not None:
+            self._world.checker.acked(sent, life)
+        elif reply is not None and reply.error is not None and reply.error.code == TOO_MANY_REQUESTS:
+            sent.refused = True
+
+
+class ApiPublisher:
+    """A backend at some node's own interface. With a key it retries until it knows; without, it lets go."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.name = name
+        self._world = world
+        self._count = 0
+        self._waiting: dict[str, Sent] = {}  # keyed, and not known to be stored
+        self._outstanding: dict[str, Sent] = {}  # without a key, not answered yet
+        self._doomed: set[str] = set()
+        self._passed: dict[tuple[int, str], int] = {}
+
+    def start(self) -> None:
+        self._next()
+
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    def _next(self) -> None:
+        world = self._world
+        if world.healed:
+            return
+        channel = world.random.choice(world.plan.channels)
+        nodes = [node for node in world.nodes if node.open]
+        if nodes:
+            node = world.random.choice(nodes)
+            keyed = world.random.random() < 0.4 and kind_of(channel) is not Kind.LIVE
+            for _ in range(world.random.randint(1, BURST_MAX)):
+                self._publish(node, channel, keyed)
+        world.loop.after_ms(world.random.randint(1, PAUSE_MS_MAX), self._next)
+
+    def _publish(self, node: object, channel: str, keyed: bool) -> None:
+        from gapless.testing.simulator import SimulatedNode
+
+        assert isinstance(node, SimulatedNode)
+        self._count += 1
+        sent = Sent(f"{self.name}.{self._count}", channel, keyed=keyed, number=self._count)
+        self._world.checker.sent[sent.id] = sent
+        if keyed:
+            data = body(self._world, sent.id)
+            self._waiting[sent.id] = sent
+            self._try(sent, data)
+            return
+        life = node.broker
+        sent.origin = life
+        counted = (id(life), channel)
+        self._passed[counted] = self._passed.get(counted, 0) + 1
+        data = body(self._world, sent.id, life=f"{self.name}/{id(life)}", n=self._passed[counted])
+        self._outstanding[sent.id] = sent
+        answer = partial(self._answered, sent, life)
+        try:
+            life.publish(channel, data, answer, origin=(self if kind_of(channel).stored else None))
+        except GaplessError as error:
+            answer(error)
+
+    def _answered(self, sent: Sent, life: object, outcome: Stored | GaplessError) -> None:
+        self._outstanding.pop(sent.id, None)
+        if isinstance(outcome, GaplessError):
+            self._doomed.update(
+                later.id
+                for later in self._outstanding.values()
+                if later.origin is sent.origin and later.channel == sent.channel and later.number > sent.number
+            )
+        elif sent.id in self._doomed:
+            self._world.checker.fail("publisher's order", f"{sent.id} is stored, an earlier one failed")
+        self._world.checker.answered(sent, outcome, life)
+
+    def _try(self, sent: Sent, data: bytes) -> None:
+        """Publish with the message's key, wherever a node is open, until it is known to be stored."""
+        world = self._world
+        nodes = [node for node in world.nodes if node.open]
+        if not nodes:
+            world.loop.after_ms(RETRY_MS_MAX, self._try, sent, data)
+            return
+        life = world.random.choice(nodes).broker
+        attempt = partial(self._tried, sent, data, life)
+        patience = world.loop.after_ms(5_000, attempt, None)
+
+        def answer(outcome: Stored | GaplessError) -> None:
+            patience.cancel()
+            attempt(outcome)
+
+        try:
+            life.publish(sent.channel, data, answer, key=sent.id)
+        except GaplessError as error:
+            answer(error)
+
+    def _tried(self, sent: Sent, data: bytes, life: object, outcome: Stored | GaplessError | None) -> None:
+        if isinstance(outcome, Stored):
+            if self._waiting.pop(sent.id, None) is not None:
+                self._world.checker.answered(sent, outcome, life)
+        elif sent.id in self._waiting:
+            delay_ms = self._world.random.randint(1, RETRY_MS_MAX)
+            self._world.loop.after_ms(delay_ms, self._try, sent, data)
+
+
+def body(world: "World", id: str, **more: str | int) -> bytes:
+    """A payload that names its message, of a random size."""
+    padding = "x" * world.random.randint(0, world.plan.message_bytes_max)
+    return msgspec.json.encode({"m": id, "x": padding, **more})

@@ -1,0 +1,242 @@
+"""One run of the simulation: a world made from a seed, ill-treated, healed, and judged."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from gapless.broker import catch_up, hub, placing
+from gapless.broker.tokens import Claims
+from gapless.core.errors import TokenExpired
+from gapless.server.session import Session
+from gapless.testing.clock import SimulatedClock
+from gapless.testing.link import Link
+from gapless.testing.loop import VirtualLoop
+from gapless.testing.simulated_bus import BusConditions, SimulatedBus
+from gapless.testing.simulated_client import ClientOptions, SimulatedClient
+from gapless.testing.simulated_store import SimulatedStore, StoreConditions
+from gapless.testing.simulator import SimulatedNode
+from tests.simulation.checkers import Checker, Violation
+from tests.simulation.faults import strike
+from tests.simulation.plan import Plan, connection, draw, kind_of
+from tests.simulation.publishers import ApiPublisher, ClientPublisher
+
+HEALING_MS_MAX = 60_000
+POLL_MS = 250
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.plan: Plan = draw(seed)
+        self.random = Random(seed + 1)
+        self.loop = VirtualLoop(Random(seed + 2))
+        self.checker = Checker(self.plan, lambda: self.loop.now_ms, self.lives)
+        self._clock = SimulatedClock(self.loop)
+        self.nodes: list[SimulatedNode] = []
+        self.clients: list[SimulatedClient] = []
+        self.publishers: list[ApiPublisher | ClientPublisher] = []
+        self.healed = False
+        self.accepted: dict[Link, object] = {}  # the life of the node that a link ends at
+
+    def lives(self) -> list[object]:
+        """The nodes that live now, each by what is new in each of its lives."""
+        connected = set(map(id, self.store.connections))
+        return [node.broker for node in self.nodes if id(node.store) in connected]
+
+    # Made ---------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        plan, checker, random = self.plan, self.checker, self.random
+        self.store = SimulatedStore(
+            self.loop,
+            Random(random.random()),
+            plan.store,
+            committed=checker.committed,
+            began=checker.truth.began,
+            settled=checker.settled,
+            async_failover=plan.rewinds,
+        )
+        self.bus = SimulatedBus(self.loop, Random(random.random()), plan.bus)
+        for _ in range(plan.nodes):
+            node = SimulatedNode(
+                self.loop,
+                Random(random.random()),
+                self.store,
+                self.bus,
+                namespaces=plan.namespaces(),
+                options=plan.options(),
+                verify=verify,
+                skew_ms=random.randint(-plan.skew_ms_max, plan.skew_ms_max),
+            )
+            self.nodes.append(node)
+            node.start()
+        for index in range(plan.clients):
+            self._add_client(f"c{index}")
+        for index in range(plan.publishers):
+            if random.random() < 0.5:
+                self.publishers.append(ApiPublisher(self, f"a{index}"))
+            else:
+                self.publishers.append(ClientPublisher(self, f"p{index}", self.new_client(f"p{index}")))
+
+    def _add_client(self, name: str) -> None:
+        client = self.new_client(name, expires=self.plan.expiring and self.random.random() < 0.5)
+        self.clients.append(client)
+        some = self.random.sample(self.plan.channels, self.random.randint(1, len(self.plan.channels)))
+        for channel in some:
+            client.follow(channel)
+        self.loop.after_ms(self.random.choice((0, 0, 500, 2_000)), client.start)
+
+    def new_client(self, name: str, *, expires: bool = False) -> SimulatedClient:
+        return SimulatedClient(
+            self.loop,
+            Random(self.random.random()),
+            name,
+            ClientOptions(
+                binary=self.random.random() < 0.4,
+                token=partial(self._token, name, expires),
+            ),
+            dial=partial(self._dial, connection(self.random)),
+            observer=self.checker,
+        )
+
+    def _token(self, name: str, expires: bool) -> str:
+        """Return a token for a client, for a few seconds or for ever."""
+        expires = expires and not self.healed
+        after_ms = self.random.randint(500, 4_000)
+        self.checker.expires_ms[name] = self.loop.now_ms + after_ms if expires else None
+        return f"{name}:{self._clock.now_ms() + after_ms if expires else 0}"
+
+    def _dial(self, conditions: Any, client: SimulatedClient) -> Link:
+        node = self.random.choice(self.nodes)
+
+        def accept(link: Link) -> Session | None:
+            self.accepted[link] = node.broker
+            return node.accept(link, binary=client.options.binary)
+
+        return Link(self.loop, self.random, conditions, client, accept, self._wrote)
+
+    def _wrote(self, link: Link, before_bytes: int, added_bytes: int) -> None:
+        page_bytes = 3 * self.plan.page_bytes_max + 4_096
+        if before_bytes + added_bytes > link.conditions.high_bytes + page_bytes:
+            self.checker.fail("cost of a slow reader", f"{before_bytes} and {added_bytes} bytes")
+
+    # Run ----------------------------------------------------------------------------------
+
+    def run(self) -> Checker:
+        """Live through the plan.
+
+        Raises:
+            Violation: a promise was not kept.
+        """
+        with narrowed(self.plan):
+            try:
+                self.loop.run_until_complete(self._live())
+            finally:
+                self.loop.close()
+        self._judge()
+        return self.checker
+
+    async def _live(self) -> None:
+        self._build()
+        for publisher in self.publishers:
+            publisher.start()
+        for at_ms, fault in self.plan.faults:
+            self.loop.after_ms(at_ms, strike, self, fault)
+        await self._pass_ms(self.plan.duration_ms)
+        await self._heal()
+        if not self._failed():
+            self.checker.check_end()
+
+    async def _heal(self) -> None:
+        """Mend everything, and wait until all is as it must be."""
+        self.healed = True
+        self.store.conditions = StoreConditions(
+            self.plan.store.latency_ms_max, self.plan.store.page_messages_max
+        )
+        if not self.plan.bus_stays_bad:
+            self.bus.conditions = BusConditions()
+        for client in [*self.clients, *(p.client for p in self.publishers if isinstance(p, ClientPublisher))]:
+            if client.link is not None:
+                client.link.flow()
+        deadline_ms = self.loop.now_ms + HEALING_MS_MAX
+        missing = "?"
+        while missing and not self._failed():
+            if self.loop.now_ms > deadline_ms:
+                self.checker.fail("unseen after healing", missing)
+            await self._pass_ms(POLL_MS)
+            missing = await self._missing()
+
+    async def _missing(self) -> str:
+        """What is not yet as it must be, or nothing."""
+        for publisher in self.publishers:
+            if publisher.busy():
+                return f"{publisher.name} waits for an answer"
+        if not self.store.up:
+            return "the store is down"
+        heads = await self.store.backend.heads(self.plan.channels)
+        for client in self.clients:
+            for followed in client.followed.values():
+                expected = (heads.epoch, heads.heads[followed.channel].last)
+                if not followed.subscribed:
+                    return f"{client.name} is not subscribed to {followed.channel}"
+                if kind_of(followed.channel).stored and followed.position != expected:
+                    return f"{client.name} is at {followed.position} of {followed.channel}, not {expected}"
+        return self._ghosts()
+
+    def _ghosts(self) -> str:
+        for channel in self.plan.channels:
+            true = sorted(client.id for client in self.clients if channel in client.followed)
+            seen = sorted(id for node in self.nodes for id in node.broker.presence(channel))
+            if true != seen:
+                return f"present in {channel}: {seen}, should be {true}"
+        return ""
+
+    async def _pass_ms(self, delay_ms: int) -> None:
+        until_ms = self.loop.now_ms + delay_ms
+        while self.loop.now_ms < until_ms and not self._failed():
+            await asyncio.sleep(min(POLL_MS, until_ms - self.loop.now_ms) / 1000)
+
+    def _failed(self) -> bool:
+        for failure in self.loop.failures:
+            error = failure.get("exception")
+            self.checker.fail("crash", f"{failure['message']}: {error!r}")
+        return self.checker.violation is not None
+
+    def _judge(self) -> None:
+        self._failed()
+        if self.checker.violation is not None:
+            violation = self.checker.violation
+            for failure in self.loop.failures:
+                violation.__cause__ = failure.get("exception")
+            raise violation
+
+
+def verify(token: str, now_ms: int) -> Claims:
+    """Stand in for a token and its signature: `user:expiry`."""
+    user, _, expires_ms = token.partition(":")
+    if 0 < int(expires_ms) <= now_ms:
+        raise TokenExpired("the token has expired")
+    return Claims(user, int(expires_ms))
+
+
+@contextmanager
+def narrowed(plan: Plan) -> Iterator[None]:
+    """Make the limits small, so that a few messages reach them, and gapless quiet."""
+    page = {"PAGE_BYTES_MAX": plan.page_bytes_max}
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            patch.multiple(hub, **page),
+            patch.multiple(catch_up, **page),
+            patch.multiple(placing, LOST_PER_TURN_MAX=2),
+        ):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
