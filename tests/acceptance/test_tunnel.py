@@ -1,4 +1,4 @@
-"""The main job, on real input: each client of a chat gets every message once, in order, whatever befalls it."""
+"""The main job, on real input: every client gets every message once, in order, whatever befalls it."""
 
 import json
 import os
