@@ -16,7 +16,7 @@ __all__ = ["KEY", "NAMESPACES", "call", "running"]
 
 KEY = "key"
 NAMESPACES = [
-    {"name": "chat", "history_size": 100, "history_ttl": "10m"},
+    {"name": "chat", "history_size": 100, "history_ttl": "10m", "force_recovery": True},
     {"name": "two", "history_size": 2, "history_ttl": "10m"},
     {"name": "object", "publication_data_format": "json_object"},
 ]
