@@ -1,4 +1,4 @@
-"""The file survives a power cut at any write: everything acknowledged is there, and nobody is told otherwise."""
+"""The file survives a power cut at any write: all that was acknowledged is there, without a false alarm."""
 
 import sys
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from gapless.backends import Options
 from gapless.backends.sqlite import Backend
+from gapless.backends.sqlite.database import Database
 from gapless.core.errors import (
     GaplessError,
     OutcomeUnknown,
@@ -39,9 +40,11 @@ async def open_store(path: Path, vfs: str | None = None, **options: Any) -> Back
     return await Backend.open(str(path), Options(**{"ballast_bytes": 0, "free_bytes_min": 0} | options), vfs)
 
 
-def scenario(test: Callable[[Path], Awaitable[None]]) -> Callable[[Path], None]:
+def scenario(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+    """Turn a coroutine into a test."""
+
     def run(path: Path) -> None:
-        asyncio.run(test(path))  # type: ignore[arg-type]
+        asyncio.run(test(path))
 
     run.__name__ = test.__name__
     return run
@@ -100,6 +103,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def use_up(folder: Path) -> Path:
+    """Leave no room on the disk, and return the file that takes it all."""
+    hog = folder / "hog"
+    with hog.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(MEBI))
+            except OSError:
+                return hog
+
+
 async def append_until_full(store: Backend) -> int:
     """Append until the store refuses, and return how many it accepted."""
     for accepted in range(10_000):
@@ -145,11 +159,7 @@ def test_a_disk_that_others_fill_up_refuses_appends_until_there_is_room(small_di
     async def full() -> None:
         store = await open_store(small_disk / "store.db", ballast_bytes=18 * MEBI, free_bytes_min=0)
         await append(store, data=b"000000")
-        hog = small_disk / "hog"
-        with hog.open("wb", buffering=0) as file:
-            with pytest.raises(OSError, match="No space left"):
-                while True:
-                    file.write(bytes(MEBI))
+        hog = use_up(small_disk)
         [outcome] = await put(store, entry(data=b"000001" + bytes(60_000)))
         assert isinstance(outcome, StoreFull)
         assert not beside(small_disk / "store.db", ".ballast").exists()
@@ -159,6 +169,22 @@ def test_a_disk_that_others_fill_up_refuses_appends_until_there_is_room(small_di
         await store.trim("s", 1)
         hog.unlink()
         assert (await append(store, data=b"000001")).offset == 2
+        await store.close()
+
+    asyncio.run(full())
+
+
+def test_a_store_that_was_killed_opens_on_a_full_disk(small_disk: Path) -> None:
+    async def full() -> None:
+        path = small_disk / "store.db"
+        database = Database(path, Options(ballast_bytes=18 * MEBI, free_bytes_min=MEBI), None)
+        for number in range(300):
+            database.write([entry(data=b"%06d" % number + bytes(30_000))])
+        database.abandon()
+        use_up(small_disk)
+        store = await open_store(path, ballast_bytes=18 * MEBI, free_bytes_min=MEBI)
+        assert await read_all(store) == list(range(300))
+        assert isinstance((await put(store, entry()))[0], StoreFull)
         await store.close()
 
     asyncio.run(full())
@@ -368,12 +394,9 @@ async def test_the_log_of_another_database_is_refused(path: Path) -> None:
 
 @scenario
 async def test_an_older_copy_beside_a_newer_log_is_refused(path: Path) -> None:
-    for _ in range(2):
-        await (await alive(path, 5)).close()
-        older = copy(path, path.parent / "older" / "store.db")
-    store = await alive(path, 5)
-    shutil.copy(older, path.parent / "older.db")
-    await store.close()
+    await (await alive(path, 5)).close()
+    shutil.copy(path, path.parent / "older.db")
+    await (await alive(path, 5)).close()
     store = await alive(path, 5)
     shutil.copy(beside(path, "-wal"), path.parent / "older.db-wal")
     assert "does not belong" in await refusal_of(path.parent / "older.db")

@@ -39,7 +39,7 @@ class Database:
         self._disk = Disk(path, options.ballast_bytes, options.free_bytes_min)
         self._witness = Witness(opening.beside(path, ".witness"))
         try:
-            self._open(path, options, vfs)
+            self._open_with_room(path, options, vfs)
         except (apsw.Error, OSError) as error:
             self._witness.close()
             raise opening.refusal(path, error) from error
@@ -47,6 +47,13 @@ class Database:
             self._witness.close()
             raise
         self.durability = self._disk.durability()
+
+    def _open_with_room(self, path: Path, options: Options, vfs: str | None) -> None:
+        try:
+            self._open(path, options, vfs)
+        except apsw.FullError:
+            self._disk.fill()
+            self._open(path, options, vfs)
 
     def _open(self, path: Path, options: Options, vfs: str | None) -> None:
         opening.check_files(path)
@@ -160,9 +167,16 @@ class Database:
         self._user_version = version + 1
 
     def close(self) -> None:
-        """Leave one complete file behind."""
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        """Leave one complete file behind.
+
+        Raises:
+            apsw.Error, OSError: the file could not be completed; its -wal has all that is missing.
+        """
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        except apsw.FullError:
+            pass  # what is in the -wal is safe there
         self._connection.close()
         self._witness.sync()
         self._witness.close()
