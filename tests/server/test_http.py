@@ -227,14 +227,15 @@ def test_whatever_comes_is_answered_or_refused(data: bytes, cuts: list[int]) -> 
             client = await served.connect()
             places = [0, *sorted(cuts), len(data)]
             for start, end in itertools.pairwise(places):
-                client.send(data[start:end])
+                if not client.writer.is_closing():
+                    client.send(data[start:end])
                 await asyncio.sleep(0)
             await served.settle()
             reading = asyncio.create_task(client.responses())
             while not reading.done():
                 served.clock.move(IDLE_MS)
                 await asyncio.sleep(0)
-            with contextlib.suppress(ConnectionResetError):  # what follows a last request is not read
+            with contextlib.suppress(ConnectionError):  # what follows a last request is not read
                 statuses = {response.status for response in await reading}
                 assert statuses <= {200, 400, 404, 408, 431, 501, 505}
             assert {body for _, body in served.handled} <= {b"", b"body"} | {
