@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +86,35 @@ class Program:
         path.write_text(json.dumps(self.config))
         return [GAPLESS, "serve", "--config", str(path)]
 
-    def start(self) -> None:
-        """Start the program, and wait until it accepts connections."""
+    def launch(self, *, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start the program, as the last argument of the command `before` if there is one."""
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(), stdout=output, stderr=output, cwd=self.folder, start_new_session=True
+                [*before, *self.command()],
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                start_new_session=True,
             )
+        return self.process
+
+    def start(self, *, before: Sequence[str] = ()) -> None:
+        """Start the program, and wait until it accepts connections."""
+        process = self.launch(before=before)
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self.accepts():
-            assert self.process.poll() is None, f"it ended: {self.output()}"
+            assert process.poll() is None, f"it ended: {self.output()}"
             assert time.monotonic() < deadline, f"it does not accept connections: {self.output()}"
             try:
-                self.process.wait(POLL_SECONDS)
+                process.wait(POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 pass
+
+    def fail(self, *, before: Sequence[str] = ()) -> tuple[int, str]:
+        """Start the program, which must end by itself; return its exit code and what it printed."""
+        said = len(self.output())
+        code = self.launch(before=before).wait(START_SECONDS_MAX)
+        return code, self.output()[said:]
 
     def accepts(self) -> bool:
         """Tell whether somebody listens on the port."""
@@ -128,7 +143,8 @@ class Program:
 
     def output(self) -> str:
         """Return all that it has printed."""
-        return (self.folder / "output").read_text(errors="replace")
+        path = self.folder / "output"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def resident_bytes(self) -> int:
         """Return how much memory it holds."""

@@ -63,6 +63,7 @@ class RawClient:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
         self._buffer = b""
         self._replies: list[dict[str, Any]] = []
+        self._passed: list[dict[str, Any]] = []
         self._ids = 0
         self._open(port, binary)
         if token is not None:
@@ -138,9 +139,11 @@ class RawClient:
         return self._replies.pop(0)
 
     def answer(self, id: int) -> dict[str, Any]:
-        """Wait for the reply to command `id`; pongs are given, pushes dropped."""
+        """Wait for the reply to command `id`; pongs are given, and pushes wait for `publication`."""
         while (reply := self.reply()).get("id") != id:
-            if not reply:
+            if reply:
+                self._passed.append(reply)
+            else:
                 self.pong()
         return reply
 
@@ -153,7 +156,8 @@ class RawClient:
     def publication(self, channel: str) -> Any:
         """Wait for the next publication in a channel, and return its data."""
         while True:
-            push = (reply := self.reply()).get("push", {})
+            reply = self._passed.pop(0) if self._passed else self.reply()
+            push = reply.get("push", {})
             if not reply:
                 self.pong()
             if push.get("channel") == channel and "pub" in push:

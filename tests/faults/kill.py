@@ -6,6 +6,7 @@ read and held against both.
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import tempfile
@@ -209,6 +210,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", default="", help="memory: shows that losses are found")
     options = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(
+        logging.ERROR
+    )  # it tells of each write to a connection that is lost
 
     def progress(result: Result) -> None:
         if result.rounds % 50 == 0:
