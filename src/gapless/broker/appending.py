@@ -1,7 +1,8 @@
 """Handing entries to a store in the order of their publishers, also where other nodes append too."""
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from gapless.core.errors import GaplessError, TooManyRequests, Unavailable
@@ -56,31 +57,36 @@ class Lanes:
             try:
                 self._store.append(entry, partial(self._landed, lane, done))
             except GaplessError as error:
-                self._landed(lane, done, entry, error)
+                _soon(self._landed, lane, done, entry, error)
 
     def _landed(self, lane: Lane, done: Done, entry: Entry, outcome: Stored | GaplessError) -> None:
         lane.in_flight -= 1
-        if isinstance(outcome, Unavailable) and entry.origin is not None:
+        if isinstance(outcome, GaplessError) and entry.origin is not None:
             lane.stopped.add(id(entry.origin))
-        done(entry, outcome)
-        if not lane.in_flight:
-            self._turn(lane, entry.stream)
+        try:
+            done(entry, outcome)
+        finally:  # whatever one answer runs into, the stream's other publishers go on
+            if not lane.in_flight:
+                self._turn(lane, entry.stream)
 
     def _turn(self, lane: Lane, stream: str) -> None:
         """Begin the next flight, without what is to be refused; answers may append again meanwhile."""
         refused = [pair for pair in lane.waiting if id(pair[0].origin) in lane.stopped]
         lane.waiting = deque(pair for pair in lane.waiting if id(pair[0].origin) not in lane.stopped)
         lane.stopped.clear()
-        _refuse(refused)
+        for entry, done in refused:
+            _soon(
+                done, entry, Unavailable("an earlier message of this connection failed; nothing was stored")
+            )
         if lane.waiting and not lane.in_flight:
             self._launch(lane)
         elif not lane.in_flight:
             self._lanes.pop(stream, None)
 
 
-def _refuse(pairs: Iterable[tuple[Entry, Done]]) -> None:
-    for entry, done in pairs:
-        done(entry, Unavailable("an earlier message of this connection failed; nothing was stored"))
+def _soon(call: Callable[..., object], *args: object) -> None:
+    """Answer outside of `append`, and each for itself."""
+    asyncio.get_running_loop().call_soon(call, *args)
 
 
 def in_lanes(store: Streams) -> Appending:
