@@ -201,7 +201,8 @@ class Hub:
         channel = subscription.channel
         subscription.skipping = False
         missed = channel.sent - subscription.offset
-        if missed and channel.rules.namespace.force_recovery_mode is RecoveryMode.CACHE:
+        namespace = channel.rules.namespace
+        if missed and namespace.history and namespace.force_recovery_mode is RecoveryMode.CACHE:
             subscription.offset = channel.sent - 1
             return
         self.dropped += missed
@@ -212,8 +213,9 @@ def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Cut what one tick brought into pieces, so that a socket that fills is noticed in time."""
     start = size = 0
     for index, message in enumerate(messages):
-        size += len(message.data)
+        message_bytes = len(message.data) + len(message.meta)
+        size += message_bytes
         if size > PAGE_BYTES_MAX and index > start:
             yield messages[start:index]
-            start, size = index, len(message.data)
+            start, size = index, message_bytes
     yield messages[start:] if start else messages
