@@ -95,7 +95,13 @@ class Recovery:
     async def _newest(self, channel: Channel, wire: Wire, since: Position) -> Start:
         """Return the newest message alone; it is all that a cache promises."""
         end = Position(channel.epoch, channel.live + 1)
-        page = await self._store.read(channel.name, before=end, limit_messages=1, limit_bytes=PAGE_BYTES_MAX)
+        try:
+            page = await self._store.read(
+                channel.name, before=end, limit_messages=1, limit_bytes=PAGE_BYTES_MAX
+            )
+        except PositionLost:  # this node's own: the client presented nothing that could be lost
+            self._placing.foreign()
+            raise Unavailable("the store has begun a new generation; try again") from None
         publications = self._encode(channel, wire, page)
         level = since == Position(page.epoch, page.through)
         if level or not publications:
