@@ -80,6 +80,7 @@ class Broker:
         if self._checking is not None:
             self._checking.cancel()
         await self.catch_up.close()
+        await self.placing.close()
 
     # Publish ------------------------------------------------------------------------------
 
@@ -178,12 +179,20 @@ class Broker:
         Raises:
             Unavailable: the store does not answer, or has just begun a new generation.
         """
-        return await self.recovery.start(self._channel(channel), reader.wire, since)
+        entered = self._channel(channel)
+        entered.starting += 1  # or the channel could be let go of meanwhile, and be another one afterwards
+        try:
+            return await self.recovery.start(entered, reader.wire, since)
+        finally:
+            entered.starting -= 1
+            if not entered.subscriptions:
+                self.placing.idle(entered)
 
     def enter(self, channel: str, reader: Reader, start: Start, *, join_leave: bool) -> Subscription:
         """Let the subscription read on from `start`. Call it once the reply was written, before any await."""
         entered = self._channel(channel)
         subscription = Subscription(entered, reader, offset=start.through, join_leave=join_leave)
+        subscription.skipping = not entered.rules.namespace.history  # no store to read on from
         entered.subscriptions[subscription] = None
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
@@ -204,15 +213,19 @@ class Broker:
             self.placing.idle(channel)
 
     def _channel(self, name: str) -> Channel:
-        return self.hub.channels.get(name) or self.hub.channel(name, self.namespaces.of(name))
+        channel = self.hub.channels.get(name)
+        if channel is None:
+            channel = self.hub.channel(name, self.namespaces.of(name))
+            self.placing.idle(channel)  # until somebody has subscribed
+        return channel
 
     def _tell(self, channel: Channel, push: Push) -> None:
         """Push a join or leave, after what was published before it; a slow reader goes without."""
         self.hub.flush(channel)
         frames: dict[Any, bytes] = {}
-        for subscription in channel.subscriptions:
+        for subscription in list(channel.subscriptions):  # a write may end a connection that is too slow
             reader = subscription.reader
-            if subscription.join_leave and not reader.paused:
+            if subscription.active and subscription.join_leave and not reader.paused:
                 if reader.wire not in frames:
                     frames[reader.wire] = reader.wire.frames([reader.wire.codec.reply(Reply(push=push))])
                 reader.write(frames[reader.wire])

@@ -128,6 +128,7 @@ class Channel:
         "published_ms",
         "rules",
         "sent",
+        "starting",
         "subscriptions",
     )
 
@@ -138,6 +139,7 @@ class Channel:
         self.live = self.sent = self.known = 0
         self.published_ms = 0
         self.idle_since_ms = 0
+        self.starting = 0  # subscribers that wait for the store
         self.healing = False
         self.pending: list[Message] = []
         self.cohorts: dict[Wire, Cohort] = {}

@@ -33,12 +33,13 @@ class Placing:
         self._store = store
         self._clock = clock
         self._reaches = reaches
-        self._asked: dict[Channel, asyncio.Future[None]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._asked: dict[Channel, asyncio.Future[GaplessError | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._lost: deque[Subscription] = deque()
         self._telling = False
         self._idle: dict[Channel, None] = {}
         self._generation_due = True
+        self._generation_questions = self._generation_answers = 0
 
     # First ask ----------------------------------------------------------------------------
 
@@ -54,22 +55,29 @@ class Placing:
         if placed is None:
             placed = self._asked[channel] = asyncio.get_running_loop().create_future()
             if len(self._asked) == 1:
-                self._task = asyncio.get_running_loop().create_task(self._place_asked())
-        await placed
+                task = asyncio.get_running_loop().create_task(self._place_asked())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        # Shielded: a client that leaves while it waits must not take the others' answer along.
+        failure = await asyncio.shield(placed)
+        if failure is not None:
+            raise failure
+        if not channel.epoch:
+            raise Unavailable("the store has begun a new generation; try again")
 
     async def _place_asked(self) -> None:
         await asyncio.sleep(0)
         asked, self._asked = self._asked, {}
-        failure: GaplessError | None = None
+        failure: GaplessError | None = Unavailable("this node stops")
         try:
             await self._compare(list(asked))
+            failure = None
         except GaplessError as error:
             failure = error
-        for placed in asked.values():
-            if failure is not None and not placed.done():
-                placed.set_exception(failure)
-            elif not placed.done():
-                placed.set_result(None)
+        finally:
+            for placed in asked.values():
+                if not placed.done():
+                    placed.set_result(failure)
 
     # Asked again --------------------------------------------------------------------------
 
@@ -111,8 +119,17 @@ class Placing:
 
     async def check_generation(self) -> None:
         """Ask which generation is the current one; at a new one every live position is given up."""
-        current = (await self._store.generations())[-1].id
         self._generation_due = False
+        self._generation_questions += 1
+        question = self._generation_questions
+        try:
+            current = (await self._store.generations())[-1].id
+        except GaplessError:
+            self._generation_due = True
+            raise
+        if question < self._generation_answers:
+            return  # asked before, answered after: what the later question learned is newer
+        self._generation_answers = question
         if current == self.epoch:
             return
         if self.epoch:
@@ -158,5 +175,11 @@ class Placing:
             if channel.idle_since_ms > horizon_ms:
                 return
             del self._idle[channel]
-            if not channel.subscriptions:
+            if not channel.subscriptions and not channel.starting:
                 self._hub.remove(channel)
+
+    async def close(self) -> None:
+        """Give up what is being asked."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
