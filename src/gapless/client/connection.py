@@ -71,35 +71,48 @@ class _Connection(WSListener):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard = False
         self._timer: Timer | None = None
+        self._transport: WSTransport | None = None
 
     async def run(self, url: str) -> None:
         """Return when the connection has ended, or raise why."""
+        try:
+            await self._open(url)
+            await self._ended
+        finally:
+            self._let_go()
+
+    async def _open(self, url: str) -> None:
         opening = asyncio.ensure_future(ws_connect(lambda: self, url, websocket_handshake_timeout=None))
         timer = self._clock.after(CONNECT_MS, opening.cancel)
         try:
-            transport, _ = await opening
+            await opening
         except asyncio.CancelledError:
-            if opening.cancelled() and not _cancelling():
-                raise TimeoutError("the server does not answer") from None
-            raise
+            if _cancelling():
+                raise
+            raise TimeoutError("the server does not answer") from None
         finally:
             timer.cancel()
-        try:
-            await self._ended
-        finally:
-            transport.disconnect(False)
-            if self._timer is not None:
-                self._timer.cancel()
+
+    def _let_go(self) -> None:
+        if not self._ended.cancel() and not self._ended.cancelled():
+            self._ended.exception()  # whoever was waiting for it may have been cancelled
+        if self._transport is not None:
+            self._transport.disconnect(False)
+        if self._timer is not None:
+            self._timer.cancel()
 
     # picows' calls.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Say who we are, and what we want."""
+        self._transport = transport
         transport.send(WSMsgType.TEXT, self._following.hello())
         self._watch(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take what the server says."""
+        """Take what the server says, unless the connection is given up."""
+        if self._ended.done():
+            return
         self._heard = True
         try:
             if frame.msg_type is WSMsgType.CLOSE:
