@@ -23,9 +23,17 @@ class MemoryPlace(Place):
         return Backend(Options(**self.options), self.kept)
 
 
+class SqlitePlace(UrlPlace):
+    """A file, without the ballast that would fill the disk with one for each test."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.options |= {"ballast_bytes": 0, "free_bytes_min": 0}
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda folder: MemoryPlace(),
-    "sqlite": lambda folder: UrlPlace(f"sqlite:{folder}/store.db"),
+    "sqlite": lambda folder: SqlitePlace(f"sqlite:{folder}/store.db"),
 }
 
 

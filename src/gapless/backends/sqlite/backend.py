@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from gapless.backends import Options, tell
 from gapless.backends.sqlite.database import Database
-from gapless.backends.sqlite.log import Outcome, Trim
+from gapless.backends.sqlite.log import Order, Outcome, Trim
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.writer import Ask, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
@@ -67,9 +67,10 @@ class Backend(Streams):
         return store
 
     def append(self, entry: Entry, done: Done) -> None:
-        if self._error is not None:
-            raise StoreFailed(str(self._error))
-        size = len(entry.data) + len(entry.meta)
+        self._order(entry, len(entry.data) + len(entry.meta), done)
+
+    def _order(self, order: Order, size: int, waits: Any) -> None:
+        self._check_open()
         if (
             self._queue_entries >= self._options.writer_entries_max
             or self._queue_bytes + size > self._options.writer_bytes_max
@@ -77,7 +78,7 @@ class Backend(Streams):
             raise TooManyRequests("the writer's queue is full")
         self._queue_entries += 1
         self._queue_bytes += size
-        self._writer.order((entry, size, done))
+        self._writer.order((order, size, waits))
 
     async def read(
         self,
@@ -104,10 +105,8 @@ class Backend(Streams):
         return await self._ask(lambda reader, now_ms: reader.generations())
 
     async def trim(self, stream: str, through: int) -> Heads:
-        self._check_open()
         future: asyncio.Future[Heads] = self._loop.create_future()
-        self._queue_entries += 1
-        self._writer.order((Trim(stream, through), 0, future))
+        self._order(Trim(stream, through), 0, future)
         return await future
 
     def statistics(self) -> Statistics:

@@ -97,6 +97,11 @@ class Log:
         self._flush_rows()
         if self._links:
             self._cursor.executemany("insert into lineage values (?, ?, ?)", self._links)
+            unknown = self._generation - self._options.generations_max
+            self._cursor.executemany(
+                "delete from lineage where stream = ? and generation <= ?",
+                [(stream, unknown) for stream, _, _ in self._links],
+            )
             self._links.clear()
         self._touched.clear()
         self._streams.flush(now_ms, budget + DELETED_PER_ENTRY * len(outcomes))
@@ -141,7 +146,7 @@ class Log:
     def _append(self, entry: Entry, stream: Stream) -> int:
         if entry.retention is not stream.retention and entry.retention != stream.retention:
             self._flush_rows()
-            self._streams.retain(stream)
+            self._streams.retain(stream, self.time_ms)
             stream.retention = entry.retention
         if entry.stream not in self._touched:
             self._touch(stream, entry.stream)
@@ -165,7 +170,7 @@ class Log:
         stream = self._stream(order.stream)
         if order.stream in self._touched or not stream.is_new:
             self._flush_rows()
-            self._streams.retain(stream)
+            self._streams.retain(stream, self.time_ms)
             stream.floor = max(stream.floor, min(order.through, stream.last))
             self._streams.changed(stream)
         return Heads(self._epoch, {order.stream: stream.head})

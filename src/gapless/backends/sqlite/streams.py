@@ -57,6 +57,7 @@ class Streams:
 
     def find(self, name: str, now_ms: int) -> Stream | None:
         """Return a stream as a reader may see it now; None if there is none. Writes nothing."""
+        self._shed()
         stream = self._cached.get(name) or self._load(name)
         if stream is None:
             return None
@@ -118,12 +119,10 @@ class Streams:
             self._cached[stream.name] = stream
             self._next_id = stream.id + 1
 
-    def retain(self, stream: Stream) -> None:
-        """Apply what depends on the messages alone: their number and their bytes.
-
-        All rows of the stream must be in the table.
-        """
+    def retain(self, stream: Stream, now_ms: int) -> None:
+        """Apply the retention that the last message brought. All rows of the stream must be in the table."""
         keep = stream.retention
+        self._settle(stream, now_ms)
         if keep.count and stream.last - stream.floor > keep.count:
             stream.floor = stream.last - keep.count
         if keep.bytes and stream.last - stream.floor > 1:
@@ -214,11 +213,15 @@ class Streams:
     def flush(self, now_ms: int, budget: int) -> None:
         """Write the streams that changed, and delete up to `budget` of the rows that they dropped."""
         for stream in self._changed.values():
-            self.retain(stream)
+            self.retain(stream, now_ms)
             budget -= self._delete(stream, budget)
             stream.schedule(now_ms)
         self._write(self._changed.values())
         self._changed.clear()
+        self._shed()
+
+    def _shed(self) -> None:
+        """Let go of heads cached long ago; not inside a transaction, which may have changed them."""
         if len(self._cached) > STREAMS_CACHED_MAX:
             for name in list(islice(self._cached, STREAMS_CACHED_MAX // 8)):
                 del self._cached[name]
