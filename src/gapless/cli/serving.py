@@ -109,12 +109,12 @@ def run(config: Config, started: Callable[[Node], None]) -> None:
 
 
 async def _run(config: Config, started: Callable[[Node], None]) -> None:
-    node = Node(config, LoopClock(), SystemRandom())
-    await node.start()
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked)
+    node = Node(config, LoopClock(), SystemRandom())
+    await node.start()
     started(node)
     await asyncio.wait((asked, node.failed), return_when=asyncio.FIRST_COMPLETED)
     await node.stop()
