@@ -121,56 +121,66 @@ class Backend(Streams):
             await asyncio.shield(waiter)
 
     def _outcome(self, entry: Entry, now_ms: int) -> Stored | GaplessError:
-        waits_behind = (entry.origin, entry.stream)
-        if waits_behind in self._stopped:
+        if self._stopped and (entry.origin, entry.stream) in self._stopped:
             return Unavailable("an earlier message of the same origin was refused")
         try:
             return self._admit(entry, now_ms)
         except GaplessError as error:
             if entry.origin is not None:
-                self._stopped.add(waits_behind)
+                self._stopped.add((entry.origin, entry.stream))
             return error
 
     def _admit(self, entry: Entry, now_ms: int) -> Stored:
-        keys, key = self._kept.keys, (entry.stream, entry.key or "")
-        payload = blake2b(entry.data, digest_size=16).digest()
-        while keys and keys[oldest := next(iter(keys))].gone_ms <= now_ms:
-            del keys[oldest]
-        if entry.key is not None and (held := keys.get(key)):
-            if held.payload != payload:
-                raise KeyConflict("the idempotency key belongs to another payload")
-            return held.stored
+        if entry.key is not None and (held := self._held(entry, now_ms)):
+            return held
         log = self._log(entry.stream, now_ms)
         if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
             raise PositionConflict(f"the stream ends at {log.last}")
-        if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
-            raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
+        bytes_max = self._options.message_bytes_max
+        if len(entry.data) > bytes_max or len(entry.meta) > bytes_max:
+            raise BadRequest(f"the message is over {bytes_max} bytes")
+        stored = Stored(self.epoch, 0 if entry.transient else log.last + 1, now_ms)
         if entry.key is not None:
-            if len(keys) >= self._options.keys_max:
-                raise TooManyRequests("too many idempotency keys are held")
-            offset = 0 if entry.transient else log.last + 1
-            gone_ms = (now_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
-            keys[key] = _Key(payload, Stored(self.epoch, offset, now_ms, fresh=False), gone_ms)
-        if entry.transient:
-            return Stored(self.epoch, 0, now_ms)
-        self._kept.streams[entry.stream] = log
-        self._write(entry, log, now_ms)
-        return Stored(self.epoch, log.last, now_ms)
+            self._hold(entry, stored)
+        if not entry.transient:
+            self._write(entry, log, now_ms)
+        return stored
+
+    def _held(self, entry: Entry, now_ms: int) -> Stored | None:
+        keys = self._kept.keys
+        while keys and keys[oldest := next(iter(keys))].gone_ms <= now_ms:
+            del keys[oldest]
+        held = keys.get((entry.stream, entry.key or ""))
+        if held is not None and held.payload != _digest(entry):
+            raise KeyConflict("the idempotency key belongs to another payload")
+        return None if held is None else held.stored
+
+    def _hold(self, entry: Entry, stored: Stored) -> None:
+        keys = self._kept.keys
+        if len(keys) >= self._options.keys_max:
+            raise TooManyRequests("too many idempotency keys are held")
+        gone_ms = (stored.time_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
+        again = Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
+        keys[entry.stream, entry.key or ""] = _Key(_digest(entry), again, gone_ms)
 
     def _write(self, entry: Entry, log: _Log, now_ms: int) -> None:
-        self._kept.seq += 1
-        log.last += 1
-        log.messages[log.last] = Message(log.last, now_ms, entry.data, entry.meta)
+        kept, keep = self._kept, entry.retention
+        kept.seq += 1
+        log.last = last = log.last + 1
+        log.messages[last] = Message(last, now_ms, entry.data, entry.meta)
         log.bytes += len(entry.data) + len(entry.meta)
         log.updated_ms = now_ms
-        log.retention = entry.retention
+        log.retention = keep
         if not log.lineage or log.lineage[-1].gen != self.epoch:
-            log.lineage.append(Link(self.epoch, log.last))
-        gone_ms = now_ms + entry.retention.meta_ttl_ms
-        if entry.retention.meta_ttl_ms and not 0 < log.due_ms <= gone_ms:
-            log.due_ms = gone_ms
-            heappush(self._kept.due, (gone_ms, entry.stream))
-        self._retain(log, now_ms)
+            log.lineage.append(Link(self.epoch, last))
+            kept.streams[entry.stream] = log
+        if keep.meta_ttl_ms and not 0 < log.due_ms <= now_ms + keep.meta_ttl_ms:
+            log.due_ms = now_ms + keep.meta_ttl_ms
+            heappush(kept.due, (log.due_ms, entry.stream))
+        if keep.count and last - log.floor > keep.count:
+            self._raise_floor(log, last - keep.count)
+        while keep.bytes and log.bytes > keep.bytes and log.floor + 1 < last:
+            self._raise_floor(log, log.floor + 1)
 
     async def read(
         self,
@@ -257,11 +267,17 @@ class Backend(Streams):
 
     def _log(self, stream: str, now_ms: int) -> _Log:
         """Return the stream as it stands now; one that does not exist is made, but not kept."""
-        self._drop_forgotten(now_ms)
-        log = self._kept.streams.get(stream)
+        kept = self._kept
+        if kept.due and kept.due[0][0] <= now_ms:
+            self._drop_forgotten(now_ms)
+        log = kept.streams.get(stream)
         if log is None:
-            return _Log(self._kept.floor, self._kept.floor)
-        self._retain(log, now_ms)
+            return _Log(kept.floor, kept.floor)
+        keep = log.retention
+        if keep.ttl_ms and log.updated_ms + keep.ttl_ms <= now_ms:
+            self._raise_floor(log, log.last)
+        if keep.age_ms:
+            self._drop_aged(log, now_ms - keep.age_ms)
         return log
 
     def _drop_forgotten(self, now_ms: int) -> None:
@@ -281,19 +297,8 @@ class Backend(Streams):
                 kept.floor = max(kept.floor, log.last)
                 del kept.streams[stream]
 
-    def _retain(self, log: _Log, now_ms: int) -> None:
-        keep = log.retention
-        if keep.count:
-            self._raise_floor(log, log.last - keep.count)
-        if keep.ttl_ms and log.updated_ms + keep.ttl_ms <= now_ms:
-            self._raise_floor(log, log.last)
-        while (
-            keep.age_ms
-            and log.floor < log.last
-            and log.messages[log.floor + 1].time_ms + keep.age_ms <= now_ms
-        ):
-            self._raise_floor(log, log.floor + 1)
-        while keep.bytes and log.bytes > keep.bytes and log.floor + 1 < log.last:
+    def _drop_aged(self, log: _Log, horizon_ms: int) -> None:
+        while log.floor < log.last and log.messages[log.floor + 1].time_ms <= horizon_ms:
             self._raise_floor(log, log.floor + 1)
 
     def _raise_floor(self, log: _Log, floor: int) -> None:
@@ -308,3 +313,7 @@ class Backend(Streams):
     def _check_holds(self, position: Position, log: _Log) -> None:
         if not self._holds(position, log):
             raise PositionLost(f"position {position.epoch}:{position.offset} does not hold")
+
+
+def _digest(entry: Entry) -> bytes:
+    return blake2b(entry.data, digest_size=16).digest()

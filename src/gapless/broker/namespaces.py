@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct, field
 
 from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
-from gapless.core.limits import CHANNEL_NAME_BYTES_MAX
+from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, CHANNELS_REMEMBERED_MAX
 from gapless.core.stream import Retention
 
 __all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "Rules", "SlowConsumer"]
@@ -132,6 +132,7 @@ class Namespaces(Struct, frozen=True, kw_only=True):
     named: tuple[Namespace, ...] = ()
     grammar: Grammar = field(default_factory=Grammar)
     rules: dict[str, Rules] = field(default_factory=dict)
+    _found: dict[str, Rules] = field(default_factory=dict)  # by channel: names come again and again
 
     def __post_init__(self) -> None:
         for namespace in (self.without, *self.named):
@@ -147,6 +148,15 @@ class Namespaces(Struct, frozen=True, kw_only=True):
             BadRequest: the name is empty, too long, or not what the namespace's `channel_regex` asks for.
             UnknownChannel: there is no such namespace.
         """
+        rules = self._found.get(channel)
+        if rules is None:
+            rules = self._find(channel)
+            if len(self._found) >= CHANNELS_REMEMBERED_MAX:
+                self._found.clear()
+            self._found[channel] = rules
+        return rules
+
+    def _find(self, channel: str) -> Rules:
         grammar = self.grammar
         if not channel or len(channel) > grammar.bytes_max:
             raise BadRequest(f"a channel's name has 1 to {grammar.bytes_max} characters")

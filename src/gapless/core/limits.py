@@ -5,6 +5,8 @@ from typing import Final
 # A page of a stream: what a reader that is behind costs in memory besides its socket buffer.
 PAGE_MESSAGES_MAX: Final = 1_000
 PAGE_BYTES_MAX: Final = 256 * 1024
+# The first page, in the subscribe reply: SDKs give up on a reply after 5 s, however narrow the connection.
+SUBSCRIBED_BYTES_MAX: Final = 32 * 1024
 
 # What joins one WebSocket frame. Python's `websockets` refuses frames over 1 MiB by default.
 FRAME_BYTES_MAX: Final = 64 * 1024
@@ -53,6 +55,8 @@ OFFSET_MAX: Final = 2**63 - 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 # How deep JSON may be nested: every subscriber has to parse it.
 JSON_DEPTH_MAX: Final = 128
+# Channels whose namespace a node remembers instead of reading their names again.
+CHANNELS_REMEMBERED_MAX: Final = 50_000
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
 # Channels of one broadcast, commands of one batch.
@@ -65,6 +69,8 @@ CLOSE_REASON_BYTES_MAX: Final = 123
 
 # One HTTP request (RFC 9112): its head, its body, and how long each may take.
 HEAD_BYTES_MAX: Final = 16 * 1024
+# Heads of hot requests that are not parsed again.
+HEADS_REMEMBERED_MAX: Final = 1_024
 HEAD_FIELDS_MAX: Final = 100
 TARGET_BYTES_MAX: Final = 8 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024

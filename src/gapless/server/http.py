@@ -61,6 +61,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._current: _Exchange | None = None
         self._waiting: deque[_Exchange] = deque()
         self._starting = False
+        self._completed: Request | None = None  # the last hot request of this read
         self._refusal: Refused | None = None
         self._ending = False
 
@@ -97,9 +98,27 @@ class HttpConnection(asyncio.BufferedProtocol):
         parser = self._parser
         if parser is None:
             return
+        data = self._site.buffer[:nbytes]
+        begins = self._phase is _BETWEEN
+        if begins and (request := self._site.heads.recognise(bytes(data))) is not None:
+            self._take(request)
+            return
         self._received_bytes += nbytes
         self._read_bytes = nbytes
-        self._feed(parser, self._site.buffer[:nbytes])
+        self._completed = None
+        self._feed(parser, data)
+        if begins:
+            self._remember(bytes(data))
+
+    def _remember(self, read: bytes) -> None:
+        if self._completed is not None:
+            self._site.heads.remember(read, self._completed)
+
+    def _take(self, request: Request) -> None:
+        self._quiet = False
+        if self._timed is not _BETWEEN:
+            self._wait(_BETWEEN, self._site.limits.idle_ms, self._rest)
+        self._admit(request)
 
     def _feed(self, parser: httptools.HttpRequestParser, data: memoryview) -> None:
         try:
@@ -217,6 +236,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 arriving.body = b"".join(self._body)
                 self._body.clear()
             self._body_bytes = 0
+            self._completed = arriving
             self._admit(arriving)
         elif arriving is not None:
             self._body_bytes = 0

@@ -70,6 +70,23 @@ class Request:
         self.keep_alive = False
         self.answer: Callable[[Request, int, bytes, bytes], None] | None = None
 
+    def again(self, body: bytes) -> "Request":
+        """Return a request with the same head, and another body."""
+        same = Request.__new__(Request)
+        same.method = self.method
+        same.path = self.path
+        same.query = self.query
+        same.version = self.version
+        same.headers = self.headers
+        same.address = ""
+        same.body = body
+        same.body_bytes = self.body_bytes
+        same.chunked = self.chunked
+        same.expects_continue = self.expects_continue
+        same.keep_alive = self.keep_alive
+        same.answer = None
+        return same
+
     def header(self, name: bytes) -> bytes | None:
         """Return a field's value, repeated ones joined by a comma; `name` is in lower case."""
         values = [value for field, value in self.headers if field == name]

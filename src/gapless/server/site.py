@@ -9,6 +9,7 @@ from aiofastnet import Transport
 
 from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS
 from gapless.ports import Clock
+from gapless.server.heads import Heads
 from gapless.server.request import NO_HEADERS, Request
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Site:
         self.limits = limits or HttpLimits()
         self.connections: set[HttpConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.heads = Heads()
         self.buffer = memoryview(
             bytearray(READ_BYTES)
         )  # for all: what is read is parsed before the next read

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gapless.broker.broker import Broker
+from gapless.broker.broker import Answer, Broker
 from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, MethodNotFound
 from gapless.core.limits import API_ITEMS_MAX, PAGE_MESSAGES_MAX
 from gapless.core.stream import Message, Position, Stored
@@ -77,16 +77,16 @@ class Api:
     def publish(self, request: PublishRequest, told: Told) -> None:
         """Tell `offset` and `epoch` once the message is stored; neither where there is no history."""
         try:
-            self._publish(request.channel, request, request.payload(), told)
+            self._publish(request.channel, request, request.payload(), partial(_published, told))
         except GaplessError as error:
             told(error)
 
-    def _publish(self, channel: str, content: Content, payload: Payload, told: Told) -> None:
+    def _publish(self, channel: str, content: Content, payload: Payload, answer: Answer) -> None:
         data, beside, binary = payload
         self._broker.publish(
             channel,
             data,
-            partial(_published, told),
+            answer,
             meta=beside,
             binary=binary,
             key=content.idempotency_key or None,
@@ -105,11 +105,11 @@ class Api:
             return
         responses = _Collection(len(request.channels), lambda all: told(b'{"responses":[%b]}' % all))
         for index, channel in enumerate(request.channels):
-            take = partial(responses.take, index, b"result")
+            answer = partial(responses.take_stored, index, b"result")
             try:
-                self._publish(channel, request, payload, take)
+                self._publish(channel, request, payload, answer)
             except GaplessError as error:
-                take(error)
+                answer(error)
 
     # Looking ------------------------------------------------------------------------------
 
@@ -147,17 +147,22 @@ class Api:
         replies = _Collection(len(commands), lambda all: told(b'{"replies":[%b]}' % all))
         if not request.parallel and any(command.history is not None for command in commands):
             return self._one_by_one(commands, replies)
-        waiting = [
-            work
-            for index, command in enumerate(commands)
-            if (work := self._begin(command, partial(replies.take, index))) is not None
-        ]
+        waiting: list[Work] = []
+        for index, command in enumerate(commands):
+            if command.publish is not None:
+                self._publish_in(replies, index, command.publish)
+            elif (work := self._begin(command, partial(replies.take, index))) is not None:
+                waiting.append(work)
         return _all(waiting) if waiting else None
 
+    def _publish_in(self, replies: "_Collection", index: int, request: PublishRequest) -> None:
+        answer = partial(replies.take_stored, index, b"publish")
+        try:
+            self._publish(request.channel, request, request.payload(), answer)
+        except GaplessError as error:
+            answer(error)
+
     def _begin(self, command: Command, take: Callable[[bytes, Outcome], object]) -> Work | None:
-        if command.publish is not None:
-            self.publish(command.publish, partial(take, b"publish"))
-            return None
         for name in command.__struct_fields__:
             request = getattr(command, name)
             if request is not None:
@@ -189,9 +194,15 @@ class _Collection:
 
     def take(self, index: int, name: bytes, outcome: Outcome) -> None:
         if isinstance(outcome, bytes):
-            self._parts[index] = b'{"%b":%b}' % (name, outcome)
+            self._put(index, b'{"%b":%b}' % (name, outcome))
         else:
-            self._parts[index] = b'{"error":%b}' % error_body(outcome)
+            self._put(index, b'{"error":%b}' % error_body(outcome))
+
+    def take_stored(self, index: int, name: bytes, outcome: Stored | GaplessError) -> None:
+        self.take(index, name, _result(outcome))
+
+    def _put(self, index: int, part: bytes) -> None:
+        self._parts[index] = part
         self._missing -= 1
         if not self._missing:
             self._told(b",".join(self._parts))
@@ -206,12 +217,15 @@ async def _all(works: list[Work]) -> None:
 
 
 def _published(told: Told, outcome: Stored | GaplessError) -> None:
+    told(_result(outcome))
+
+
+def _result(outcome: Stored | GaplessError) -> Outcome:
     if isinstance(outcome, GaplessError):
-        told(outcome)
-    elif outcome.offset:
-        told(b'{"offset":%d,"epoch":%b}' % (outcome.offset, _text(outcome.epoch)))
-    else:
-        told(b"{}")
+        return outcome
+    if not outcome.offset:
+        return b"{}"
+    return b'{"offset":%d,"epoch":%b}' % (outcome.offset, _text(outcome.epoch))
 
 
 @lru_cache(maxsize=4)
