@@ -10,7 +10,7 @@ import click
 
 from bench.machine import GENERATOR_CORE, SERVER_CORE, describe, use_core
 from bench.measurements import MEASUREMENTS
-from bench.programs import build
+from bench.programs import build, versions
 from bench.report import notes, table
 from bench.run import Outcome, measure
 
@@ -58,7 +58,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
         if (why := outcome.failures.get(server) or notes(samples))
     ]
     parts = [
-        *describe(),
+        *(f"{line}  " for line in (*describe(), versions())),
         f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, "
         "GOMAXPROCS=1; medians; CPU is that of the server's process, kernel time included.",
         "",

@@ -1,11 +1,14 @@
-"""The programs that bench builds for itself with Go: the peer, the load and a NATS server."""
+"""The programs that bench builds for itself with Go (the peer, the load, a NATS server), and all versions."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["CACHE", "build"]
+from gapless import __version__
+
+__all__ = ["CACHE", "build", "versions"]
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache/bench"
@@ -28,3 +31,21 @@ def build() -> None:
     )
     if not (CACHE / "nats-server").exists():
         subprocess.run([go, "install", NATS_SERVER], cwd=CACHE, env=environment, check=True)
+
+
+def versions() -> str:
+    """Name what is measured."""
+    module = re.search(r"centrifugal/centrifuge (v\S+)", (HERE / "go.mod").read_text())
+    told = [
+        f"gapless {__version__} ({_first_line('git', '-C', str(HERE), 'describe', '--always', '--dirty')})",
+        f"peer: centrifuge {module[1] if module else 'unknown'}",
+        _first_line("redis-server", "--version").partition(" sha=")[0],
+        _first_line(str(CACHE / "nats-server"), "--version"),
+    ]
+    return "; ".join(told)
+
+
+def _first_line(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return f"no {command[0]}"
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.partition("\n")[0]
