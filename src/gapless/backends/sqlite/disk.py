@@ -100,7 +100,7 @@ class Disk:
 
     def take_ballast(self) -> None:
         """Reserve the ballast, if that leaves room enough."""
-        if self.free_bytes() < self._ballast_bytes + self._free_bytes_min:
+        if not self._ballast_bytes or self.free_bytes() < self._ballast_bytes + self._free_bytes_min:
             return
         file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

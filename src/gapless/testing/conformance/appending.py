@@ -8,12 +8,13 @@ import pytest
 from gapless.backends import Options
 from gapless.core.errors import (
     BadRequest,
+    GaplessError,
     PositionConflict,
     StoreFailed,
     TooManyRequests,
     Unavailable,
 )
-from gapless.core.stream import Head, Position, Stored
+from gapless.core.stream import Entry, Head, Position, Stored
 from gapless.ports import Streams
 from gapless.testing.conformance.places import (
     Place,
@@ -109,6 +110,43 @@ class Appending:
         assert isinstance(outcomes[1], Unavailable)
         assert all(isinstance(one, Stored) for one in outcomes[2:])
         assert (await append(store, origin="a")).offset == 3
+
+    def test_what_an_origin_queued_is_refused_in_later_commits_too(self, place: Place) -> None:
+        async def scenario() -> None:
+            place.options["commit_entries_max"] = 1
+            store = await place.open()
+            wrong = Position(store.epoch, 7)
+            again: list[Stored | GaplessError] = []
+
+            def retry(_: Entry, outcome: Stored | GaplessError) -> None:
+                store.append(entry(origin="a"), lambda _, outcome: again.append(outcome))
+
+            store.append(entry(origin="a", expected=wrong), retry)
+            outcomes = await put(store, *(entry(origin="a") for _ in range(5)))
+            assert [type(one) for one in outcomes] == [Unavailable] * 5
+            assert (await append(store, origin="a")).offset == 2
+            assert [one.offset for one in again if isinstance(one, Stored)] == [1]
+            await store.close()
+
+        asyncio.run(scenario())
+
+    @promise
+    async def test_a_commit_is_told_in_one_callback_of_the_loop(self, place: Place, store: Streams) -> None:
+        loop = asyncio.get_running_loop()
+        turns = [0]
+        told: list[int] = []
+
+        def turn() -> None:
+            turns[0] += 1
+            if len(told) < 500:
+                loop.call_soon(turn)
+
+        turn()
+        for _ in range(500):
+            store.append(entry(), lambda *_: told.append(turns[0]))
+        await append(store)
+        assert len(told) == 500
+        assert len(set(told)) <= store.statistics().commits
 
     @promise
     async def test_a_message_over_the_limit_is_refused(self, place: Place, store: Streams) -> None:
