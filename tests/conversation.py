@@ -93,7 +93,8 @@ class MemorySocket:
         self.closed_with = (code, reason)
 
     def buffered_bytes(self) -> int:
-        return sum(map(len, self.frames))
+        """All that was written, when the peer takes nothing; else nothing."""
+        return 0 if self.full_bytes is None else sum(map(len, self.frames))
 
     def pause_reading(self) -> None:
         self.reading = False
