@@ -116,17 +116,18 @@ class CatchUp:
 
     def _send_slice(self, subscription: Subscription) -> bool:
         channel = subscription.channel
-        publications = self.slice(channel, channel.cohort(subscription.reader.wire), subscription.offset)
+        cohort = channel.cohort(subscription.reader.wire)
+        publications = self.slice(channel, cohort, subscription.offset, bytes_max=PAGE_BYTES_MAX)
         if publications is None:
             return False
         self._send(subscription, publications, subscription.offset + len(publications))
         return True
 
-    def slice(self, channel: Channel, cohort: Cohort, offset: int) -> list[bytes] | None:
+    def slice(self, channel: Channel, cohort: Cohort, offset: int, *, bytes_max: int) -> list[bytes] | None:
         """Return what follows `offset` from the tail, or None when the store must be asked."""
         if cohort.tail is None or channel.expired(self._clock.now_ms()):
             return None
-        return cohort.tail.page(offset, PAGE_BYTES_MAX)
+        return cohort.tail.page(offset, bytes_max)
 
     def _send(self, subscription: Subscription, publications: Sequence[bytes], through: int) -> None:
         reader = subscription.reader

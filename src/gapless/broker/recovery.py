@@ -12,7 +12,7 @@ from gapless.broker.hub import Hub
 from gapless.broker.namespaces import RecoveryMode
 from gapless.broker.placing import Placing
 from gapless.core.errors import BinaryMessage, PositionLost, Unavailable
-from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, SUBSCRIBED_BYTES_MAX
 from gapless.core.stream import Page, Position
 from gapless.ports import Streams
 
@@ -31,6 +31,10 @@ class Start(NamedTuple):
     through: int
     recovered: bool = False
     publications: Sequence[bytes] = ()
+
+    def bare(self) -> "Start":
+        """Return the start without its page: all of it is to follow as ordinary publications."""
+        return self._replace(through=self.offset, publications=())
 
 
 class Recovery:
@@ -53,7 +57,9 @@ class Recovery:
             return Start(channel.epoch, channel.sent, channel.sent)
         if since.epoch != channel.epoch or channel.rules.namespace.force_recovery_mode is RecoveryMode.CACHE:
             return None
-        publications = self._catch_up.slice(channel, channel.cohort(wire), since.offset)
+        publications = self._catch_up.slice(
+            channel, channel.cohort(wire), since.offset, bytes_max=SUBSCRIBED_BYTES_MAX
+        )
         if publications is None:
             return None
         return Start(channel.epoch, since.offset, since.offset + len(publications), True, publications)
@@ -78,7 +84,7 @@ class Recovery:
                 channel.name,
                 after=Position(since.epoch or channel.epoch, since.offset),
                 limit_messages=PAGE_MESSAGES_MAX,
-                limit_bytes=PAGE_BYTES_MAX,
+                limit_bytes=SUBSCRIBED_BYTES_MAX,
             )
         except PositionLost:
             return self._refused(channel)
