@@ -18,6 +18,7 @@ from gapless.core.errors import (
     PositionLost,
     TokenExpired,
     Unauthorized,
+    Unavailable,
 )
 from gapless.core.stream import Position, Stored
 from gapless.protocol.codes import Disconnect
@@ -145,19 +146,23 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
     if start is not None:
         _enter(session, id, request, start)
         return None
-    session.subscribing.add(channel)
-    return _subscribe_later(session, id, request, since)
+    attempt = session.subscribing[channel] = object()
+    return _subscribe_later(session, id, request, since, attempt)
 
 
 async def _subscribe_later(
-    session: Session, id: int, request: SubscribeRequest, since: Position | None
+    session: Session, id: int, request: SubscribeRequest, since: Position | None, attempt: object
 ) -> None:
+    channel = request.channel
     try:
-        start = await session.node.broker.start(request.channel, session, since)
+        start = await session.node.broker.start(channel, session, since)
+        if session.subscribing.get(channel) is not attempt:
+            raise Unavailable("the client unsubscribed meanwhile")
         if session.open:
             _enter(session, id, request, start)
     finally:
-        session.subscribing.discard(request.channel)
+        if session.subscribing.get(channel) is attempt:
+            del session.subscribing[channel]
 
 
 def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -> None:
@@ -165,6 +170,11 @@ def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -
     namespace = broker.namespaces.of(channel).namespace
     recoverable = broker.recovers(channel, asked=request.recoverable or request.recover)
     recovering = request.recover and recoverable
+    broker.hub.settle()
+    if not session.open:
+        return
+    if session.paused and start.publications:
+        start = start.bare()
     if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:
         raise PositionLost("the position cannot be recovered")
     asked = request.positioned and namespace.allow_positioning
@@ -177,10 +187,10 @@ def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -
         was_recovering=recovering,
         recovered=start.recovered,
     )
-    broker.hub.settle()
     session.write(session.wire.frames([session.wire.codec.subscribed(id, result, start.publications)]))
     join_leave = namespace.join_leave and (request.join_leave or namespace.force_push_join_leave)
-    broker.enter(channel, session, start, join_leave=join_leave)
+    if session.open:  # the write may have been one too many for its namespaces
+        broker.enter(channel, session, start, join_leave=join_leave)
 
 
 def _may_subscribe(session: Session, channel: str, namespace: Namespace) -> None:
@@ -200,6 +210,7 @@ def _may_subscribe(session: Session, channel: str, namespace: Namespace) -> None
 def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
     """Stop following a channel; harmless where none is followed."""
     session.node.broker.namespaces.of(request.channel)
+    session.subscribing.pop(request.channel, None)
     subscription = session.subscriptions.pop(request.channel, None)
     if subscription is not None:
         session.node.broker.leave(subscription)

@@ -36,8 +36,10 @@ class Session:
     """A connection and what it follows. Implements `server.socket.Receiver` and `broker.channel.Reader`."""
 
     __slots__ = (
+        "_backlog",
         "_keepalive",
         "_outbox",
+        "_reading",
         "_tasks",
         "_unauthenticated_bytes",
         "connected",
@@ -63,13 +65,15 @@ class Session:
         self.info = ClientInfo()
         self.meta: tuple[bytes, bytes] = (b"", b"")  # what its publications carry: for JSON, for other bytes
         self.subscriptions: dict[str, Subscription] = {}
-        self.subscribing: set[str] = set()
+        self.subscribing: dict[str, object] = {}  # by channel: the attempt that waits for the store
         self.connected = False
         self.open = True
         self.paused = False
         self.expires_ms = 0
         self.scheduled_ms = 0
+        self._backlog: list[Command] = []  # read and not carried out yet, the last first
         self._outbox: list[bytes] = []
+        self._reading = True
         self._tasks: set[asyncio.Task[None]] | None = None
         self._unauthenticated_bytes = 0
         self._keepalive = node.keepalive()
@@ -81,13 +85,29 @@ class Session:
         """Carry out the commands of one message, in order."""
         try:
             self._admit(len(payload))
-            for command in self.wire.codec.commands(payload):
-                self._carry_out(command)
-                if not self.open:
-                    return
+            self._backlog = self.wire.codec.commands(payload)[::-1] + self._backlog
         except BadRequest as error:
-            log.info("client %s sent what the protocol does not allow: %s", self.info.client or "-", error)
-            self.disconnected(Disconnect.BAD_REQUEST)
+            self._reject(error)
+        else:
+            self._proceed()
+
+    def _proceed(self) -> None:
+        """Carry out what was read, as far as the socket drains and the store keeps up."""
+        try:
+            while self._backlog and self.open and self._keeps_up():
+                self._carry_out(self._backlog.pop())
+        except BadRequest as error:
+            self._reject(error)
+        if self.open and self._reading != self._keeps_up():
+            self._reading = not self._reading
+            (self.socket.resume_reading if self._reading else self.socket.pause_reading)()
+
+    def _keeps_up(self) -> bool:
+        return not self.paused and (self._tasks is None or len(self._tasks) < SESSION_COMMANDS_MAX)
+
+    def _reject(self, error: BadRequest) -> None:
+        log.info("client %s sent what the protocol does not allow: %s", self.info.client or "-", error)
+        self.disconnected(Disconnect.BAD_REQUEST)
 
     def _admit(self, size_bytes: int) -> None:
         if self.connected:
@@ -119,8 +139,10 @@ class Session:
         """Leave the cohorts, and take no more commands, until the socket drains."""
         if not self.paused and self.open:
             self.paused = True
-            self._keepalive.paused(self.socket.buffered_bytes(), self.node.clock.now_ms())
+            self._reading = False
             self.socket.pause_reading()
+            self._keepalive.paused(self.socket.buffered_bytes(), self.node.clock.now_ms())
+            self.schedule()
             self.node.broker.hub.stall(self)
 
     def writing_resumed(self) -> None:
@@ -129,8 +151,8 @@ class Session:
             self.paused = False
             self._keepalive.resumed(self.node.clock.now_ms())
             self.schedule()
-            self.socket.resume_reading()
             self.node.broker.catch_up.resume(self)
+            self._proceed()
 
     def closed(self, code: int, reason: str) -> None:
         """Forget the connection."""
@@ -184,8 +206,6 @@ class Session:
             self._tasks = set()
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        if len(self._tasks) == SESSION_COMMANDS_MAX:
-            self.socket.pause_reading()
         task.add_done_callback(partial(self._finished, id))
 
     def _finished(self, id: int, task: asyncio.Task[None]) -> None:
@@ -197,8 +217,8 @@ class Session:
         elif error is not None:
             log.error("a command of client %s failed", self.info.client, exc_info=error)
             self.disconnected(Disconnect.SERVER_ERROR)
-        if len(self._tasks) == SESSION_COMMANDS_MAX - 1 and self.open and not self.paused:
-            self.socket.resume_reading()
+        if not self._reading:
+            self._proceed()
 
     # Time ---------------------------------------------------------------------------------
 
@@ -211,9 +231,9 @@ class Session:
         self.schedule()
 
     def schedule(self) -> None:
-        """Have the wheel wake this session when something falls due."""
+        """Have the wheel wake this session when something falls due; woken too early, it asks again."""
         due_ms = min(self._keepalive.due_ms, self.expires_ms or self._keepalive.due_ms)
-        if due_ms != self.scheduled_ms:
+        if not self.scheduled_ms or due_ms < self.scheduled_ms:
             self.scheduled_ms = due_ms
             self.node.wheel.schedule(self, due_ms)
 
@@ -221,10 +241,13 @@ class Session:
         """Do what has fallen due."""
         if not self.open or now_ms < self.scheduled_ms:
             return
+        self.scheduled_ms = 0
         if self.expires_ms and now_ms >= self.expires_ms:
             self.disconnected(Disconnect.EXPIRED)
             return
-        action = self._keepalive.due(now_ms, self.socket.buffered_bytes() if self.paused else 0)
+        if not self._reading and not self.paused:
+            self._keepalive.deaf(now_ms)
+        action = self._keepalive.due(now_ms, self.socket.buffered_bytes())
         if action is Action.PING:
             self.write(self.wire.ping)
         elif action is not None:
@@ -237,6 +260,7 @@ class Session:
             return
         self.open = False
         self._outbox.clear()
+        self._backlog.clear()
         for subscription in list(self.subscriptions.values()):
             self.node.broker.leave(subscription)
         self.subscriptions.clear()
