@@ -45,7 +45,7 @@ class Sent:
     origin: object = None
     number: int = 0  # its place in what the origin sent
     refused: bool = False
-    acked_in: str = ""  # the generation that was current then
+    acked_in: str = ""  # the generation that stored it, once it was acknowledged
     life: object = None  # the node that acknowledged it, while it lived
 
 
@@ -58,6 +58,7 @@ class Generation:
     older: bool = False  # it began with less than there had been
     lossy: bool = False  # and some living node had acknowledged what was lost
     refusable: bool = False  # the store said that older positions do not hold
+    witnessed: bool = True  # a node that lived through it reported
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Track:
     epoch: str = ""
     last: int = 0
     items: list[tuple[int, str]] = field(default_factory=list)
-    passed: dict[str, int] = field(default_factory=dict)  # without history: the newest of each publisher
+    passed: dict[int, int] = field(default_factory=dict)  # without history: the newest of each node
     told: bool = True  # nothing was promised yet
     present: set[str] = field(default_factory=set)
 
@@ -79,6 +80,7 @@ class Truth:
         self.generations: dict[str, Generation] = {}
         self.order: list[str] = []
         self.stored: dict[str, set[str]] = defaultdict(set)
+        self.stored_in: dict[str, str] = {}  # by message: the generation that stored it last
         self.committed_ms: dict[tuple[str, str, int], int] = {}
         self.floors: dict[str, int] = defaultdict(int)  # the highest there ever was
         self._updated_ms: dict[str, int] = {}
@@ -115,6 +117,7 @@ class Truth:
         self._updated_ms[entry.stream] = now_ms
         held[stored.offset] = id
         self.stored[entry.stream].add(id)
+        self.stored_in[id] = stored.epoch
         self.committed_ms[stored.epoch, entry.stream, stored.offset] = now_ms
         sent = self._sent.get(id)
         if sent is not None and sent.refused:
@@ -161,10 +164,11 @@ class Checker:
         self.truth.committed(entry, stored, self._now_ms(), self.plan.ttl_ms(kind))
         self.truth.trimmed(entry.stream, stored.offset - self.plan.history_size(kind))
 
-    def settled(self, epoch: str, fate: Fate) -> None:
+    def settled(self, epoch: str, fate: Fate, reports: int) -> None:
         """A generation's fate is known: it must be lossy if a living node acknowledged what is gone."""
         generation = self.truth.generations[epoch]
         generation.refusable = fate is Fate.LOSSY
+        generation.witnessed = reports > 0
         alive = {id(life) for life in self._lives()}
         generation.lossy = any(
             sent.life is not None and id(sent.life) in alive and self._lost_by(generation, sent)
@@ -201,7 +205,7 @@ class Checker:
         if kind_of(sent.channel) is not Kind.LIVE:
             if sent.id not in self.truth.stored[sent.channel]:
                 self.fail("acknowledged, not stored", f"{sent.id} was acknowledged")
-            sent.acked_in = self.truth.order[-1]
+            sent.acked_in = self.truth.stored_in.get(sent.id, "")
             sent.life = life
 
     # Subscribers (testing.simulated_client.Observer) ------------------------------------------
@@ -256,7 +260,7 @@ class Checker:
         cut = any(generation.older or generation.refusable for generation in later)
         if not cut and request.offset >= self.truth.floors[channel] and kind_of(channel) is not Kind.CACHE:
             self.fail("false alarm", f"{where} was refused")
-        if any(generation.refusable and not generation.older for generation in later):
+        if any(each.refusable and each.witnessed and not each.older for each in later):
             self.fail("false alarm", f"a clean restart was found lossy, {where}")
         self.tracks[followed.client.name, channel] = Track(result.epoch, result.offset)
 

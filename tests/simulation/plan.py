@@ -101,7 +101,7 @@ def connection(random: Random) -> Conditions:
     slow = random.random() < 0.3
     return Conditions(
         latency_ms_max=random.choice((0, 5, 40, 150)),
-        bytes_per_ms=random.choice((1, 2, 5, 20)) if slow else 0,
+        bytes_per_ms=random.choice((4, 8, 20)) if slow else 0,
         high_bytes=random.choice((400, 1_500, 6_000)),
     )
 

@@ -74,7 +74,7 @@ class ApiPublisher:
         self._waiting: dict[str, Sent] = {}  # keyed, and not known to be stored
         self._outstanding: dict[str, Sent] = {}  # without a key, not answered yet
         self._doomed: set[str] = set()
-        self._passed: dict[tuple[int, str], int] = {}
+        self._origins: dict[object, object] = {}  # one connection to each life of a node
 
     def start(self) -> None:
         self._next()
@@ -108,14 +108,12 @@ class ApiPublisher:
             self._try(sent, data)
             return
         life = node.broker
-        sent.origin = life
-        counted = (id(life), channel)
-        self._passed[counted] = self._passed.get(counted, 0) + 1
-        data = body(self._world, sent.id, life=f"{self.name}/{id(life)}", n=self._passed[counted])
+        sent.origin = self._origins.setdefault(life, object())
+        data = body(self._world, sent.id, **self._world.count(life, channel))
         self._outstanding[sent.id] = sent
         answer = partial(self._answered, sent, life)
         try:
-            life.publish(channel, data, answer, origin=(self if kind_of(channel).stored else None))
+            life.publish(channel, data, answer, origin=sent.origin)
         except GaplessError as error:
             answer(error)
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from gapless.broker import catch_up, hub, placing
+from gapless.broker import catch_up, hub, placing, recovery
 from gapless.broker.tokens import Claims
 from gapless.core.errors import TokenExpired
 from gapless.server.session import Session
@@ -22,7 +22,7 @@ from gapless.testing.simulated_store import SimulatedStore, StoreConditions
 from gapless.testing.simulator import SimulatedNode
 from tests.simulation.checkers import Checker, Violation
 from tests.simulation.faults import strike
-from tests.simulation.plan import Plan, connection, draw, kind_of
+from tests.simulation.plan import Kind, Plan, connection, draw, kind_of
 from tests.simulation.publishers import ApiPublisher, ClientPublisher
 
 HEALING_MS_MAX = 60_000
@@ -43,12 +43,21 @@ class World:
         self.clients: list[SimulatedClient] = []
         self.publishers: list[ApiPublisher | ClientPublisher] = []
         self.healed = False
+        self._nudges = 0
+        self._lives_seen: dict[object, int] = {}
+        self._passed: dict[tuple[int, str], int] = {}
         self.accepted: dict[Link, object] = {}  # the life of the node that a link ends at
 
     def lives(self) -> list[object]:
         """The nodes that live now, each by what is new in each of its lives."""
         connected = set(map(id, self.store.connections))
         return [node.broker for node in self.nodes if id(node.store) in connected]
+
+    def count(self, life: object, channel: str) -> dict[str, int]:
+        """Number what one life of a node publishes to one channel."""
+        number = self._lives_seen.setdefault(life, len(self._lives_seen))
+        self._passed[number, channel] = self._passed.get((number, channel), 0) + 1
+        return {"life": number, "n": self._passed[number, channel]}
 
     # Made ---------------------------------------------------------------------------------
 
@@ -187,8 +196,17 @@ class World:
                 if not followed.subscribed:
                     return f"{client.name} is not subscribed to {followed.channel}"
                 if kind_of(followed.channel).stored and followed.position != expected:
+                    self._nudge(followed.channel)
                     return f"{client.name} is at {followed.position} of {followed.channel}, not {expected}"
         return self._ghosts()
+
+    def _nudge(self, channel: str) -> None:
+        """Publish where readers may miss some: the next message tells them so."""
+        nodes = [node for node in self.nodes if node.open]
+        if kind_of(channel) is Kind.DROP and nodes and self.random.random() < 0.2:
+            self._nudges += 1
+            data = b'{"m":"nudge.%d"}' % self._nudges
+            nodes[0].broker.publish(channel, data, lambda outcome: None)
 
     def _ghosts(self) -> str:
         for channel in self.plan.channels:
@@ -230,11 +248,13 @@ def verify(token: str, now_ms: int) -> Claims:
 def narrowed(plan: Plan) -> Iterator[None]:
     """Make the limits small, so that a few messages reach them, and gapless quiet."""
     page = {"PAGE_BYTES_MAX": plan.page_bytes_max}
+    reply = {"SUBSCRIBED_BYTES_MAX": min(plan.page_bytes_max, 2_000)}
     logging.disable(logging.WARNING)
     try:
         with (
             patch.multiple(hub, **page),
             patch.multiple(catch_up, **page),
+            patch.multiple(recovery, **reply),
             patch.multiple(placing, LOST_PER_TURN_MAX=2),
         ):
             yield

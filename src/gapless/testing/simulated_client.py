@@ -195,7 +195,7 @@ class SimulatedClient:
         self._pong = reply.connect.pong
         self._ping_ms = reply.connect.ping * 1000
         self._check_ping(self.link)
-        self._subscribe([followed for followed in self.followed.values() if not followed.subscribed])
+        self._subscribe(list(self.followed.values()))
 
     def closed(self, code: int) -> None:
         """Lose the connection."""
@@ -254,7 +254,7 @@ class SimulatedClient:
         self.link.send(self._codec.pack(parts), self.options.binary)
 
     def _subscribe(self, many: list[Followed]) -> None:
-        many = [followed for followed in many if followed.wanted and not followed.asked]
+        many = [each for each in many if each.wanted and not each.asked and not each.subscribed]
         if not many or not self.connected:
             return
         requests = [self._request(followed) for followed in many]

@@ -47,7 +47,8 @@ class StoreConditions(Struct, frozen=True):
 class SimulatedStore:
     """One store, whatever its incarnation. `committed` hears of each message as it is stored.
 
-    `began` hears of each generation: its id, the `Kept` it began with, and what was found to be its fate.
+    `began` hears of each generation: its id, and the `Kept` it began with; `settled` of its id, its fate,
+    and how many nodes reported.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class SimulatedStore:
         *,
         committed: Callable[[Entry, Stored], object],
         began: Callable[[str, Kept], object],
-        settled: Callable[[str, Fate], object],
+        settled: Callable[[str, Fate, int], object],
         async_failover: bool = False,
     ) -> None:
         self.loop = loop
@@ -126,15 +127,15 @@ class SimulatedStore:
         if self.backend.epoch != epoch:
             return
         generation = self.kept.generations[-1]
-        fate = Fate.LOSSY if self._witnessed_beyond(generation) else Fate.CLEAN
-        self.kept.generations[-1] = Generation(epoch, generation.cut_seq, fate)
-        self._settled(epoch, fate)
-
-    def _witnessed_beyond(self, generation: Generation) -> bool:
-        known = {older.id for older in self.kept.generations}
         reports = [connection.report for connection in self.connections if connection.report]
+        fate = Fate.LOSSY if self._lost_something(generation, reports) else Fate.CLEAN
+        self.kept.generations[-1] = Generation(epoch, generation.cut_seq, fate)
+        self._settled(epoch, fate, len(reports))
+
+    def _lost_something(self, generation: Generation, reports: Sequence[tuple[str, int]]) -> bool:
         if not reports:
             return self._async_failover
+        known = {older.id for older in self.kept.generations}
         return any(epoch not in known or seq > generation.cut_seq for epoch, seq in reports)
 
     def suspect(self) -> bool:
