@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
@@ -16,10 +17,12 @@ from gapless.cli.machine import raise_open_files_limit
 from gapless.core.errors import StoreFailed
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, from_environment, from_file, from_flags, read
+from gapless.server.config.model import HttpServer
 from gapless.server.node import Node
 
 __all__ = ["dev", "serve"]
 
+DEFAULT_PORT: Final = HttpServer().port
 DEV_STORE: Final = "sqlite:gapless-dev.db"
 DEV: Final = Source(
     name="gapless dev",
@@ -65,7 +68,7 @@ def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> Non
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--store", default=DEV_STORE, show_default=True, help="Where messages are kept.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key.")
 def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
@@ -76,6 +79,7 @@ def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
 
     def started(node: Node) -> None:
         url, api = f"127.0.0.1:{node.port}", config.http_api.handler_prefix
+        elsewhere = "" if node.port == DEFAULT_PORT else f" --url http://{url}"
         click.secho(
             "INSECURE: anybody who reaches this port may read and publish everything.", fg="red", bold=True
         )
@@ -87,7 +91,7 @@ def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
 
 Follow a channel:
 
-  gapless tail chat --url http://{url}
+  {sys.argv[0]} tail chat{elsewhere}
 
 and publish to it:
 
