@@ -56,11 +56,11 @@ class Database:
             self._open(path, options, vfs)
 
     def _open(self, path: Path, options: Options, vfs: str | None) -> None:
-        opening.check_files(path)
+        found = opening.check_files(path)
         self.epoch = options.token()
         self._connection = opening.connect(path, vfs, (crc32(self.epoch.encode()) >> 3) + 1)
         try:
-            opening.recover(self._connection, path)
+            opening.recover(self._connection, path, found)
             self._wal_pages = 0
             self._connection.set_wal_hook(self._see_wal)
             generations = opening.begin_generation(
@@ -157,14 +157,17 @@ class Database:
         Raises:
             apsw.Error: it failed; nothing may follow it.
         """
-        version = number(self._connection.execute("pragma user_version"))
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
         except apsw.FullError:
             self._disk.fill()
-            return
+
+    def _checkpoint(self, mode: int) -> None:
+        if self._wal_pages:
+            opening.seal(self._connection)
+        self._connection.wal_checkpoint(mode=mode)
         self._wal_pages = 0
-        self._user_version = version + 1
+        self._user_version = number(self._connection.execute("pragma user_version")) + 1
 
     def close(self) -> None:
         """Leave one complete file behind.
@@ -173,7 +176,7 @@ class Database:
             apsw.Error, OSError: the file could not be completed; its -wal has all that is missing.
         """
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         except apsw.FullError:
             pass  # what is in the -wal is safe there

@@ -1,6 +1,7 @@
 """Opening a file: every check that stands before its first use, and the beginning of a new generation."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -9,7 +10,15 @@ from gapless.backends.sqlite.witness import Seen, fate
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
-__all__ = ["begin_generation", "beside", "check_files", "connect", "recover", "refusal"]
+__all__ = ["begin_generation", "beside", "check_files", "connect", "recover", "refusal", "seal"]
+
+
+class Versions(NamedTuple):
+    """The `user_version` of a database, and the first one in the log beside it; -1: there is none."""
+
+    database: int
+    log: int
+
 
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
@@ -21,7 +30,7 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def check_files(path: Path) -> None:
+def check_files(path: Path) -> Versions:
     """Look at what is on the disk, before SQLite would act on it.
 
     Raises:
@@ -38,7 +47,11 @@ def check_files(path: Path) -> None:
         _check_header(path, header)
         if journal.exists() and journal.stat().st_size:
             raise StoreRefused(f"{journal} does not belong to the database beside it: move it away")
-    wal.check_own(beside(path, "-wal"), wal.user_version(header) if header else None)
+    log = beside(path, "-wal")
+    found = Versions(wal.user_version(header) if header else -1, wal.first_version(log))
+    if found.log >= 0 and (found.database < found.log - 1 or found.database == found.log):
+        wal.refuse_mix(log)
+    return found
 
 
 def _check_header(path: Path, header: bytes) -> None:
@@ -61,15 +74,26 @@ def connect(path: Path, vfs: str | None, user_version: int) -> apsw.Connection:
     return connection
 
 
-def recover(connection: apsw.Connection, path: Path) -> None:
+def seal(connection: apsw.Connection) -> None:
+    """Write the last transaction before a checkpoint: it tells a whole log from a part of one (wal.py)."""
+    version = schema.number(connection.execute("pragma user_version"))
+    connection.execute(f"pragma user_version = {version + 1}")
+
+
+def recover(connection: apsw.Connection, path: Path, found: Versions) -> None:
     """Bring what is in the `-wal` into the database, and make sure that nothing is missing from either.
 
     Raises:
         StoreRefused: something acknowledged cannot be reached.
     """
     log = beside(path, "-wal")
-    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-    wal.check_tail(log, max(frames, 0))
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    if frames > 0:
+        last = schema.number(connection.execute("pragma user_version"))
+        if found.database > last:
+            wal.refuse_mix(log)
+        wal.check_tail(log, frames)
+        seal(connection)
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     pages = schema.number(connection.execute("pragma page_count"))
     if path.stat().st_size < pages * schema.PAGE_BYTES:

@@ -4,8 +4,9 @@ SQLite replays any `-wal` that it finds beside a database, and takes the first f
 its checksum for the end. So two things are checked here, from the file format alone
 (https://sqlite.org/fileformat2.html#walformat):
 
-- The log belongs to this database. The first transaction after each checkpoint raises
-  `user_version` by one, which is in page 1; so the database has either that or the value before.
+- The log belongs to this database, as it is. `user_version`, which is in page 1, rises with the first transaction
+  after a checkpoint and with one that is written just before the next (`seal`). So a database that waits for its log
+  has the value before the log's first, and one that has taken from it has a later one that the log has too.
 - Nothing follows what SQLite would take for the end. A torn tail is the last transaction, which
   was never answered; a later transaction can only have begun once all before it was on the disk.
 """
@@ -14,12 +15,12 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from struct import Struct, unpack
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from gapless.backends.sqlite.schema import PAGE_BYTES
 from gapless.core.errors import StoreRefused
 
-__all__ = ["check_own", "check_tail", "user_version"]
+__all__ = ["check_tail", "first_version", "refuse_mix", "user_version"]
 
 HEADER = Struct(">8I")  # magic, format, page size, checkpoints, salt, salt, checksum, checksum
 FRAME = Struct(">6I")  # page, pages after commit or 0, salt, salt, checksum, checksum
@@ -82,42 +83,34 @@ def user_version(page: bytes) -> int:
     return int.from_bytes(page[USER_VERSION_AT : USER_VERSION_AT + 4], "big")
 
 
-def check_own(path: Path, version: int | None) -> None:
-    """Make sure that the log at `path` belongs to a database of that `user_version` (None: it is empty).
+def first_version(path: Path) -> int:
+    """Return the `user_version` that the first transaction of a log wrote; -1 if it holds no transaction.
 
-    Raises:
-        StoreRefused: it is another database's, or its beginning is damaged.
+    A log whose head is not sound counts too: it is ignored by SQLite, but it may hold all there is.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    if not path.exists():
+        return -1
+    with path.open("rb") as file:
         wal = Wal(file)
-        first = _first_version(wal)
-        # Without a sound header SQLite ignores all of it. That is harmless if it was a new header being
-        # written, which happens only once everything is in the database.
-        known = {first - 1, first} if wal.is_sound else {first}
-        if first >= 0 and version not in known:
-            raise StoreRefused(
-                f"{path} does not belong to the database beside it, or its beginning is damaged. Put "
-                "the one that belongs to it back; or move it away to go on without it: readers will be told"
-            )
-
-
-def _first_version(wal: Wal) -> int:
-    """Return the `user_version` that the first transaction wrote; -1 if there is no whole transaction."""
-    found, sum = -1, wal.sum
-    for frame in wal.frames():
-        if wal.is_sound and not wal.follows(frame, sum):
-            return -1
-        if frame.page == 1:
-            found = user_version(frame.covered[8:])
-        if frame.is_commit:
-            # One that does not touch page 1 is not ours: 0 fits no database that we made.
-            return max(found, 0)
-        sum = frame.sum
+        found, sum = -1, wal.sum
+        for frame in wal.frames():
+            if wal.is_sound and not wal.follows(frame, sum):
+                return -1
+            if frame.page == 1:
+                found = user_version(frame.covered[8:])
+            if frame.is_commit:
+                # One that does not touch page 1 is not ours: 0 fits no database that we made.
+                return max(found, 0)
+            sum = frame.sum
     return -1
+
+
+def refuse_mix(path: Path) -> NoReturn:
+    """Refuse a log that is not of the database beside it."""
+    raise StoreRefused(
+        f"{path} does not belong to the database beside it, or its beginning is damaged. Put "
+        "the one that belongs to it back; or move it away to go on without it: readers will be told"
+    )
 
 
 def check_tail(path: Path, sound_frames: int) -> None:
