@@ -8,7 +8,9 @@ __all__ = ["NOW", "Stream"]
 NEVER = 0
 NOW = 1
 # Dropped rows are deleted when they are worth a statement: a quarter of what is kept, and no more than this.
-BACKLOG_ROWS_MAX = 256
+BACKLOG_ROWS_MAX = 8
+# Then from all streams that are written with it: what was appended together lies on the same pages.
+BACKLOG_ROWS_JOINING = 2
 
 
 class Stream:
@@ -63,6 +65,11 @@ class Stream:
         """How many offsets are to be deleted now; 0 while it is not worth a statement."""
         rows = self.floor - self.deleted
         return rows if rows > min((self.last - self.floor) // 4, BACKLOG_ROWS_MAX) else 0
+
+    def joining(self) -> int:
+        """How many offsets to delete where others of this transaction are deleted anyway."""
+        rows = self.floor - self.deleted
+        return rows if rows >= BACKLOG_ROWS_JOINING else 0
 
     def schedule(self, now_ms: int) -> None:
         """Set `due_ms` to when something falls due that no append will do.

@@ -178,7 +178,7 @@ class Streams:
             if stream.is_forgotten(now_ms):
                 self._forget(stream)
             self._settle(stream, now_ms)
-            budget -= self._delete(stream, budget)
+            budget -= self._delete(stream, min(stream.backlog(), budget))
             if stream.name is None and stream.deleted == stream.last:
                 self._cursor.execute("delete from lineage where stream = ?", (stream.id,))
                 self._cursor.execute("delete from streams where id = ?", (stream.id,))
@@ -199,8 +199,7 @@ class Streams:
         stream.due_ms = NOW
         self._write([stream])
 
-    def _delete(self, stream: Stream, budget: int) -> int:
-        count = min(stream.backlog(), budget)
+    def _delete(self, stream: Stream, count: int) -> int:
         if count <= 0:
             return 0
         self._cursor.execute(
@@ -212,9 +211,13 @@ class Streams:
 
     def flush(self, now_ms: int, budget: int) -> None:
         """Write the streams that changed, and delete up to `budget` of the rows that they dropped."""
-        for stream in self._changed.values():
+        changed = self._changed.values()
+        for stream in changed:
             self.retain(stream, now_ms)
-            budget -= self._delete(stream, budget)
+        if any(stream.backlog() for stream in changed):
+            for stream in changed:
+                budget -= self._delete(stream, min(stream.joining(), budget))
+        for stream in changed:
             stream.schedule(now_ms)
         self._write(self._changed.values())
         self._changed.clear()

@@ -4,9 +4,10 @@ SQLite replays any `-wal` that it finds beside a database, and takes the first f
 its checksum for the end. So two things are checked here, from the file format alone
 (https://sqlite.org/fileformat2.html#walformat):
 
-- The log belongs to this database, as it is. `user_version`, which is in page 1, rises with the first transaction
-  after a checkpoint and with one that is written just before the next (`seal`). So a database that waits for its log
-  has the value before the log's first, and one that has taken from it has a later one that the log has too.
+- The log belongs to this database, as it is. `user_version`, which is in page 1, rises with the
+  first transaction after a checkpoint and with one that is written just before the next (`seal`). So a
+  database that waits for its log has the value before the log's first, and one that has taken from it
+  has a later one that the log has too.
 - Nothing follows what SQLite would take for the end. A torn tail is the last transaction, which
   was never answered; a later transaction can only have begun once all before it was on the disk.
 """
