@@ -20,6 +20,7 @@ from gapless.testing.simulated_client import Followed, SimulatedClient
 from tests.simulation.plan import Kind, Plan, kind_of
 
 SLOW_CODES = {3008, 3009, 3012}
+WAKING_MS = 550  # a session is woken at the second turn of the wheel after its time, at the latest
 DROPPED_TAG = "gapless-dropped"
 
 
@@ -55,6 +56,8 @@ class Generation:
 
     id: str
     timeline: dict[str, dict[int, str]]
+    parent: str | None  # the generation that it began from
+    before: str | None  # the one that was there until it began, which may be another
     older: bool = False  # it began with less than there had been
     lossy: bool = False  # and some living node had acknowledged what was lost
     refusable: bool = False  # the store said that older positions do not hold
@@ -102,7 +105,9 @@ class Truth:
         older = parent is not None and (parent != self.order[-1] or not same(timeline, self.current.timeline))
         if epoch in self.generations:
             self._fail("two values at one position", f"generation {epoch} began twice")
-        self.generations[epoch] = Generation(epoch, timeline, older)
+        self.generations[epoch] = Generation(
+            epoch, timeline, parent, self.order[-1] if self.order else None, older
+        )
         self.order.append(epoch)
 
     def committed(self, entry: Entry, stored: Stored, now_ms: int, ttl_ms: int) -> None:
@@ -138,10 +143,28 @@ class Truth:
         return [self.generations[id] for id in self.order[start : self.order.index(through) + 1]]
 
 
+    def descent(self, epoch: str, through: str) -> list[Generation | None]:
+        """The generations through which `through` comes from `epoch`; None among them if it does not."""
+        descent: list[Generation | None] = []
+        while through != epoch:
+            descent.append(self.generations[through])
+            parent = self.generations[through].parent
+            if parent is None:
+                return [*descent, None]
+            through = parent
+        return descent
+
+
 class Checker:
     """Takes in all that happens, and keeps the first thing that must not."""
 
-    def __init__(self, plan: Plan, now_ms: Callable[[], int], lives: Callable[[], list[object]]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        now_ms: Callable[[], int],
+        lives: Callable[[], list[object]],
+        store_floor: Callable[[], int],
+    ) -> None:
         self.plan = plan
         self.violation: Violation | None = None
         self.sent: dict[str, Sent] = {}
@@ -152,6 +175,7 @@ class Checker:
         self.stall_excuses: set[object] = set()
         self._now_ms = now_ms
         self._lives = lives
+        self._store_floor = store_floor
 
     def fail(self, checker: str, what: str) -> None:
         if self.violation is None:
@@ -178,11 +202,10 @@ class Checker:
     def _lost_by(self, generation: Generation, sent: Sent) -> bool:
         if not sent.acked_in or sent.acked_in == generation.id:
             return False
-        before = self.truth.generations[self.truth.order[self.truth.order.index(generation.id) - 1]]
-        return (
-            sent.id in before.timeline[sent.channel].values()
-            and sent.id not in generation.timeline[sent.channel].values()
-        )
+        if sent.id in generation.timeline[sent.channel].values():
+            return False
+        earlier = [self.truth.generations[id] for id in (generation.parent, generation.before) if id]
+        return any(sent.id in each.timeline[sent.channel].values() for each in earlier)
 
     # Publishers ---------------------------------------------------------------------------
 
@@ -238,8 +261,10 @@ class Checker:
             return
         if result.offset != request.offset:
             self.fail("reply is not where the client stands", f"{where}, reply {result.offset}")
-        for generation in self.truth.after(request.epoch, result.epoch):
-            if generation.lossy:
+        for generation in self.truth.descent(request.epoch, result.epoch):
+            if generation is None:
+                self.fail("position of another timeline accepted", f"{where} in {result.epoch}")
+            elif generation.lossy:
                 self.fail("lost, unread and untold", f"{where}, though {generation.id} lost something")
         timeline = self.truth.generations[result.epoch].timeline[followed.channel]
         for offset, id in track.items:
@@ -258,11 +283,15 @@ class Checker:
         self.truth.expire(channel, self._now_ms(), self.plan.ttl_ms(kind_of(channel)))
         later = self.truth.after(request.epoch, self.truth.order[-1])
         cut = any(generation.older or generation.refusable for generation in later)
-        if not cut and request.offset >= self.truth.floors[channel] and kind_of(channel) is not Kind.CACHE:
+        if not cut and request.offset >= self._floor(channel) and kind_of(channel) is not Kind.CACHE:
             self.fail("false alarm", f"{where} was refused")
         if any(each.refusable and each.witnessed and not each.older for each in later):
             self.fail("false alarm", f"a clean restart was found lossy, {where}")
         self.tracks[followed.client.name, channel] = Track(result.epoch, result.offset)
+
+    def _floor(self, channel: str) -> int:
+        """Below it nothing can be told. Streams that are gone raise it for all that do not exist yet."""
+        return max(self.truth.floors[channel], self._store_floor())
 
     def published(self, followed: Followed, publication: Publication, written_ms: int | None) -> None:
         self.deliveries += 1
@@ -308,7 +337,7 @@ class Checker:
         expires_ms = self.expires_ms.get(followed.client.name)
         if expires_ms is not None and written_ms is not None:
             late_ms = written_ms - expires_ms - self.plan.expired_close_delay_ms
-            if late_ms > 300:
+            if late_ms > WAKING_MS:
                 self.fail("unauthorised page", f"{followed.client.name}, {late_ms} ms after its time")
 
     def joined_or_left(self, followed: Followed, push: Push) -> None:
@@ -317,7 +346,7 @@ class Checker:
         if info is None:
             return
         if push.join is not None:
-            if info.client in track.present:
+            if info.client in track.present and followed.client.link and not followed.client.link.slow:
                 self.fail("joined twice", f"{info.client} in {followed.channel}")
             track.present.add(info.client)
         else:

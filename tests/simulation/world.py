@@ -37,7 +37,9 @@ class World:
         self.plan: Plan = draw(seed)
         self.random = Random(seed + 1)
         self.loop = VirtualLoop(Random(seed + 2))
-        self.checker = Checker(self.plan, lambda: self.loop.now_ms, self.lives)
+        self.checker = Checker(
+            self.plan, lambda: self.loop.now_ms, self.lives, lambda: self.store.kept.floor
+        )
         self._clock = SimulatedClock(self.loop)
         self.nodes: list[SimulatedNode] = []
         self.clients: list[SimulatedClient] = []

@@ -109,7 +109,8 @@ class SimulatedStore:
         self.up = True
         self.backend = self._open(Fate.SUSPECT)
         for connection in self.connections:
-            connection.report = connection.witness
+            if connection.witness:
+                connection.reports.append(connection.witness)
         self.loop.after_ms(self.random.randint(0, SUSPECT_MS_MAX), self._settle, self.backend.epoch)
 
     def _open(self, fate: Fate) -> Backend:
@@ -123,20 +124,34 @@ class SimulatedStore:
         return f"{self.random.getrandbits(32):08x}"
 
     def _settle(self, epoch: str) -> None:
-        """Decide what the newest generation lost, from what the living nodes remember."""
+        """Decide what was lost since the last time, from what the living nodes remember.
+
+        A generation that ended before it was settled is settled with its successor: it may be the one that
+        lost something.
+        """
         if self.backend.epoch != epoch:
             return
-        generation = self.kept.generations[-1]
-        reports = [connection.report for connection in self.connections if connection.report]
-        fate = Fate.LOSSY if self._lost_something(generation, reports) else Fate.CLEAN
-        self.kept.generations[-1] = Generation(epoch, generation.cut_seq, fate)
-        self._settled(epoch, fate, len(reports))
+        generations = self.kept.generations
+        reports = [report for connection in self.connections for report in connection.reports]
+        lossy = {self._cut_by(report) for report in reports}
+        for index, each in enumerate(generations):
+            if each.fate is Fate.SUSPECT:
+                lost = each.id in lossy if reports else self._async_failover
+                fate = Fate.LOSSY if lost else Fate.CLEAN
+                generations[index] = Generation(each.id, each.cut_seq, fate)
+                self._settled(each.id, fate, len(reports))
+        for connection in self.connections:
+            connection.reports.clear()
 
-    def _lost_something(self, generation: Generation, reports: Sequence[tuple[str, int]]) -> bool:
-        if not reports:
-            return self._async_failover
-        known = {older.id for older in self.kept.generations}
-        return any(epoch not in known or seq > generation.cut_seq for epoch, seq in reports)
+    def _cut_by(self, report: tuple[str, int]) -> str | None:
+        """Return the generation that began without what a node saw, if any did."""
+        epoch, seq = report
+        generations = self.kept.generations
+        order = [each.id for each in generations]
+        if epoch not in order:
+            return generations[-1].id
+        after = order.index(epoch) + 1
+        return order[after] if after < len(order) and seq > generations[after].cut_seq else None
 
     def suspect(self) -> bool:
         """Tell whether it is not known yet what the newest generation lost."""
@@ -168,7 +183,7 @@ class StoreConnection(Streams):
 
     def __init__(self, store: SimulatedStore) -> None:
         self.witness: tuple[str, int] | None = None  # generation and seq of the newest thing seen
-        self.report: tuple[str, int] | None = None  # what it was when the newest generation began
+        self.reports: list[tuple[str, int]] = []  # what it was when each unsettled generation began
         self.cut_off = False  # nothing gets through
         self._store = store
         self._loop = store.loop
