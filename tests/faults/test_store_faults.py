@@ -333,5 +333,7 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
 
 
 @scenario
-async def test_a_folder_that_is_not_there_is_refused(path: Path) -> None:
+async def test_a_path_that_names_no_file_is_refused(path: Path) -> None:
     assert "is no folder" in await refusal_of(path / "below" / "store.db")
+    path.mkdir()
+    assert "Is a directory" in await refusal_of(path)

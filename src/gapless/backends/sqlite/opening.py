@@ -40,7 +40,7 @@ def check_files(path: Path) -> Versions:
     size = path.stat().st_size if path.exists() else 0
     header = b""
     if size:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # SQLite would open what may not be written for reading
             header = file.read(HEADER_BYTES)
     is_being_made = size <= schema.PAGE_BYTES and journal.exists()
     if header and not is_being_made:

@@ -8,9 +8,9 @@ __all__ = ["NOW", "Stream"]
 NEVER = 0
 NOW = 1
 # Dropped rows are deleted when they are worth a statement: a quarter of what is kept, and no more than this.
-BACKLOG_ROWS_MAX = 8
+BACKLOG_ROWS_MAX = 24
 # Then from all streams that are written with it: what was appended together lies on the same pages.
-BACKLOG_ROWS_JOINING = 2
+BACKLOG_ROWS_JOINING = 6
 
 
 class Stream:
