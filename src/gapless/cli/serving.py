@@ -13,7 +13,7 @@ import click
 import uvloop
 
 from gapless.cli.logs import start_logging
-from gapless.cli.machine import raise_open_files_limit
+from gapless.cli.machine import raise_open_files_limit, spare_the_collector
 from gapless.core.errors import StoreFailed
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, from_environment, from_file, from_flags, read
@@ -119,6 +119,7 @@ async def _run(config: Config, started: Callable[[Node], None]) -> None:
         loop.add_signal_handler(number, _ask, asked)
     node = Node(config, LoopClock(), SystemRandom())
     await node.start()
+    spare_the_collector()
     started(node)
     await asyncio.wait((asked, node.failed), return_when=asyncio.FIRST_COMPLETED)
     await node.stop()

@@ -23,8 +23,8 @@ COMMIT_ENTRIES_MAX: Final = 1_000
 COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
 
 # Pages of a SQLite -wal after which it is brought into the database when the queue is short, and when not.
-WAL_PAGES: Final = 4_000
-WAL_PAGES_MAX: Final = 16_000
+WAL_PAGES: Final = 16_000
+WAL_PAGES_MAX: Final = 32_000
 # Heads of streams that the writer holds in memory.
 STREAMS_CACHED_MAX: Final = 50_000
 
