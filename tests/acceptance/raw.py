@@ -1,18 +1,18 @@
 """A client without manners: the bytes that it is told to send, over a plain socket."""
 
-import base64
 import json
-import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "TEXT", "Frame", "RawClient", "exchange", "frame"]
+from tests.server.raw_socket import CLOSE, TEXT, frame, upgrade
+
+__all__ = ["Frame", "RawClient", "exchange"]
 
 PATIENCE_SECONDS = 10
-CONTINUATION, TEXT, BINARY, CLOSE, PING = 0x0, 0x1, 0x2, 0x8, 0x9
 
 
 class Frame(NamedTuple):
@@ -26,21 +26,6 @@ class Frame(NamedTuple):
         """The code of a close frame."""
         assert self.opcode == CLOSE, self
         return int(struct.unpack("!H", self.payload[:2])[0]) if self.payload else 1005
-
-
-def frame(
-    payload: bytes, opcode: int = TEXT, *, last: bool = True, claimed_bytes: int | None = None
-) -> bytes:
-    """Encode a client's frame (RFC 6455, 5.2), which may claim to be longer than it is."""
-    size = len(payload) if claimed_bytes is None else claimed_bytes
-    head = bytes([opcode | 0x80 * last])
-    if size < 126:
-        head += struct.pack("!B", 0x80 | size)
-    elif size < 1 << 16:
-        head += struct.pack("!BH", 0x80 | 126, size)
-    else:
-        head += struct.pack("!BQ", 0x80 | 127, size)
-    return head + bytes(4) + payload  # a mask of zeros changes nothing
 
 
 def exchange(port: int, request: bytes) -> bytes:
@@ -57,24 +42,30 @@ def exchange(port: int, request: bytes) -> bytes:
 
 
 class RawClient:
-    """A WebSocket whose frames are written and read by hand. `token` connects at once, None does not."""
+    """A WebSocket whose frames are written and read by hand. `token` connects at once, None does not.
 
-    def __init__(self, port: int, token: str | None = None, *, binary: bool = False) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+    Its kernel takes about `takes_bytes` before anybody reads; 0 is as many as it likes.
+    """
+
+    def __init__(
+        self, port: int, token: str | None = None, *, binary: bool = False, takes_bytes: int = 0
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(PATIENCE_SECONDS)
+        if takes_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes_bytes)
+        self._socket.connect(("127.0.0.1", port))
         self._buffer = b""
         self._replies: list[dict[str, Any]] = []
         self._passed: list[dict[str, Any]] = []
         self._ids = 0
-        self._open(port, binary)
+        self._open(binary)
         if token is not None:
             self.call("connect", token=token)
 
-    def _open(self, port: int, binary: bool) -> None:
-        self.send_bytes(
-            b"GET /connection/websocket%b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
-            % (b"?cf_protocol=protobuf" if binary else b"", port, base64.b64encode(os.urandom(16)))
-        )
+    def _open(self, binary: bool) -> None:
+        query = "?cf_protocol=protobuf" if binary else ""
+        self.send_bytes(upgrade(f"/connection/websocket{query}"))
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -101,9 +92,9 @@ class RawClient:
         except ConnectionError:
             pass
 
-    def send(self, *commands: Any, opcode: int = TEXT) -> None:
+    def send(self, *commands: Any) -> None:
         """Send commands, joined in one frame."""
-        self.send_bytes(frame("\n".join(map(json.dumps, commands)).encode(), opcode))
+        self.send_bytes(frame(TEXT, "\n".join(map(json.dumps, commands)).encode()))
 
     def _receive(self) -> None:
         data = self._socket.recv(65_536)
@@ -138,14 +129,21 @@ class RawClient:
             self._replies = [json.loads(line) for line in told.payload.split(b"\n")]
         return self._replies.pop(0)
 
-    def answer(self, id: int) -> dict[str, Any]:
-        """Wait for the reply to command `id`; pongs are given, and pushes wait for `publication`."""
-        while (reply := self.reply()).get("id") != id:
-            if reply:
-                self._passed.append(reply)
+    def replies(self) -> Iterator[dict[str, Any]]:
+        """Yield replies and pushes, without end; pings are answered."""
+        while True:
+            if reply := self.reply():
+                yield reply
             else:
                 self.pong()
-        return reply
+
+    def answer(self, id: int) -> dict[str, Any]:
+        """Wait for the reply to command `id`; what comes before it waits for `push`."""
+        for reply in self.replies():
+            if reply.get("id") == id:
+                return reply
+            self._passed.append(reply)
+        raise AssertionError("there is always one more")
 
     def call(self, method: str, **request: Any) -> dict[str, Any]:
         """Send a command, and return its reply."""
@@ -153,15 +151,19 @@ class RawClient:
         self.send({"id": self._ids, method: request})
         return self.answer(self._ids)
 
+    def push(self, channel: str) -> dict[str, Any]:
+        """Wait for the next push about a channel."""
+        while True:
+            reply = self._passed.pop(0) if self._passed else next(self.replies())
+            push: dict[str, Any] = reply.get("push", {})
+            if push.get("channel") == channel:
+                return push
+
     def publication(self, channel: str) -> Any:
         """Wait for the next publication in a channel, and return its data."""
-        while True:
-            reply = self._passed.pop(0) if self._passed else self.reply()
-            push = reply.get("push", {})
-            if not reply:
-                self.pong()
-            if push.get("channel") == channel and "pub" in push:
-                return push["pub"]["data"]
+        while "pub" not in (push := self.push(channel)):
+            pass
+        return push["pub"]["data"]
 
     def wait_for_ping(self) -> None:
         """Drop everything up to the next ping."""
@@ -170,7 +172,7 @@ class RawClient:
 
     def pong(self) -> None:
         """Answer a ping."""
-        self.send_bytes(frame(b"{}"))
+        self.send_bytes(frame(TEXT, b"{}"))
 
     def end(self) -> int:
         """Wait for the end: the code of the close frame, or 1006 when there was none."""
