@@ -43,9 +43,13 @@ def holds(position: Position, head: Head, generations: Sequence[Generation], lin
 
     `generations` are ordered oldest first; `lineage` are the stream's links in the same order.
     """
+    if not head.floor <= position.offset <= head.last:
+        return False
+    if generations and position.epoch == generations[-1].id:
+        return True
     order = {generation.id: index for index, generation in enumerate(generations)}
     mine = order.get(position.epoch)
-    if mine is None or not head.floor <= position.offset <= head.last:
+    if mine is None:
         return False
     if any(generation.fate is Fate.LOSSY for generation in generations[mine + 1 :]):
         return False
