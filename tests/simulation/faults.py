@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from gapless.backends.memory import Kept
 from gapless.testing.simulated_bus import BusConditions
+from tests.simulation.plan import Kind, kind_of
 
 if TYPE_CHECKING:
-    from gapless.testing.link import Link
     from gapless.testing.simulated_client import SimulatedClient
     from gapless.testing.simulator import SimulatedNode
     from tests.simulation.world import World
@@ -26,7 +27,8 @@ def _client(world: "World") -> "SimulatedClient":
 def _node(world: "World") -> "SimulatedNode | None":
     """One that may die: another stays."""
     nodes = [node for node in world.nodes if node.open]
-    return world.random.choice(nodes) if len(nodes) > 1 or world.random.random() < 0.3 and nodes else None
+    alone = len(nodes) == 1 and world.random.random() < 0.7
+    return world.random.choice(nodes) if nodes and not alone else None
 
 
 def _cut(world: "World") -> None:
@@ -93,6 +95,28 @@ def _come_back_older(world: "World", kept: object) -> None:
         world.loop.after_ms(world.random.randint(1, 800), store.start, kept)
 
 
+def _blackout(world: "World") -> None:
+    """Let all nodes die, and then the store come back older: nobody remembers."""
+    store, kept = world.store, world.store.copy()
+    if not store.up:
+        return
+    world.loop.after_ms(world.random.randint(50, 800), _black_out, world, kept)
+
+
+def _black_out(world: "World", kept: object) -> None:
+    if world.store.up and not world.healed:
+        for node in world.nodes:
+            if node.open:
+                node.crash()
+                world.loop.after_ms(world.random.randint(300, 1_500), node.restart)
+        _come_back_older(world, kept)
+
+
+def _empty_store(world: "World") -> None:
+    if world.random.random() < 0.3:
+        _come_back_older(world, Kept())
+
+
 def _silence_store(world: "World") -> None:
     for node in world.nodes:
         _cut_off(world, node)
@@ -115,6 +139,15 @@ def _trim(world: "World") -> None:
         through = world.random.randint(log.floor, log.last)
         world.checker.truth.trimmed(channel, through)
         world.loop.create_task(world.store.backend.trim(channel, through))
+
+
+def _erase(world: "World") -> None:
+    """Let an author remove messages: a hole that is none of the reader's business."""
+    for channel in world.plan.channels:
+        log = world.store.kept.streams.get(channel)
+        if log is not None and kind_of(channel) in {Kind.LOG, Kind.SHORT} and log.last > log.floor:
+            for _ in range(3):
+                world.store.erased.add((channel, world.random.randint(log.floor + 1, log.last)))
 
 
 def _silence_bus(world: "World") -> None:
@@ -142,7 +175,3 @@ def _absence(world: "World") -> None:
     client = _client(world)
     client.stop()
     world.loop.after_ms(world.random.randint(500, 3_000), client.start)
-
-
-def _nothing(link: "Link") -> None:
-    """Nothing goes wrong."""

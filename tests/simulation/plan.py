@@ -33,6 +33,7 @@ def kind_of(channel: str) -> Kind:
 FAULTS = [
     "cut", "cut", "stall", "half_open", "storm", "crash_node", "stop_node", "restart_store", "rewind_store",
     "rewind_store", "silence_store", "cut_off_node", "trim", "silence_bus", "leave", "absence", "absence",
+    "blackout", "empty_store", "erase",
 ]  # fmt: skip
 
 
@@ -52,9 +53,15 @@ class Plan:
     history_sizes: dict[Kind, int]
     page_bytes_max: int
     message_bytes_max: int
-    rewinds: bool
     expiring: bool  # some tokens expire; the clocks are in step then
+    async_failover: bool  # what is not witnessed counts as lost
+    forgetful: float  # the chance that a position is presented without its epoch
+    quiet: dict[str, tuple[int, int]]  # when nothing is published to a channel
     expired_close_delay_ms: int = 1_000
+
+    def silent(self, channel: str, now_ms: int) -> bool:
+        start_ms, end_ms = self.quiet.get(channel, (0, 0))
+        return start_ms <= now_ms < end_ms
 
     @property
     def skew_ms_max(self) -> int:
@@ -112,12 +119,15 @@ def draw(seed: int) -> Plan:
     kinds = random.sample(list(Kind), random.randint(1, 3))
     if random.random() < 0.6 and Kind.LOG not in kinds:
         kinds[0] = Kind.LOG
+    channels = [f"{kind.value}:{index}" for index, kind in enumerate(kinds)]
     duration_ms = random.randint(2_000, 6_000)
-    faults = [(random.randint(100, duration_ms), random.choice(FAULTS)) for _ in range(random.randint(0, 6))]
+    faults = [(random.randint(100, duration_ms), random.choice(FAULTS)) for _ in range(random.randint(0, 8))]
+    rewinds = {"rewind_store", "blackout", "empty_store"} & {fault for _, fault in faults}
     short_pages = random.random() < 0.5
+    quiet_ms = {channel: random.randint(0, duration_ms) for channel in channels}
     return Plan(
         nodes=random.choice((1, 1, 2, 2, 3)),
-        channels=[f"{kind.value}:{index}" for index, kind in enumerate(kinds)],
+        channels=channels,
         clients=random.randint(1, 5),
         publishers=random.randint(1, 2),
         duration_ms=duration_ms,
@@ -144,6 +154,12 @@ def draw(seed: int) -> Plan:
         },
         page_bytes_max=random.choice((600, 2_000, 262_144)),
         message_bytes_max=random.choice((10, 10, 300)),
-        rewinds=any(fault == "rewind_store" for _, fault in faults),
+        async_failover=bool(rewinds) and random.random() < 0.5,
+        forgetful=random.choice((0, 0, 0, 0.3)),
+        quiet={
+            channel: (at_ms, at_ms + 3_500)
+            for channel, at_ms in quiet_ms.items()
+            if kind_of(channel) is Kind.BRIEF or random.random() < 0.3
+        },
         expiring=random.random() < 0.3,
     )

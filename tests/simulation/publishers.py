@@ -41,7 +41,7 @@ class ClientPublisher:
         world = self._world
         if world.healed:
             return
-        channels = [channel for channel in world.plan.channels if kind_of(channel) is not Kind.LIVE]
+        channels = [channel for channel in _loud(world) if kind_of(channel) is not Kind.LIVE]
         if channels:
             self._burst(world.random.choice(channels))
         world.loop.after_ms(world.random.randint(1, PAUSE_MS_MAX), self._next)
@@ -86,9 +86,10 @@ class ApiPublisher:
         world = self._world
         if world.healed:
             return
-        channel = world.random.choice(world.plan.channels)
+        channels = _loud(world)
         nodes = [node for node in world.nodes if node.open]
-        if nodes:
+        if nodes and channels:
+            channel = world.random.choice(channels)
             node = world.random.choice(nodes)
             keyed = world.random.random() < 0.4 and kind_of(channel) is not Kind.LIVE
             for _ in range(world.random.randint(1, BURST_MAX)):
@@ -123,7 +124,9 @@ class ApiPublisher:
             self._doomed.update(
                 later.id
                 for later in self._outstanding.values()
-                if later.origin is sent.origin and later.channel == sent.channel and later.number > sent.number
+                if later.origin is sent.origin
+                and later.channel == sent.channel
+                and later.number > sent.number
             )
         elif sent.id in self._doomed:
             self._world.checker.fail("publisher's order", f"{sent.id} is stored, an earlier one failed")
@@ -156,6 +159,11 @@ class ApiPublisher:
         elif sent.id in self._waiting:
             delay_ms = self._world.random.randint(1, RETRY_MS_MAX)
             self._world.loop.after_ms(delay_ms, self._try, sent, data)
+
+
+def _loud(world: "World") -> list[str]:
+    now_ms = world.loop.now_ms
+    return [channel for channel in world.plan.channels if not world.plan.silent(channel, now_ms)]
 
 
 def body(world: "World", id: str, **more: str | int) -> bytes:

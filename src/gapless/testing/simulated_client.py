@@ -37,12 +37,16 @@ TOKEN_EXPIRED: Final = 109
 
 
 class ClientOptions(Struct, frozen=True, kw_only=True):
-    """How a client behaves. `token` is asked for a new one when it has none, or the last expired."""
+    """How a client behaves. `token` is asked for a new one when it has none, or the last expired.
+
+    `forgetful` is the chance that it presents its offset without the epoch, as some SDKs have done.
+    """
 
     binary: bool = False
     backoff_ms_min: int = 100
     backoff_ms_max: int = 2_000
     token: Callable[[], str] | None = None
+    forgetful: float = 0.0
 
 
 class Followed:
@@ -278,6 +282,8 @@ class SimulatedClient:
         if followed.position is not None:
             request.recover = True
             request.epoch, request.offset = followed.position
+            if self._random.random() < self.options.forgetful:
+                request.epoch = ""
         return request
 
     def _answered(self, followed: Followed, request: SubscribeRequest, reply: Reply | None) -> None:

@@ -69,6 +69,7 @@ class SimulatedStore:
         self.up = True
         self.connections: list[StoreConnection] = []
         self.generations: list[str] = []  # every one there ever was, in true order
+        self.erased: set[tuple[str, int]] = set()  # messages that their author removed
         self._clock = SimulatedClock(loop)
         self._committed = committed
         self._began = began
@@ -109,8 +110,8 @@ class SimulatedStore:
         self.up = True
         self.backend = self._open(Fate.SUSPECT)
         for connection in self.connections:
-            if connection.witness:
-                connection.reports.append(connection.witness)
+            if connection.witness:  # told once: what it lacks now, the next generation does not lose again
+                connection.reports.setdefault(connection.witness, self.backend.epoch)
         self.loop.after_ms(self.random.randint(0, SUSPECT_MS_MAX), self._settle, self.backend.epoch)
 
     def _open(self, fate: Fate) -> Backend:
@@ -132,24 +133,26 @@ class SimulatedStore:
         if self.backend.epoch != epoch:
             return
         generations = self.kept.generations
-        reports = [report for connection in self.connections for report in connection.reports]
-        lossy = {self._cut_by(report) for report in reports}
+        reports = [report for connection in self.connections for report in connection.reports.items()]
+        lossy = {self._cut_by(*report) for report in reports}
         for index, each in enumerate(generations):
             if each.fate is Fate.SUSPECT:
                 lost = each.id in lossy if reports else self._async_failover
                 fate = Fate.LOSSY if lost else Fate.CLEAN
                 generations[index] = Generation(each.id, each.cut_seq, fate)
                 self._settled(each.id, fate, len(reports))
-        for connection in self.connections:
+        for connection in self.connections:  # what was reported is dealt with, and not to be reported again
+            if connection.reports and (connection.witness or ("", 0))[0] != epoch:
+                connection.witness = (epoch, generations[-1].cut_seq)
             connection.reports.clear()
 
-    def _cut_by(self, report: tuple[str, int]) -> str | None:
-        """Return the generation that began without what a node saw, if any did."""
-        epoch, seq = report
+    def _cut_by(self, witness: tuple[str, int], begun: str) -> str | None:
+        """Return the generation that began without what a node had seen when `begun` did, if any."""
+        epoch, seq = witness
         generations = self.kept.generations
         order = [each.id for each in generations]
         if epoch not in order:
-            return generations[-1].id
+            return begun if begun in order else generations[-1].id
         after = order.index(epoch) + 1
         return order[after] if after < len(order) and seq > generations[after].cut_seq else None
 
@@ -183,7 +186,7 @@ class StoreConnection(Streams):
 
     def __init__(self, store: SimulatedStore) -> None:
         self.witness: tuple[str, int] | None = None  # generation and seq of the newest thing seen
-        self.reports: list[tuple[str, int]] = []  # what it was when each unsettled generation began
+        self.reports: dict[tuple[str, int], str] = {}  # what it was when an unsettled generation began
         self.cut_off = False  # nothing gets through
         self._store = store
         self._loop = store.loop
@@ -227,20 +230,22 @@ class StoreConnection(Streams):
     ) -> Page:
         """Read, a short page at times."""
 
-        def work() -> Coroutine[Any, Any, Page]:
-            store = self._store
+        store = self._store
+
+        async def work() -> Page:
             position = after or before
             if position is not None and position.epoch != store.backend.epoch and store.suspect():
                 raise Unavailable("the store does not know yet whether it lost something")
-            return store.backend.read(
+            short = store.random.randint(1, store.conditions.page_messages_max)
+            page = await store.backend.read(
                 stream,
                 after=after,
                 before=before,
-                limit_messages=min(
-                    limit_messages, store.random.randint(1, store.conditions.page_messages_max)
-                ),
+                limit_messages=min(limit_messages, short),
                 limit_bytes=limit_bytes,
             )
+            page.messages = [each for each in page.messages if (stream, each.offset) not in store.erased]
+            return page
 
         return await self._call(work)
 
