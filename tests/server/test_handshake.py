@@ -1,5 +1,8 @@
 """How a WebSocket is opened, and who is turned away."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from gapless.server.handshake import WebSocketEndpoint
@@ -10,12 +13,12 @@ from tests.server.raw_socket import ACCEPT, KEY, TEXT, frame, upgrade
 from tests.server.serving import Serving, on_a_loop
 
 
-class Door:
+class Door(Serving):
     """Opens WebSockets at /ws for pages of there.example, and remembers the handshakes."""
 
     def __init__(self) -> None:
         self.handshakes: list[Handshake] = []
-        self.served = Serving(
+        super().__init__(
             upgrades=lambda clock: {
                 "/ws": WebSocketEndpoint(
                     self.accept, clock, origins=Origins(["https://there.example"])
@@ -28,24 +31,32 @@ class Door:
         return Echo(handshake, socket)
 
 
+@asynccontextmanager
+async def opened() -> AsyncIterator[Door]:
+    door = Door()
+    await door.front.listen("127.0.0.1", 0)
+    try:
+        yield door
+    finally:
+        await door.end()
+
+
 @on_a_loop
 async def test_an_opening_handshake_is_answered_as_the_rfc_asks() -> None:
-    door = Door()
-    await door.served.front.listen("127.0.0.1", 0)
-    client = await door.served.connect()
-    client.send(upgrade("/ws?a=b%20c", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2"))
-    response = await client.response()
-    assert response.status == 101
-    assert response.headers["upgrade"].lower() == "websocket"
-    assert response.headers["connection"].lower() == "upgrade"
-    assert response.headers["sec-websocket-accept"] == ACCEPT.decode()
-    assert "sec-websocket-protocol" not in response.headers
-    (handshake,) = door.handshakes
-    assert (handshake.path, handshake.query, handshake.address) == ("/ws", "a=b%20c", "127.0.0.1")
-    assert handshake.headers["x-forwarded-for"] == "10.0.0.1, 10.0.0.2"
-    assert handshake.headers["host"] == "here"
-    assert not handshake.binary
-    await door.served.end()
+    async with opened() as door:
+        client = await door.connect()
+        client.send(upgrade("/ws?a=b%20c", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2"))
+        response = await client.response()
+        assert response.status == 101
+        assert response.headers["upgrade"].lower() == "websocket"
+        assert response.headers["connection"].lower() == "upgrade"
+        assert response.headers["sec-websocket-accept"] == ACCEPT.decode()
+        assert "sec-websocket-protocol" not in response.headers
+        (handshake,) = door.handshakes
+        assert (handshake.path, handshake.query, handshake.address) == ("/ws", "a=b%20c", "127.0.0.1")
+        assert handshake.headers["x-forwarded-for"] == "10.0.0.1, 10.0.0.2"
+        assert handshake.headers["host"] == "here"
+        assert not handshake.binary
 
 
 @pytest.mark.parametrize(
@@ -74,18 +85,16 @@ async def test_an_opening_handshake_is_answered_as_the_rfc_asks() -> None:
 def test_only_a_sound_handshake_from_an_allowed_origin_is_let_in(data: bytes, status: int) -> None:
     @on_a_loop
     async def test() -> None:
-        door = Door()
-        await door.served.front.listen("127.0.0.1", 0)
-        client = await door.served.connect()
-        client.send(data)
-        response = await client.response()
-        assert response.status == status
-        assert bool(door.handshakes) == (status == 101)
-        if status == 426:
-            assert response.headers["sec-websocket-version"] == "13"
-        if status != 101:
-            assert await client.rest() == b""
-        await door.served.end()
+        async with opened() as door:
+            client = await door.connect()
+            client.send(data)
+            response = await client.response()
+            assert response.status == status
+            assert bool(door.handshakes) == (status == 101)
+            if status == 426:
+                assert response.headers["sec-websocket-version"] == "13"
+            if status != 101:
+                assert await client.rest() == b""
 
     test()
 
@@ -110,38 +119,32 @@ def test_protobuf_is_chosen_by_subprotocol_or_query(
 ) -> None:
     @on_a_loop
     async def test() -> None:
-        door = Door()
-        await door.served.front.listen("127.0.0.1", 0)
-        client = await door.served.connect()
-        client.send(upgrade(path, *([f"Sec-WebSocket-Protocol: {offered}"] if offered else [])))
-        response = await client.response()
-        assert (response.status, response.headers.get("sec-websocket-protocol")) == (101, chosen)
-        assert door.handshakes[0].binary == binary
-        await door.served.end()
+        async with opened() as door:
+            client = await door.connect()
+            client.send(upgrade(path, *([f"Sec-WebSocket-Protocol: {offered}"] if offered else [])))
+            response = await client.response()
+            assert (response.status, response.headers.get("sec-websocket-protocol")) == (101, chosen)
+            assert door.handshakes[0].binary == binary
 
     test()
 
 
 @on_a_loop
 async def test_frames_that_came_with_the_handshake_are_not_lost() -> None:
-    door = Door()
-    await door.served.front.listen("127.0.0.1", 0)
-    client = await door.served.connect()
-    messages = [b"x" * 5000, b"y", b"z" * 60_000]
-    client.send(upgrade(), *[frame(TEXT, message) for message in messages])
-    assert (await client.response()).status == 101
-    assert [await client.receive() for _ in messages] == [(TEXT, message) for message in messages]
-    await door.served.end()
+    async with opened() as door:
+        client = await door.connect()
+        messages = [b"x" * 5000, b"y", b"z" * 60_000]
+        client.send(upgrade(), *[frame(TEXT, message) for message in messages])
+        assert (await client.response()).status == 101
+        assert [await client.receive() for _ in messages] == [(TEXT, message) for message in messages]
 
 
 @on_a_loop
 async def test_a_connection_that_has_served_requests_may_become_a_websocket() -> None:
-    door = Door()
-    await door.served.front.listen("127.0.0.1", 0)
-    client = await door.served.connect()
-    client.send(b"GET /hot HTTP/1.1\r\nHost: here\r\n\r\n", upgrade(), frame(TEXT, b"hello"))
-    assert (await client.response()).status == 200
-    assert (await client.response()).status == 101
-    assert await client.receive() == (TEXT, b"hello")
-    assert door.served.site.connections == set()
-    await door.served.end()
+    async with opened() as door:
+        client = await door.connect()
+        client.send(b"GET /hot HTTP/1.1\r\nHost: here\r\n\r\n", upgrade(), frame(TEXT, b"hello"))
+        assert (await client.response()).status == 200
+        assert (await client.response()).status == 101
+        assert await client.receive() == (TEXT, b"hello")
+        assert door.site.connections == set()

@@ -439,11 +439,10 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _rest(self) -> None:
         """End a connection on which nothing was asked for a while. This way a request sets no timer."""
-        busy = self._current is not None or bool(self._waiting)
-        if self._quiet and not busy:
+        if self._quiet:
             self._end()
         else:
-            self._quiet = not busy
+            self._quiet = self._current is None
             self._wait(_BETWEEN, self._site.limits.idle_ms, self._rest)
 
     def drain(self) -> None:
