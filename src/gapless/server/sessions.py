@@ -23,6 +23,7 @@ from gapless.server.socket import Handshake, Socket
 __all__ = ["SessionOptions", "Sessions"]
 
 WHEEL_SLOT_MS: Final = 250
+CLIENT_IDS_DRAWN: Final = 64
 
 
 class SessionOptions(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class Sessions:
         self.all: set[Session] = set()
         self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
         self._random = random
+        self._dice: list[int] = []
         self._turning = False
 
     def accept(self, handshake: Handshake, socket: Socket) -> Session:
@@ -89,8 +91,11 @@ class Sessions:
 
     def new_client_id(self) -> str:
         """Return a random id in the form of a UUID (version 4)."""
-        digits = f"{self._random.getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62:032x}"
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        if not self._dice:
+            bits = self._random.getrandbits(128 * CLIENT_IDS_DRAWN)  # together: each draw asks the kernel
+            self._dice = [bits >> 128 * n & (1 << 128) - 1 for n in range(CLIENT_IDS_DRAWN)]
+        digits = f"{self._dice.pop() & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def keepalive(self) -> Keepalive:
         """Return the deadlines of a new connection."""
