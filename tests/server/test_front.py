@@ -267,8 +267,8 @@ async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None
 async def test_an_idle_connection_is_kept_for_a_while_and_then_closed() -> None:
     async with serving() as served:
         idle = await served.connect()
-        for _ in range(4):
-            idle.send(get(HOST))
+        for number in range(4):
+            idle.send(get(HOST, b"X: %d\r\n" % number))
             assert (await idle.response()).status == 200
             served.clock.move(IDLE_MS - 1)
         served.clock.move(IDLE_MS + 2)
