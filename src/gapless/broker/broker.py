@@ -110,7 +110,9 @@ class Broker:
             raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")
         transient = skip_history or not rules.namespace.history
         if transient and key is None and not rules.namespace.history:
-            self._pass_on(channel, Message(0, self._clock.now_ms(), data, meta))
+            followed = self.hub.channels.get(channel)
+            if followed is not None:
+                self.hub.pass_on(followed, Message(0, self._clock.now_ms(), data, meta))
             answer(Stored("", 0, 0))
             return
         self._append(
@@ -129,28 +131,24 @@ class Broker:
 
     def _stored(self, entry: Entry, outcome: Stored | GaplessError) -> None:
         if type(outcome) is Stored and outcome.fresh:
-            message = Message(outcome.offset, outcome.time_ms, entry.data, entry.meta)
-            if entry.transient:
-                self._pass_on(entry.stream, message)
-            else:
-                self._fan_out(entry.stream, outcome.epoch, message)
-                if self._bus is not None:
-                    self._bus.ring(entry.stream, Position(outcome.epoch, outcome.offset), message)
+            channel = self.hub.channels.get(entry.stream)
+            if channel is not None or self._bus is not None:
+                self._spread(channel, entry, outcome)
         entry.context(outcome)
 
-    def _fan_out(self, name: str, epoch: str, message: Message) -> None:
-        channel = self.hub.channels.get(name)
-        if channel is None:
+    def _spread(self, channel: Channel | None, entry: Entry, stored: Stored) -> None:
+        """Give a message that holds to those who follow it here, and tell the other nodes."""
+        message = Message(stored.offset, stored.time_ms, entry.data, entry.meta)
+        if entry.transient:
+            if channel is not None:
+                self.hub.pass_on(channel, message)
             return
-        if epoch == self.placing.epoch:
+        if channel is not None and stored.epoch == self.placing.epoch:
             self.catch_up.heard(channel, message)
-        else:
+        elif channel is not None:
             self.placing.foreign()
-
-    def _pass_on(self, name: str, message: Message) -> None:
-        channel = self.hub.channels.get(name)
-        if channel is not None:
-            self.hub.pass_on(channel, message)
+        if self._bus is not None:
+            self._bus.ring(entry.stream, Position(stored.epoch, stored.offset), message)
 
     def _rung(self, name: str, last: Position, message: Message | None) -> None:
         """Hear of another node's append. The ring is believed only where it continues what this node has."""

@@ -192,17 +192,14 @@ class _Collection:
         if not count:
             told(b"")
 
-    def take(self, index: int, name: bytes, outcome: Outcome) -> None:
-        if isinstance(outcome, bytes):
-            self._put(index, b'{"%b":%b}' % (name, outcome))
-        else:
-            self._put(index, b'{"error":%b}' % error_body(outcome))
-
     def take_stored(self, index: int, name: bytes, outcome: Stored | GaplessError) -> None:
         self.take(index, name, _result(outcome))
 
-    def _put(self, index: int, part: bytes) -> None:
-        self._parts[index] = part
+    def take(self, index: int, name: bytes, outcome: Outcome) -> None:
+        if isinstance(outcome, bytes):
+            self._parts[index] = b'{"%b":%b}' % (name, outcome)
+        else:
+            self._parts[index] = b'{"error":%b}' % error_body(outcome)
         self._missing -= 1
         if not self._missing:
             self._told(b",".join(self._parts))
