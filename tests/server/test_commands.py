@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from gapless.broker.namespaces import DataFormat, Namespace
+from gapless.core.errors import BadRequest
 from tests.conversation import OPEN, Peer, Stage, play, rest
 
 KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000, force_recovery=True)
@@ -95,6 +96,34 @@ def test_permissions_are_per_verb(
         **options,  # type: ignore[arg-type]
     )
     play(scene, without=namespace)
+
+
+@pytest.mark.parametrize("channel", ["$a", "#bob", "users:x#bob"])
+@pytest.mark.parametrize("command", ["history", "presence"])
+def test_what_one_may_not_follow_one_may_not_read_either(channel: str, command: str) -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect(token="ann")
+        assert await code(peer, {command: {"channel": channel}}) == 103
+        assert await code(peer, {command: {"channel": "users:x#ann"}}) == 0
+
+    seen = replace(OPEN, history_size=1, history_ttl_ms=1000, presence=True)
+    users = replace(seen, name="users", allow_user_limited_channels=True)
+    play(scene, users, without=seen)
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_payload_has_a_largest_size(history: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        for size, refused in ((65_536, False), (65_537, True)):
+            data = b'"%b"' % (b"x" * (size - 2))
+            if refused:
+                with pytest.raises(BadRequest):
+                    stage.broker.publish("a", data, lambda _: None)
+            else:
+                stage.broker.publish("a", data, lambda _: None)
+
+    play(scene, without=KEPT if history else OPEN)
 
 
 def test_a_subscription_is_held_once() -> None:

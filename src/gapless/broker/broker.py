@@ -20,6 +20,7 @@ from gapless.core.limits import (
     CHECK_INTERVAL_MS,
     IDEMPOTENCY_KEY_BYTES_MAX,
     JSON_DEPTH_MAX,
+    MESSAGE_BYTES_MAX,
     OFFSET_MAX,
     PAGE_BYTES_MAX,
 )
@@ -54,6 +55,7 @@ class Broker:
         *,
         soon: Callable[[Callable[[], object]], object],
         bus: Bus | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
         self.namespaces = namespaces
         self.store = store
@@ -64,6 +66,7 @@ class Broker:
         self._clock = clock
         self._append = in_lanes(store)
         self._bus = bus
+        self._message_bytes_max = message_bytes_max
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
         if bus is not None:
@@ -105,6 +108,8 @@ class Broker:
             TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
         """
         rules = self.namespaces.of(channel)
+        if len(data) > self._message_bytes_max:
+            raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
         _check(rules, data, binary=binary)
         if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
             raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")

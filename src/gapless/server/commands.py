@@ -196,15 +196,24 @@ def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -
 def _may_subscribe(session: Session, channel: str, namespace: Namespace) -> None:
     if session.node.options.insecure:
         return
+    user = session.info.user
+    if _limited(session, channel, namespace):
+        return
+    if not namespace.allow_subscribe_for_client or not (user or namespace.allow_subscribe_for_anonymous):
+        raise PermissionDenied(f"no permission to subscribe to {channel!r}")
+
+
+def _limited(session: Session, channel: str, namespace: Namespace) -> bool:
+    """Tell whether `channel` is limited to users, of whom this is one; refuse what is closed to this one."""
     namespaces, user = session.node.broker.namespaces, session.info.user
     users = namespaces.users_of(channel)
     if namespaces.is_private(channel):
         raise PermissionDenied(f"channel {channel!r} needs a subscription token")
-    if users is not None:
-        if not namespace.allow_user_limited_channels or not user or user not in users:
-            raise PermissionDenied(f"channel {channel!r} is limited to its users")
-    elif not namespace.allow_subscribe_for_client or not (user or namespace.allow_subscribe_for_anonymous):
-        raise PermissionDenied(f"no permission to subscribe to {channel!r}")
+    if users is None:
+        return False
+    if not namespace.allow_user_limited_channels or not user or user not in users:
+        raise PermissionDenied(f"channel {channel!r} is limited to its users")
+    return True
 
 
 def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
@@ -258,7 +267,7 @@ async def history(session: Session, id: int, request: HistoryRequest) -> None:
     broker = session.node.broker
     namespace = broker.namespaces.of(request.channel).namespace
     if not session.node.options.insecure:
-        _may(session, request.channel, namespace, "history")
+        _may_look(session, request.channel, namespace, "history")
     cap = session.node.options.history_max_publication_limit
     limit = cap if request.limit < 0 else min(request.limit, cap)
     since = Position(request.since.epoch, request.since.offset) if request.since is not None else None
@@ -288,8 +297,15 @@ def presence_stats(session: Session, id: int, request: PresenceStatsRequest) -> 
 
 def _present(session: Session, channel: str) -> dict[str, ClientInfo]:
     if not session.node.options.insecure:
-        _may(session, channel, session.node.broker.namespaces.of(channel).namespace, "presence")
+        _may_look(session, channel, session.node.broker.namespaces.of(channel).namespace, "presence")
     return session.node.broker.presence(channel)
+
+
+def _may_look(session: Session, channel: str, namespace: Namespace, verb: str) -> None:
+    """Let nobody read by another command what it may not subscribe to."""
+    if channel not in session.subscriptions:
+        _limited(session, channel, namespace)
+    _may(session, channel, namespace, verb)
 
 
 def _may(session: Session, channel: str, namespace: Namespace, verb: str) -> None:

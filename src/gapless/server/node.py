@@ -12,7 +12,7 @@ from gapless import __version__, backends
 from gapless.broker.broker import Broker
 from gapless.broker.tokens import Verifier
 from gapless.core.errors import StoreError, StoreRefused, Unavailable
-from gapless.core.limits import PART_PER_TURN_MIN, PART_TURN_MS
+from gapless.core.limits import MESSAGE_BYTES_MAX, PART_PER_TURN_MIN, PART_TURN_MS
 from gapless.ports import Clock, Durability, Streams
 from gapless.protocol.codes import Disconnect
 from gapless.server import api
@@ -40,6 +40,7 @@ class Node:
         self._clock = clock
         self._random = random
         self.uid = f"{random.getrandbits(128):032x}"
+        self._message_bytes_max = max(MESSAGE_BYTES_MAX, config.websocket.message_size_limit)
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -72,7 +73,8 @@ class Node:
 
     async def _open_store(self) -> Streams:
         options = self._config.store
-        store = await backends.open(options.url, backends.Options(failed=self.store_failed))
+        opened = backends.Options(failed=self.store_failed, message_bytes_max=self._message_bytes_max)
+        store = await backends.open(options.url, opened)
         classes = list(Durability)
         if classes.index(store.durability) < classes.index(options.minimum):
             await store.close()
@@ -85,7 +87,13 @@ class Node:
     async def _assemble(self) -> None:
         config, clock = self._config, self._clock
         loop = asyncio.get_running_loop()
-        self._broker = Broker(self._store, clock, config.channel.compiled(NAMESPACE), soon=loop.call_soon)
+        self._broker = Broker(
+            self._store,
+            clock,
+            config.channel.compiled(NAMESPACE),
+            soon=loop.call_soon,
+            message_bytes_max=self._message_bytes_max,
+        )
         self._heartbeat = Heartbeat(self._broker, clock, self.uid)
         self.sessions = Sessions(
             self._broker,
