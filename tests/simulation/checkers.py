@@ -16,6 +16,7 @@ from gapless.core.errors import GaplessError, OutcomeUnknown
 from gapless.core.lineage import Fate
 from gapless.core.stream import Entry, Stored
 from gapless.protocol.messages import Publication, Push, SubscribeRequest, SubscribeResult
+from gapless.testing.link import Link
 from gapless.testing.simulated_client import Followed, SimulatedClient
 from tests.simulation.plan import Kind, kind_of
 
@@ -90,6 +91,7 @@ class Truth:
         self.committed_ms: dict[tuple[str, str, int], int] = {}
         self.floors: dict[str, int] = defaultdict(int)  # the highest there ever was
         self._updated_ms: dict[str, int] = {}
+        self._seq: dict[tuple[str, int, str], int] = {}  # where the store stood when a message was stored
         self._values: dict[tuple[str, str, int], str] = {}
         self._fail = fail
         self._sent = sent
@@ -106,9 +108,9 @@ class Truth:
         timeline: dict[str, dict[int, str]] = defaultdict(dict)
         if parent is not None:
             for channel, held in self.generations[parent].timeline.items():
-                log = kept.streams.get(channel)
-                last = log.last if log is not None else kept.floor
-                timeline[channel] = {offset: id for offset, id in held.items() if offset <= last}
+                timeline[channel] = {
+                    offset: id for offset, id in held.items() if self._seq[channel, offset, id] <= kept.seq
+                }
         older = bool(self.order) and (parent != self.order[-1] or not same(timeline, self.current.timeline))
         if was is not None:
             was.timeline = timeline
@@ -117,7 +119,7 @@ class Truth:
         self.generations[epoch] = Generation(epoch, timeline, parent, before, older)
         self.order.append(epoch)
 
-    def committed(self, entry: Entry, stored: Stored, now_ms: int, ttl_ms: int) -> None:
+    def committed(self, entry: Entry, stored: Stored, now_ms: int, ttl_ms: int, seq: int) -> None:
         id = id_of(entry.data)
         held = self.generations[stored.epoch].timeline[entry.stream]
         before = self._values.setdefault((stored.epoch, entry.stream, stored.offset), id)
@@ -127,6 +129,7 @@ class Truth:
         self.expire(entry.stream, now_ms, ttl_ms)
         self._updated_ms[entry.stream] = now_ms
         held[stored.offset] = id
+        self._seq[entry.stream, stored.offset, id] = seq
         self.stored[entry.stream].add(id)
         self.stored_in[id] = stored.epoch
         self.committed_ms[stored.epoch, entry.stream, stored.offset] = now_ms
@@ -185,7 +188,8 @@ class Checker:
 
     def committed(self, entry: Entry, stored: Stored) -> None:
         kind = kind_of(entry.stream)
-        self.truth.committed(entry, stored, self._now_ms(), self.plan.ttl_ms(kind))
+        seq = self._world.store.kept.seq
+        self.truth.committed(entry, stored, self._now_ms(), self.plan.ttl_ms(kind), seq)
         self.truth.trimmed(entry.stream, stored.offset - self.plan.history_size(kind))
 
     def settled(self, epoch: str, fate: Fate, reports: int) -> None:
@@ -368,6 +372,12 @@ class Checker:
     def refused(self, followed: Followed, code: int, temporary: bool) -> None:
         if not temporary:
             self.fail("refused for good", f"{followed.client.name} in {followed.channel}: error {code}")
+
+    def unanswered(self, followed: Followed, link: Link) -> None:
+        """A subscribe command had no answer in time: only a bad connection or a dead node may do that."""
+        alive = self._world.accepted.get(link) in self._world.lives()
+        if alive and link not in self.stall_excuses and not link.slow and not link.conditions.bytes_per_ms:
+            self.fail("unanswered", f"{followed.client.name} in {followed.channel}")
 
     def unsubscribed(self, followed: Followed, code: int) -> None:
         if code != 2500:

@@ -46,6 +46,7 @@ def _storm(world: "World") -> None:
 def _stall(world: "World") -> None:
     link = _client(world).link
     if link is not None:
+        link.slow = True
         stall_ms = world.random.choice((200, 1_000, STALL_MS_HARMLESS, 6_000))
         if stall_ms > STALL_MS_HARMLESS:
             world.checker.stall_excuses.add(link)
@@ -138,7 +139,7 @@ def _trim(world: "World") -> None:
     if log is not None and world.store.up:
         through = world.random.randint(log.floor, log.last)
         world.checker.truth.trimmed(channel, through)
-        world.loop.create_task(world.store.backend.trim(channel, through))
+        world.trimming = world.loop.create_task(world.store.backend.trim(channel, through))
 
 
 def _erase(world: "World") -> None:
@@ -146,8 +147,9 @@ def _erase(world: "World") -> None:
     for channel in world.plan.channels:
         log = world.store.kept.streams.get(channel)
         if log is not None and kind_of(channel) in {Kind.LOG, Kind.SHORT} and log.last > log.floor:
-            for _ in range(3):
-                world.store.erased.add((channel, world.random.randint(log.floor + 1, log.last)))
+            newest = world.random.choice((log.last, world.random.randint(log.floor + 1, log.last)))
+            first = max(log.floor + 1, newest - world.random.randint(0, 3))
+            world.store.erased.update((channel, offset) for offset in range(first, newest + 1))
 
 
 def _silence_bus(world: "World") -> None:

@@ -109,7 +109,7 @@ def connection(random: Random) -> Conditions:
     return Conditions(
         latency_ms_max=random.choice((0, 5, 40, 150)),
         bytes_per_ms=random.choice((4, 8, 20)) if slow else 0,
-        high_bytes=random.choice((400, 1_500, 6_000)),
+        high_bytes=random.choice((400, 1_500, 6_000, 10_000)),
     )
 
 
@@ -133,7 +133,7 @@ def draw(seed: int) -> Plan:
         duration_ms=duration_ms,
         faults=sorted(faults),
         store=StoreConditions(
-            latency_ms_max=random.choice((0, 2, 10, 60)),
+            latency_ms_max=random.choice((0, 2, 10, 60, 300)),
             page_messages_max=random.randint(1, 4) if short_pages else 1_000,
             unavailable=random.choice((0, 0, 0.05)),
             unknown=random.choice((0, 0, 0.1)),

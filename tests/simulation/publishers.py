@@ -8,7 +8,7 @@ import msgspec
 from gapless.core.errors import GaplessError
 from gapless.core.stream import Stored
 from gapless.protocol.messages import Reply
-from gapless.testing.simulated_client import SimulatedClient
+from gapless.testing.simulated_client import Answer, SimulatedClient
 from tests.simulation.checkers import Sent
 from tests.simulation.plan import Kind, kind_of
 
@@ -53,7 +53,7 @@ class ClientPublisher:
             self._count += 1
             many.append(Sent(f"{self.name}.{self._count}", channel, origin=link, number=self._count))
         life = world.accepted.get(link) if link is not None else None
-        answers = [partial(self._answered, sent, life) for sent in many]
+        answers: list[Answer] = [partial(self._answered, sent, life) for sent in many]
         if self.client.publish(channel, [body(world, sent.id) for sent in many], answers):
             world.checker.sent.update((sent.id, sent) for sent in many)
 

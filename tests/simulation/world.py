@@ -12,7 +12,7 @@ from unittest.mock import patch
 from gapless.broker import catch_up, hub, placing, recovery
 from gapless.broker.tokens import Claims
 from gapless.core.errors import TokenExpired
-from gapless.core.stream import Head
+from gapless.core.stream import Head, Heads
 from gapless.server.session import Session
 from gapless.testing.clock import SimulatedClock
 from gapless.testing.link import Link
@@ -28,6 +28,7 @@ from tests.simulation.publishers import ApiPublisher, ClientPublisher
 
 HEALING_MS_MAX = 60_000
 POLL_MS = 250
+SUBSCRIBED_BYTES = 2_000
 
 
 class World:
@@ -44,6 +45,7 @@ class World:
         self.clients: list[SimulatedClient] = []
         self.publishers: list[ApiPublisher | ClientPublisher] = []
         self.healed = False
+        self.trimming: asyncio.Task[Heads] | None = None  # the latest trim, held while it lasts
         self._nudges = 0
         self._lives_seen: dict[object, int] = {}
         self._passed: dict[tuple[int, str], int] = {}
@@ -232,7 +234,7 @@ class World:
     async def _pass_ms(self, delay_ms: int) -> None:
         until_ms = self.loop.now_ms + delay_ms
         while self.loop.now_ms < until_ms and not self._failed():
-            await asyncio.sleep(min(POLL_MS, until_ms - self.loop.now_ms) / 1000)
+            await self.loop.pass_ms(min(POLL_MS, until_ms - self.loop.now_ms))
 
     def _failed(self) -> bool:
         for failure in self.loop.failures:
@@ -260,15 +262,14 @@ def verify(token: str, now_ms: int) -> Claims:
 @contextmanager
 def narrowed(plan: Plan) -> Iterator[None]:
     """Make the limits small, so that a few messages reach them, and gapless quiet."""
-    page = {"PAGE_BYTES_MAX": plan.page_bytes_max}
-    reply = {"SUBSCRIBED_BYTES_MAX": min(plan.page_bytes_max, 2_000)}
+    reply_bytes_max = min(plan.page_bytes_max, SUBSCRIBED_BYTES)
     logging.disable(logging.WARNING)
     try:
         with (
-            patch.multiple(hub, **page),
-            patch.multiple(catch_up, **page),
-            patch.multiple(recovery, **reply),
-            patch.multiple(placing, LOST_PER_TURN_MAX=2),
+            patch.object(hub, "PAGE_BYTES_MAX", plan.page_bytes_max),
+            patch.object(catch_up, "PAGE_BYTES_MAX", plan.page_bytes_max),
+            patch.object(recovery, "SUBSCRIBED_BYTES_MAX", reply_bytes_max),
+            patch.object(placing, "LOST_PER_TURN_MAX", 2),
         ):
             yield
     finally:

@@ -83,6 +83,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Call once `delay_ms` have passed."""
         return self._at(self.now_ms + delay_ms, callback, args, None)
 
+    async def pass_ms(self, delay_ms: int) -> None:
+        """Wait until `delay_ms` have passed."""
+        passed: asyncio.Future[None] = self.create_future()
+        self.after_ms(delay_ms, passed.set_result, None)
+        await passed
+
     def _at(
         self, when_ms: int, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> asyncio.TimerHandle:

@@ -29,7 +29,7 @@ from gapless.protocol.messages import (
 from gapless.testing.link import Link
 from gapless.testing.loop import VirtualLoop
 
-__all__ = ["ClientOptions", "Followed", "Observer", "SimulatedClient"]
+__all__ = ["Answer", "ClientOptions", "Followed", "Observer", "SimulatedClient"]
 
 COMMAND_MS: Final = 5_000
 PING_GRACE_MS: Final = 10_000
@@ -81,6 +81,9 @@ class Observer(Protocol):
     def refused(self, followed: Followed, code: int, temporary: bool) -> None:
         """A subscribe command was answered with an error."""
 
+    def unanswered(self, followed: Followed, link: Link) -> None:
+        """A subscribe command was not answered in time; the client gives the connection up."""
+
     def unsubscribed(self, followed: Followed, code: int) -> None:
         """The server ended a subscription."""
 
@@ -89,6 +92,7 @@ class Observer(Protocol):
 
 
 Answer = Callable[[Reply | None], object]
+"""Told what came back; None when the connection ended first."""
 
 
 class SimulatedClient:
@@ -148,6 +152,7 @@ class SimulatedClient:
         """Unsubscribe; the position is forgotten."""
         followed = self.followed.pop(channel)
         followed.wanted = followed.subscribed = False
+        followed.asked = 0
         if self.connected:
             self._ask([Command(unsubscribe=UnsubscribeRequest(channel=channel))], [lambda reply: None])
 
@@ -272,6 +277,7 @@ class SimulatedClient:
 
     def _check_answered(self, followed: Followed, asked: int, link: Link) -> None:
         if followed.asked == asked and self.link is link:
+            self._observer.unanswered(followed, link)
             self._give_up()
             self._come_back()
 

@@ -109,9 +109,6 @@ class SimulatedStore:
         self.kept = kept if kept is not None else self.copy()
         self.up = True
         self.backend = self._open(Fate.SUSPECT)
-        for connection in self.connections:
-            if connection.witness:  # told once: what it lacks now, the next generation does not lose again
-                connection.reports.setdefault(connection.witness, self.backend.epoch)
         self.loop.after_ms(self.random.randint(0, SUSPECT_MS_MAX), self._settle, self.backend.epoch)
 
     def _open(self, fate: Fate) -> Backend:
@@ -133,7 +130,7 @@ class SimulatedStore:
         if self.backend.epoch != epoch:
             return
         generations = self.kept.generations
-        reports = [report for connection in self.connections for report in connection.reports.items()]
+        reports = [report for connection in self.connections for report in connection.report(epoch)]
         lossy = {self._cut_by(*report) for report in reports}
         for index, each in enumerate(generations):
             if each.fate is Fate.SUSPECT:
@@ -141,18 +138,14 @@ class SimulatedStore:
                 fate = Fate.LOSSY if lost else Fate.CLEAN
                 generations[index] = Generation(each.id, each.cut_seq, fate)
                 self._settled(each.id, fate, len(reports))
-        for connection in self.connections:  # what was reported is dealt with, and not to be reported again
-            if connection.reports and (connection.witness or ("", 0))[0] != epoch:
-                connection.witness = (epoch, generations[-1].cut_seq)
-            connection.reports.clear()
 
-    def _cut_by(self, witness: tuple[str, int], begun: str) -> str | None:
-        """Return the generation that began without what a node had seen when `begun` did, if any."""
-        epoch, seq = witness
+    def _cut_by(self, epoch: str, seq: int) -> str | None:
+        """Return the generation that began without what a node had seen of `epoch`, if any."""
         generations = self.kept.generations
         order = [each.id for each in generations]
         if epoch not in order:
-            return begun if begun in order else generations[-1].id
+            later = self.generations[self.generations.index(epoch) :]
+            return next(each for each in later if each in order)
         after = order.index(epoch) + 1
         return order[after] if after < len(order) and seq > generations[after].cut_seq else None
 
@@ -185,8 +178,7 @@ class StoreConnection(Streams):
     shared = True
 
     def __init__(self, store: SimulatedStore) -> None:
-        self.witness: tuple[str, int] | None = None  # generation and seq of the newest thing seen
-        self.reports: dict[tuple[str, int], str] = {}  # what it was when an unsettled generation began
+        self._witness: dict[str, int] = {}  # the newest thing seen of each generation, by its seq
         self.cut_off = False  # nothing gets through
         self._store = store
         self._loop = store.loop
@@ -291,7 +283,8 @@ class StoreConnection(Streams):
             seen = (store.backend.epoch, store.kept.seq)
         finally:
             await self._pass_ms(self._latency_ms())
-        self.saw(*seen)
+        if not self.saw(*seen):
+            raise StoreError("the connection to the store was lost")
         return result
 
     async def _pass_ms(self, delay_ms: int) -> None:
@@ -315,11 +308,20 @@ class StoreConnection(Streams):
 
     # What the node remembers --------------------------------------------------------------
 
-    def saw(self, epoch: str, seq: int) -> None:
-        """Remember the newest thing that was acknowledged to this node, or read by it."""
-        order = self._store.generations.index
-        if self.witness is None or (order(epoch), seq) > (order(self.witness[0]), self.witness[1]):
-            self.witness = (epoch, seq)
+    def saw(self, epoch: str, seq: int) -> bool:
+        """Remember the newest thing that was acknowledged to this node, or read by it.
+
+        False if that comes too late: the node has told already what it had seen of `epoch`, and may
+        acknowledge or read no more of it.
+        """
+        if epoch != self._store.backend.epoch and not self._store.suspect():
+            return False
+        self._witness[epoch] = max(seq, self._witness.get(epoch, 0))
+        return True
+
+    def report(self, epoch: str) -> list[tuple[str, int]]:
+        """Tell what was seen of the generations before `epoch`: each time, for a backup may not hold it."""
+        return [(seen, seq) for seen, seq in self._witness.items() if seen != epoch]
 
     def answer(self, batch: list[tuple[Entry, Done]], outcomes: list[Outcome]) -> None:
         """Tell the node what became of a batch, in order."""
@@ -369,9 +371,10 @@ class Flight:
 
     def _told(self, epoch: str, seq: int, outcomes: list[Outcome]) -> None:
         if not self._answered:
+            if not self._connection.saw(epoch, seq):
+                self._fail(OutcomeUnknown)
+                return
             self._answered = True
-            if any(isinstance(outcome, Stored) for outcome in outcomes):
-                self._connection.saw(epoch, seq)
             self._connection.answer(self._batch, outcomes)
 
     def _fail_later(self, error: type[StoreError]) -> None:

@@ -78,15 +78,10 @@ class SimulatedNode:
             try:
                 await broker.open()
             except GaplessError:
-                await asyncio.wait([self._loop.create_task(self._retry())])
+                await self._loop.pass_ms(RETRY_MS)
             else:
                 self.open = broker is self.broker
                 return
-
-    async def _retry(self) -> None:
-        retried = self._loop.create_future()
-        self._loop.after_ms(RETRY_MS, retried.set_result, None)
-        await retried
 
     def accept(self, link: Link, *, binary: bool) -> Session | None:
         """Make the session of a connection that reached this node; None when the node is not there."""
