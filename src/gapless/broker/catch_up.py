@@ -118,7 +118,7 @@ class CatchUp:
         channel = subscription.channel
         cohort = channel.cohort(subscription.reader.wire)
         publications = self.slice(channel, cohort, subscription.offset, bytes_max=PAGE_BYTES_MAX)
-        if publications is None:
+        if not publications:  # it is not level, so something follows: if not here, then in the store
             return False
         self._send(subscription, publications, subscription.offset + len(publications))
         return True
