@@ -382,6 +382,7 @@ class Checker:
     def unsubscribed(self, followed: Followed, code: int) -> None:
         if code != 2500:
             self.fail("refused for good", f"{followed.client.name} in {followed.channel}: {code}")
+        self._world.jolt(followed.client)
 
     def closed(self, client: SimulatedClient, code: int) -> None:
         if code == 3004 or 3500 <= code < 4000:

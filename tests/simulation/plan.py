@@ -52,10 +52,14 @@ class Plan:
     bus_stays_bad: bool
     history_sizes: dict[Kind, int]
     page_bytes_max: int
+    tail_bytes_max: int
+    ping_interval_ms: int
     message_bytes_max: int
     expiring: bool  # some tokens expire; the clocks are in step then
     async_failover: bool  # what is not witnessed counts as lost
     forgetful: float  # the chance that a position is presented without its epoch
+    at_once: bool  # connections take no time, so that much falls into the same millisecond
+    erasing: bool  # authors remove messages all the time
     quiet: dict[str, tuple[int, int]]  # when nothing is published to a channel
     expired_close_delay_ms: int = 1_000
 
@@ -95,21 +99,21 @@ class Plan:
 
     def options(self) -> SessionOptions:
         return SessionOptions(
-            ping_interval_ms=4_000,
-            pong_timeout_ms=1_500,
+            ping_interval_ms=self.ping_interval_ms,
+            pong_timeout_ms=self.ping_interval_ms * 2 // 5,
             stale_close_delay_ms=3_000,
             expired_close_delay_ms=self.expired_close_delay_ms,
             stuck_close_delay_ms=4_000,
         )
 
 
-def connection(random: Random) -> Conditions:
-    """How good one connection is."""
-    slow = random.random() < 0.3
+def connection(random: Random, plan: Plan) -> Conditions:
+    """How good one connection is. What fits its buffer takes less than the client's patience."""
+    width = random.choice((2, 6, 20)) if random.random() < 0.3 else 0
     return Conditions(
-        latency_ms_max=random.choice((0, 5, 40, 150)),
-        bytes_per_ms=random.choice((4, 8, 20)) if slow else 0,
-        high_bytes=random.choice((400, 1_500, 6_000, 10_000)),
+        latency_ms_max=0 if plan.at_once else random.choice((0, 5, 40, 150)),
+        bytes_per_ms=width,
+        high_bytes=random.choice((400, 1_500, 6_000, 10_000) if width != 2 else (400, 1_500)),
     )
 
 
@@ -119,6 +123,8 @@ def draw(seed: int) -> Plan:
     kinds = random.sample(list(Kind), random.randint(1, 3))
     if random.random() < 0.6 and Kind.LOG not in kinds:
         kinds[0] = Kind.LOG
+    if random.random() < 0.15:
+        kinds += [Kind.LOG] * 4
     channels = [f"{kind.value}:{index}" for index, kind in enumerate(kinds)]
     duration_ms = random.randint(2_000, 6_000)
     faults = [(random.randint(100, duration_ms), random.choice(FAULTS)) for _ in range(random.randint(0, 8))]
@@ -153,8 +159,12 @@ def draw(seed: int) -> Plan:
             Kind.CACHE: random.choice((1, 5)),
         },
         page_bytes_max=random.choice((600, 2_000, 262_144)),
+        tail_bytes_max=random.choice((500, 4_000, 1_000_000)),
+        ping_interval_ms=random.choice((1_000, 4_000)),
         message_bytes_max=random.choice((10, 10, 300)),
         async_failover=bool(rewinds) and random.random() < 0.5,
+        at_once=random.random() < 0.2,
+        erasing=random.random() < 0.2,
         forgetful=random.choice((0, 0, 0, 0.3)),
         quiet={
             channel: (at_ms, at_ms + 3_500)

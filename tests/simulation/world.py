@@ -16,7 +16,7 @@ from gapless.core.stream import Head, Heads
 from gapless.server.session import Session
 from gapless.testing.clock import SimulatedClock
 from gapless.testing.link import Link
-from gapless.testing.loop import VirtualLoop
+from gapless.testing.loop import Deadlock, VirtualLoop
 from gapless.testing.simulated_bus import BusConditions, SimulatedBus
 from gapless.testing.simulated_client import ClientOptions, SimulatedClient
 from gapless.testing.simulated_store import SimulatedStore, StoreConditions
@@ -26,7 +26,7 @@ from tests.simulation.faults import strike
 from tests.simulation.plan import Kind, Plan, connection, draw, kind_of
 from tests.simulation.publishers import ApiPublisher, ClientPublisher
 
-HEALING_MS_MAX = 60_000
+HEALING_MS_MAX = 120_000
 POLL_MS = 250
 SUBSCRIBED_BYTES = 2_000
 
@@ -61,6 +61,12 @@ class World:
         number = self._lives_seen.setdefault(life, len(self._lives_seen))
         self._passed[number, channel] = self._passed.get((number, channel), 0) + 1
         return {"life": number, "n": self._passed[number, channel]}
+
+    def jolt(self, client: SimulatedClient) -> None:
+        """Cut a connection now and then, just when its client waits for an answer."""
+        if not self.healed and client.link is not None and self.random.random() < 0.15:
+            delay_ms = self.random.randint(0, self.plan.store.latency_ms_max)
+            self.loop.after_ms(delay_ms, client.link.cut)
 
     # Made ---------------------------------------------------------------------------------
 
@@ -115,7 +121,7 @@ class World:
                 forgetful=self.plan.forgetful,
                 token=partial(self._token, name, expires),
             ),
-            dial=partial(self._dial, connection(self.random)),
+            dial=partial(self._dial, connection(self.random, self.plan)),
             observer=self.checker,
         )
 
@@ -136,8 +142,8 @@ class World:
         return Link(self.loop, self.random, conditions, client, accept, self._wrote)
 
     def _wrote(self, link: Link, before_bytes: int, added_bytes: int) -> None:
-        page_bytes = 3 * self.plan.page_bytes_max + 4_096
-        if before_bytes + added_bytes > link.conditions.high_bytes + page_bytes:
+        encoded_bytes_max = self.plan.page_bytes_max * 7 // 2 + 600  # a page of the smallest messages, in JSON
+        if before_bytes + added_bytes > link.conditions.high_bytes + encoded_bytes_max:
             self.checker.fail("cost of a slow reader", f"{before_bytes} and {added_bytes} bytes")
 
     # Run ----------------------------------------------------------------------------------
@@ -151,6 +157,8 @@ class World:
         with narrowed(self.plan):
             try:
                 self.loop.run_until_complete(self._live())
+            except Deadlock as deadlock:
+                self.checker.fail("livelock", str(deadlock))
             finally:
                 self.loop.close()
         self._judge()
@@ -162,6 +170,9 @@ class World:
             publisher.start()
         for at_ms, fault in self.plan.faults:
             self.loop.after_ms(at_ms, strike, self, fault)
+        if self.plan.erasing:
+            for at_ms in range(0, self.plan.duration_ms, 150):
+                self.loop.after_ms(at_ms, strike, self, "erase")
         await self._pass_ms(self.plan.duration_ms)
         await self._heal()
         if not self._failed():
@@ -267,6 +278,7 @@ def narrowed(plan: Plan) -> Iterator[None]:
     try:
         with (
             patch.object(hub, "PAGE_BYTES_MAX", plan.page_bytes_max),
+            patch.object(hub, "TAIL_BYTES_MAX", plan.tail_bytes_max),
             patch.object(catch_up, "PAGE_BYTES_MAX", plan.page_bytes_max),
             patch.object(recovery, "SUBSCRIBED_BYTES_MAX", reply_bytes_max),
             patch.object(placing, "LOST_PER_TURN_MAX", 2),

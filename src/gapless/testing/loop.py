@@ -172,6 +172,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for task in tasks:
             task.cancel()
         self._timers.clear()
+        self._instant = 0
         if tasks:
             self.run_until_complete(asyncio.wait(tasks))
         super().close()
