@@ -168,7 +168,7 @@ class SimulatedStore:
                 answered(outcomes)
 
         for entry in entries:
-            self.backend.append(entry, landed)
+            self.backend.append((entry,), lambda one, outcome: landed(one[0], outcome[0]))
 
 
 class StoreConnection(Streams):
