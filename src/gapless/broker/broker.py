@@ -134,7 +134,7 @@ class Broker:
         """
         rules = self.namespaces.of(channel)
         if len(data) > SHALLOW_BYTES or not rules.any_data:
-            self._check(rules, data, binary=binary)
+            self._check_payload(rules, data, binary=binary)
         if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
             raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")
         return Entry(
@@ -147,7 +147,7 @@ class Broker:
             origin=origin,
         )
 
-    def _check(self, rules: Rules, data: bytes, *, binary: bool) -> None:
+    def _check_payload(self, rules: Rules, data: bytes, *, binary: bool) -> None:
         if len(data) > self._message_bytes_max:
             raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
         if not binary and too_deep(data, JSON_DEPTH_MAX):

@@ -40,6 +40,21 @@ class Appending:
         assert {one.epoch for one in outcomes if isinstance(one, Stored)} == {store.epoch}
 
     @promise
+    async def test_entries_of_one_call_are_answered_together_and_in_their_order(
+        self, place: Place, store: Streams
+    ) -> None:
+        wrong = Position(store.epoch, 7)
+        entries = [entry("a"), entry("b", expected=wrong), entry("a"), entry("b", transient=True)]
+        told = asyncio.get_running_loop().create_future()
+        before = store.statistics().commits
+        store.append(entries, lambda *answer: told.set_result(answer))
+        answered, outcomes = await told
+        assert answered is entries
+        assert isinstance(outcomes[1], PositionConflict)
+        assert [one.offset for one in outcomes if isinstance(one, Stored)] == [1, 2, 0]
+        assert store.statistics().commits == before + 1
+
+    @promise
     async def test_done_is_called_in_the_order_of_the_calls(self, place: Place, store: Streams) -> None:
         told: list[int] = []
         for number in range(3_000):
