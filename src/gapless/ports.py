@@ -71,8 +71,8 @@ class Streams(ABC):
     shared: bool = False  # other nodes append to the same streams
 
     @abstractmethod
-    def append(self, entry: Entry, done: Done) -> None:
-        """Append one entry; it joins the commit that is forming.
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
+        """Append entries in their order; together they join the commit that is forming.
 
         `done` is called once, after the commit and never inside `append`, in commit order; entries of one
         stream are committed in the order of the calls. A `done` that raises keeps no other from its answer.

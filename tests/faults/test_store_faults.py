@@ -195,7 +195,7 @@ def test_a_failed_commit_closes_the_store_for_good(failing: str, path: Path, dis
         assert [type(one) for one in await put(store, entry(), entry("t"))] == [OutcomeUnknown] * 2
         assert [type(one) for one in told] == [StoreFailed]
         with pytest.raises(StoreFailed):
-            store.append(entry(), lambda *_: None)
+            store.append([entry()], lambda *_: None)
         with pytest.raises(StoreFailed):
             await read(store)
         await store.close()
@@ -262,7 +262,7 @@ def test_a_file_that_was_replaced_while_open_stops_the_store(replace: bool, path
         assert [type(one) for one in await put(store, entry())] == [OutcomeUnknown]
         assert "replaced or removed" in str(told[0])
         with pytest.raises(StoreFailed):
-            store.append(entry(), lambda *_: None)
+            store.append([entry()], lambda *_: None)
         await store.close()
 
     asyncio.run(swap())

@@ -1,7 +1,7 @@
 """Healthy is a node in which a message goes round; everything else is told as what it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -52,8 +52,8 @@ async def test_a_store_that_does_not_answer_makes_the_node_unhealthy_in_time() -
     store = await backends.open("memory:")
     appended: list[Entry] = []
 
-    def swallow(entry: Entry, done: Done) -> None:
-        appended.append(entry)
+    def swallow(entries: Sequence[Entry], done: Done) -> None:
+        appended.extend(entries)
 
     store.append = swallow  # type: ignore[method-assign]
     async with beating(store) as (heartbeat, clock):
@@ -69,7 +69,7 @@ async def test_a_store_that_does_not_answer_makes_the_node_unhealthy_in_time() -
 async def test_a_store_that_failed_makes_the_node_unhealthy_at_once() -> None:
     store = await backends.open("memory:")
 
-    def fail(entry: Entry, done: Done) -> None:
+    def fail(entries: Sequence[Entry], done: Done) -> None:
         raise StoreFailed("closed")
 
     store.append = fail  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ with `await Backend.open(address, options)`, where `address` is the URL without 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol
@@ -15,8 +15,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from gapless.core import limits
-from gapless.core.errors import ConfigError, GaplessError, StoreError
-from gapless.core.stream import Done, Entry, Stored
+from gapless.core.errors import ConfigError, StoreError
+from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import Streams
 
 __all__ = ["KEY_HOUR_MS", "Engine", "Options", "load", "names", "open", "store_clock", "tell"]
@@ -34,12 +34,12 @@ def store_clock() -> Callable[[], int]:
 
 
 def tell(
-    loop: asyncio.AbstractEventLoop, outcomes: Iterable[tuple[Entry, Done, Stored | GaplessError]]
+    loop: asyncio.AbstractEventLoop, told: Iterable[tuple[Sequence[Entry], Done, Sequence[Outcome]]]
 ) -> None:
-    """Answer the entries of a commit in order; a callback that fails keeps no other from its answer."""
-    for entry, done, outcome in outcomes:
+    """Answer the appends of a commit in order; a callback that fails keeps no other from its answer."""
+    for entries, done, outcomes in told:
         try:
-            done(entry, outcome)
+            done(entries, outcomes)
         except Exception as error:
             loop.call_exception_handler({"message": "a callback of append failed", "exception": error})
 

@@ -25,7 +25,7 @@ from gapless.core.errors import (
 )
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.lineage import Fate, Generation, Link, holds
-from gapless.core.stream import Done, Entry, Head, Heads, Message, Page, Position, Retention, Stored
+from gapless.core.stream import Done, Entry, Head, Heads, Message, Outcome, Page, Position, Retention, Stored
 from gapless.ports import Durability, Statistics, Streams
 
 __all__ = ["Backend", "Kept"]
@@ -76,7 +76,8 @@ class Backend(Streams):
         self.epoch = options.token()
         kept.generations.append(Generation(self.epoch, kept.seq, fate))
         del kept.generations[: -options.generations_max]
-        self._queue: list[tuple[Entry, Done]] = []
+        self._queue: list[tuple[Sequence[Entry], Done]] = []
+        self._queue_entries = 0
         self._queue_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._stopped: set[tuple[object, str]] = set()
@@ -88,26 +89,30 @@ class Backend(Streams):
         """Open an empty store; `address` means nothing."""
         return cls(options)
 
-    def append(self, entry: Entry, done: Done) -> None:
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
         self._check_open()
-        size = len(entry.data) + len(entry.meta)
+        size = sum([len(entry.data) + len(entry.meta) for entry in entries])
         if (
-            len(self._queue) >= self._options.writer_entries_max
+            self._queue_entries + len(entries) > self._options.writer_entries_max
             or self._queue_bytes + size > self._options.writer_bytes_max
         ):
             raise TooManyRequests("the writer's queue is full")
         if not self._queue:
             self._loop.call_soon(self._commit)
-        self._queue.append((entry, done))
+        self._queue.append((entries, done))
+        self._queue_entries += len(entries)
         self._queue_bytes += size
 
     def _commit(self) -> None:
-        queue, self._queue, self._queue_bytes = self._queue, [], 0
+        queue, count = self._queue, self._queue_entries
+        self._queue, self._queue_entries, self._queue_bytes = [], 0, 0
         now_ms = self._now_ms()
-        outcomes = [(entry, done, self._outcome(entry, now_ms)) for entry, done in queue]
+        outcomes = [
+            (entries, done, [self._outcome(entry, now_ms) for entry in entries]) for entries, done in queue
+        ]
         self._commits += 1
-        self._entries += len(queue)
-        self._entries_max = max(self._entries_max, len(queue))
+        self._entries += count
+        self._entries_max = max(self._entries_max, count)
         self._stopped.clear()
         tell(self._loop, outcomes)
         for waiter in self._waiters:
@@ -120,7 +125,7 @@ class Backend(Streams):
             self._waiters.append(waiter)
             await asyncio.shield(waiter)
 
-    def _outcome(self, entry: Entry, now_ms: int) -> Stored | GaplessError:
+    def _outcome(self, entry: Entry, now_ms: int) -> Outcome:
         if self._stopped and (entry.origin, entry.stream) in self._stopped:
             return Unavailable("an earlier message of the same origin was refused")
         try:
@@ -245,7 +250,7 @@ class Backend(Streams):
             commit_ns_max=0,
             commit_ns_p50=0,
             commit_ns_p99=0,
-            queue_entries=len(self._queue),
+            queue_entries=self._queue_entries,
             queue_bytes=self._queue_bytes,
         )
 

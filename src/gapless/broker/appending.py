@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from gapless.core.errors import GaplessError, TooManyRequests, Unavailable
 from gapless.core.limits import LANE_ENTRIES_MAX
-from gapless.core.stream import Done, Entry, Stored
+from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import Streams
 
 __all__ = ["Appending", "in_lanes"]
 
-Appending = Callable[[Entry, Done], None]
+Appending = Callable[[Sequence[Entry], Done], None]
+Landed = Callable[[Entry, Outcome], object]
 
 
 class Lane:
@@ -23,7 +25,7 @@ class Lane:
     def __init__(self) -> None:
         self.in_flight = 0
         self.stopped: set[int] = set()  # origins whose append failed in this flight
-        self.waiting: deque[tuple[Entry, Done]] = deque()
+        self.waiting: deque[tuple[Entry, Landed]] = deque()
 
 
 class Lanes:
@@ -37,29 +39,37 @@ class Lanes:
         self._store = store
         self._lanes: dict[str, Lane] = {}
 
-    def append(self, entry: Entry, done: Done) -> None:
-        """Append now if the stream is free, else with the next append.
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
+        """Append each now if its stream is free, else with the next append; `done` is told when all landed.
 
         Raises:
-            TooManyRequests: too many wait for this stream.
+            TooManyRequests: too many wait for one of the streams; nothing was queued.
         """
-        lane = self._lanes.setdefault(entry.stream, Lane())
-        if len(lane.waiting) >= LANE_ENTRIES_MAX:
+        lanes = [self._lanes.setdefault(entry.stream, Lane()) for entry in entries]
+        if any(len(lane.waiting) + len(entries) > LANE_ENTRIES_MAX for lane in lanes):
             raise TooManyRequests(f"{LANE_ENTRIES_MAX} messages wait for this stream already")
-        lane.waiting.append((entry, done))
-        if not lane.in_flight:
-            self._launch(lane)
+        gathered = _Gathered(entries, done)
+        for index, (lane, entry) in enumerate(zip(lanes, entries, strict=True)):
+            lane.waiting.append((entry, partial(gathered.take, index)))
+        for lane in lanes:
+            if lane.waiting and not lane.in_flight:
+                self._launch(lane)
 
     def _launch(self, lane: Lane) -> None:
         batch, lane.waiting = lane.waiting, deque()
         lane.in_flight = len(batch)
         for entry, done in batch:
             try:
-                self._store.append(entry, partial(self._landed, lane, done))
+                self._store.append((entry,), partial(self._landed_alone, lane, done))
             except GaplessError as error:
                 _soon(self._landed, lane, done, entry, error)
 
-    def _landed(self, lane: Lane, done: Done, entry: Entry, outcome: Stored | GaplessError) -> None:
+    def _landed_alone(
+        self, lane: Lane, done: Landed, entries: Sequence[Entry], outcomes: Sequence[Outcome]
+    ) -> None:
+        self._landed(lane, done, entries[0], outcomes[0])
+
+    def _landed(self, lane: Lane, done: Landed, entry: Entry, outcome: Outcome) -> None:
         lane.in_flight -= 1
         if isinstance(outcome, GaplessError) and entry.origin is not None:
             lane.stopped.add(id(entry.origin))
@@ -82,6 +92,24 @@ class Lanes:
             self._launch(lane)
         elif not lane.in_flight:
             self._lanes.pop(stream, None)
+
+
+class _Gathered:
+    """Outcomes that land one by one, told together."""
+
+    __slots__ = ("_done", "_entries", "_missing", "_outcomes")
+
+    def __init__(self, entries: Sequence[Entry], done: Done) -> None:
+        self._entries = entries
+        self._done = done
+        self._missing = len(entries)
+        self._outcomes: list[Any] = [None] * len(entries)
+
+    def take(self, index: int, entry: Entry, outcome: Outcome) -> None:
+        self._outcomes[index] = outcome
+        self._missing -= 1
+        if not self._missing:
+            self._done(self._entries, self._outcomes)
 
 
 def _soon(call: Callable[..., object], *args: object) -> None:

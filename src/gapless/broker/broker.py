@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
@@ -24,16 +25,32 @@ from gapless.core.limits import (
     OFFSET_MAX,
     PAGE_BYTES_MAX,
 )
-from gapless.core.stream import Entry, Message, Position, Stored
+from gapless.core.stream import Done, Entry, Message, Outcome, Position, Stored
 from gapless.ports import Bus, Clock, Streams
 from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
 
-__all__ = ["Answer", "Broker", "History"]
+__all__ = ["Answer", "Broker", "History", "PublishOptions"]
 
-Answer = Callable[[Stored | GaplessError], object]
+Answer = Callable[[Outcome], object]
 """Told once, on the loop, what became of a publication: after it was handed to this node's subscribers."""
 
+# Too short to be nested too deep, and no larger than any message may be.
+SHALLOW_BYTES: Final = 2 * JSON_DEPTH_MAX
+
 log: Final = logging.getLogger("gapless.broker")
+
+
+class PublishOptions(TypedDict, total=False):
+    """What goes with a publication.
+
+    `meta` is an encoded `protocol.meta.Meta`; `binary` says, as it must too, that the payload is not JSON.
+    """
+
+    meta: bytes
+    binary: bool
+    key: str | None
+    skip_history: bool
+    origin: Any
 
 
 class History(msgspec.Struct):
@@ -87,59 +104,91 @@ class Broker:
 
     # Publish ------------------------------------------------------------------------------
 
-    def publish(
+    def publish(self, channel: str, data: bytes, answer: Answer, **options: Unpack[PublishOptions]) -> None:
+        """Publish `data`; `answer` is told when it is stored, or at once where there is no history.
+
+        Raises:
+            UnknownChannel, BadRequest: nothing was queued.
+            TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
+        """
+        entry = self.entry(channel, data, **options)
+        entry.context = answer
+        self._hand_over((entry,), self._answer)
+
+    def entry(
         self,
         channel: str,
         data: bytes,
-        answer: Answer,
         *,
         meta: bytes = b"",
         binary: bool = False,
         key: str | None = None,
         skip_history: bool = False,
         origin: Any = None,
-    ) -> None:
-        """Publish `data`; `answer` is told when it is stored, or at once where there is no history.
-
-        `meta` is an encoded `protocol.meta.Meta`; `binary` says, as it must too, that `data` is not JSON.
+    ) -> Entry:
+        """Check a publication, and return it as `append` takes it.
 
         Raises:
-            UnknownChannel, BadRequest: nothing was queued.
-            TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
+            UnknownChannel: there is no such namespace.
+            BadRequest: the name, the payload or the key is not what it has to be.
         """
         rules = self.namespaces.of(channel)
-        if len(data) > self._message_bytes_max:
-            raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
-        _check(rules, data, binary=binary)
+        if len(data) > SHALLOW_BYTES or not rules.any_data:
+            self._check_payload(rules, data, binary=binary)
         if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
             raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")
-        transient = skip_history or not rules.namespace.history
-        if transient and key is None and not rules.namespace.history:
-            followed = self.hub.channels.get(channel)
-            if followed is not None:
-                self.hub.pass_on(followed, Message(0, self._clock.now_ms(), data, meta))
-            answer(Stored("", 0, 0))
-            return
-        self._append(
-            Entry(
-                channel,
-                data,
-                rules.retention,
-                meta=meta,
-                key=key,
-                transient=transient,
-                origin=origin,
-                context=answer,
-            ),
-            self._stored,
+        return Entry(
+            channel,
+            data,
+            rules.retention,
+            meta=meta,
+            key=key,
+            transient=skip_history or not rules.retention.count,
+            origin=origin,
         )
 
-    def _stored(self, entry: Entry, outcome: Stored | GaplessError) -> None:
-        if type(outcome) is Stored and outcome.fresh:
-            channel = self.hub.channels.get(entry.stream)
-            if channel is not None or self._bus is not None:
+    def _check_payload(self, rules: Rules, data: bytes, *, binary: bool) -> None:
+        if len(data) > self._message_bytes_max:
+            raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
+        if not binary and too_deep(data, JSON_DEPTH_MAX):
+            raise BadRequest(f"a payload is nested up to {JSON_DEPTH_MAX} deep")
+        match rules.namespace.publication_data_format:
+            case DataFormat.JSON if binary:
+                raise BadRequest("this namespace takes JSON payloads only")
+            case DataFormat.JSON_OBJECT if binary or not data.lstrip().startswith(b"{"):
+                raise BadRequest("this namespace takes JSON objects only")
+
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
+        """Publish several, together and in order; `done` is told once all were handed to their subscribers.
+
+        Raises:
+            TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
+        """
+        self._hand_over(entries, partial(self._landed, done))
+
+    def _hand_over(self, entries: Sequence[Entry], landed: Done) -> None:
+        if all(entry.transient and entry.key is None and not entry.retention.count for entry in entries):
+            passed = Stored(self.placing.epoch, 0, self._clock.now_ms())
+            landed(entries, [passed] * len(entries))
+        else:
+            self._append(entries, landed)
+
+    def _landed(self, done: Done, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        self._fan_out(entries, outcomes)
+        done(entries, outcomes)
+
+    def _answer(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        self._fan_out(entries, outcomes)
+        entries[0].context(outcomes[0])
+
+    def _fan_out(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        channels, bus = self.hub.channels, self._bus
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            channel = channels.get(entry.stream)
+            if channel is None and bus is None:
+                continue
+            if type(outcome) is Stored and outcome.fresh:
                 self._spread(channel, entry, outcome)
-        entry.context(outcome)
 
     def _spread(self, channel: Channel | None, entry: Entry, stored: Stored) -> None:
         """Give a message that holds to those who follow it here, and tell the other nodes."""
@@ -303,13 +352,3 @@ class Broker:
             log.warning("the store could not be checked: %s", error)
         finally:
             self._check_later()
-
-
-def _check(rules: Rules, data: bytes, *, binary: bool) -> None:
-    if not binary and too_deep(data, JSON_DEPTH_MAX):
-        raise BadRequest(f"a payload is nested up to {JSON_DEPTH_MAX} deep")
-    match rules.namespace.publication_data_format:
-        case DataFormat.JSON if binary:
-            raise BadRequest("this namespace takes JSON payloads only")
-        case DataFormat.JSON_OBJECT if binary or not data.lstrip().startswith(b"{"):
-            raise BadRequest("this namespace takes JSON objects only")

@@ -123,6 +123,7 @@ class Rules(NamedTuple):
     namespace: Namespace
     retention: Retention
     pattern: re.Pattern[str] | None
+    any_data: bool  # no format is asked for
 
 
 class Namespaces(Struct, frozen=True, kw_only=True):
@@ -139,7 +140,8 @@ class Namespaces(Struct, frozen=True, kw_only=True):
             if namespace.name in self.rules:
                 raise ConfigError(f"namespace {namespace.name!r} is defined twice")
             pattern = re.compile(namespace.channel_regex) if namespace.channel_regex else None
-            self.rules[namespace.name] = Rules(namespace, namespace.retention, pattern)
+            any_data = namespace.publication_data_format is DataFormat.ANY
+            self.rules[namespace.name] = Rules(namespace, namespace.retention, pattern, any_data)
 
     def of(self, channel: str) -> Rules:
         """Return the rules of the namespace that `channel` belongs to.

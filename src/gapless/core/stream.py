@@ -1,13 +1,13 @@
 """The words of a stream: position, message, page, and what a publisher hands in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from gapless.core.errors import GaplessError
 
-__all__ = ["Done", "Entry", "Head", "Heads", "Message", "Page", "Position", "Retention", "Stored"]
+__all__ = ["Done", "Entry", "Head", "Heads", "Message", "Outcome", "Page", "Position", "Retention", "Stored"]
 
 
 class Position(NamedTuple):
@@ -83,8 +83,11 @@ class Stored(Struct, frozen=True, gc=False):
     fresh: bool = True
 
 
-Done = Callable[[Entry, Stored | GaplessError], None]
-"""Told once, on the loop, what became of an entry."""
+Outcome = Stored | GaplessError
+"""What became of an entry."""
+
+Done = Callable[[Sequence[Entry], Sequence[Outcome]], None]
+"""Told once, on the loop, what became of entries that were appended together: an outcome for each."""
 
 
 class Head(NamedTuple):

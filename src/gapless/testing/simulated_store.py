@@ -7,6 +7,7 @@ a restart is found to have lost something: each node remembers the newest thing 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import islice
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -168,7 +169,7 @@ class SimulatedStore:
                 answered(outcomes)
 
         for entry in entries:
-            self.backend.append(entry, landed)
+            self.backend.append((entry,), lambda one, outcome: landed(one[0], outcome[0]))
 
 
 class StoreConnection(Streams):
@@ -183,7 +184,7 @@ class StoreConnection(Streams):
         self._store = store
         self._loop = store.loop
         self._severed = False
-        self._batch: list[tuple[Entry, Done]] = []
+        self._batch: list[tuple[Sequence[Entry], Done]] = []
         self._pending: set[asyncio.Future[Any]] = set()
 
     @property
@@ -198,11 +199,11 @@ class StoreConnection(Streams):
 
     # Appends ------------------------------------------------------------------------------
 
-    def append(self, entry: Entry, done: Done) -> None:
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
         """Append with all else that is appended in this tick."""
         if not self._batch:
             self._loop.call_soon(self._launch)
-        self._batch.append((entry, done))
+        self._batch.append((entries, done))
 
     def _launch(self) -> None:
         batch, self._batch = self._batch, []
@@ -323,19 +324,21 @@ class StoreConnection(Streams):
         """Tell what was seen of the generations before `epoch`: each time, for a backup may not hold it."""
         return [(seen, seq) for seen, seq in self._witness.items() if seen != epoch]
 
-    def answer(self, batch: list[tuple[Entry, Done]], outcomes: list[Outcome]) -> None:
+    def answer(self, batch: list[tuple[Sequence[Entry], Done]], outcomes: list[Outcome]) -> None:
         """Tell the node what became of a batch, in order."""
         if not self._severed:
-            for (entry, done), outcome in zip(batch, outcomes, strict=True):
-                done(entry, outcome)
+            answers = iter(outcomes)
+            for entries, done in batch:
+                done(entries, list(islice(answers, len(entries))))
 
 
 class Flight:
     """One batch on its way to the store and back."""
 
-    def __init__(self, connection: StoreConnection, batch: list[tuple[Entry, Done]]) -> None:
+    def __init__(self, connection: StoreConnection, batch: list[tuple[Sequence[Entry], Done]]) -> None:
         self._connection = connection
         self._batch = batch
+        self._entries = [entry for entries, _ in batch for entry in entries]
         self._store = connection._store
         self._loop = connection._loop
         self._answered = False
@@ -352,17 +355,17 @@ class Flight:
             self._fail_later(OutcomeUnknown)
             fate = random.randrange(3)
             if fate == 0:
-                store.commit([entry for entry, _ in self._batch], lambda outcomes: None)
+                store.commit(self._entries, lambda outcomes: None)
             elif fate == 1:
                 store.loop.after_ms(random.randint(0, APPEND_DEADLINE_MS), self._land_late)
         else:
             epoch = store.backend.epoch
-            store.commit([entry for entry, _ in self._batch], lambda outcomes: self._landed(epoch, outcomes))
+            store.commit(self._entries, lambda outcomes: self._landed(epoch, outcomes))
             self._loop.after_ms(2 * PATIENCE_MS, self._give_up)
 
     def _land_late(self) -> None:
         if self._store.up:
-            self._store.commit([entry for entry, _ in self._batch], lambda outcomes: None)
+            self._store.commit(self._entries, lambda outcomes: None)
 
     def _landed(self, epoch: str, outcomes: list[tuple[Entry, Outcome]]) -> None:
         seq = self._store.kept.seq
@@ -388,4 +391,4 @@ class Flight:
     def _fail(self, error: type[StoreError]) -> None:
         if not self._answered:
             self._answered = True
-            self._connection.answer(self._batch, [error("the store did not answer") for _ in self._batch])
+            self._connection.answer(self._batch, [error("the store did not answer") for _ in self._entries])

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from gapless.backends import Options, tell
 from gapless.backends.sqlite.database import Database
@@ -21,7 +21,8 @@ from gapless.core.errors import (
     Unavailable,
 )
 from gapless.core.lineage import Generation
-from gapless.core.stream import Done, Entry, Heads, Page, Position, Stored
+from gapless.core.stream import Done, Entry, Heads, Page, Position
+from gapless.core.stream import Outcome as Appended
 from gapless.ports import Statistics, Streams
 
 __all__ = ["Backend"]
@@ -66,19 +67,19 @@ class Backend(Streams):
         store.durability = database.durability
         return store
 
-    def append(self, entry: Entry, done: Done) -> None:
-        self._order(entry, len(entry.data) + len(entry.meta), done)
+    def append(self, entries: Sequence[Entry], done: Done) -> None:
+        self._order(entries, sum([len(entry.data) + len(entry.meta) for entry in entries]), done)
 
-    def _order(self, order: Order, size: int, waits: Any) -> None:
+    def _order(self, orders: Sequence[Order], size: int, waits: Any) -> None:
         self._check_open()
         if (
-            self._queue_entries >= self._options.writer_entries_max
+            self._queue_entries + len(orders) > self._options.writer_entries_max
             or self._queue_bytes + size > self._options.writer_bytes_max
         ):
             raise TooManyRequests("the writer's queue is full")
-        self._queue_entries += 1
+        self._queue_entries += len(orders)
         self._queue_bytes += size
-        self._writer.order((order, size, waits))
+        self._writer.order((orders, size, waits))
 
     async def read(
         self,
@@ -106,7 +107,7 @@ class Backend(Streams):
 
     async def trim(self, stream: str, through: int) -> Heads:
         future: asyncio.Future[Heads] = self._loop.create_future()
-        self._order(Trim(stream, through), 0, future)
+        self._order((Trim(stream, through),), 0, future)
         return await future
 
     def statistics(self) -> Statistics:
@@ -143,26 +144,32 @@ class Backend(Streams):
         return await future
 
     def _on_committed(self, taken: list[Queued], outcomes: list[Outcome]) -> None:
-        self._queue_entries -= len(taken)
+        self._queue_entries -= len(outcomes)
         self._queue_bytes -= sum(size for _, size, _ in taken)
         tell(self._loop, self._answers(taken, outcomes))
 
     def _answers(
         self, taken: list[Queued], outcomes: Sequence[Outcome]
-    ) -> Iterator[tuple[Entry, Done, Stored | GaplessError]]:
-        for (order, _, waits), outcome in zip(taken, outcomes, strict=True):
-            if isinstance(order, Entry):
-                assert not isinstance(outcome, Heads)
-                if order.origin is not None and isinstance(outcome, GaplessError):
-                    self._lift(order, outcome)
-                yield order, waits, outcome
-            elif isinstance(order, Trim):
-                _resolve(waits, outcome)
+    ) -> Iterator[tuple[Sequence[Entry], Done, Sequence[Appended]]]:
+        start = 0
+        for orders, _, waits in taken:
+            if isinstance(orders, Lift):
+                continue
+            told = outcomes[start : start + len(orders)]
+            start += len(orders)
+            if isinstance(orders[0], Trim):
+                _resolve(waits, told[0])
+            else:
+                entries = cast(Sequence[Entry], orders)
+                self._lift(entries, told)
+                yield entries, waits, cast(Sequence[Appended], told)
 
-    def _lift(self, entry: Entry, refused: GaplessError) -> None:
-        # What was refused only for what stood before it stops nothing itself.
-        if type(refused) is not Unavailable:
-            self._writer.order((Lift(entry.origin, entry.stream), 0, None))
+    def _lift(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            # What was refused only for what stood before it stops nothing itself.
+            refused = isinstance(outcome, GaplessError) and type(outcome) is not Unavailable
+            if refused and entry.origin is not None:
+                self._writer.order((Lift(entry.origin, entry.stream), 0, None))
 
     def _on_answered(self, answers: list[tuple[Ask, Any]]) -> None:
         for (_, future), answer in answers:
@@ -173,14 +180,18 @@ class Backend(Streams):
         queued = list(self._writer.orders)
         self._writer.orders.clear()
         self._queue_entries = self._queue_bytes = 0
-        outcomes: list[Outcome] = [OutcomeUnknown(f"it may or may not be stored: {error}")] * len(in_flight)
-        outcomes += [StoreFailed(str(error))] * len(queued)
+        unknown: Outcome = OutcomeUnknown(f"it may or may not be stored: {error}")
+        outcomes = [unknown] * _count(in_flight) + [StoreFailed(str(error))] * _count(queued)
         tell(self._loop, self._answers(in_flight + queued, outcomes))
         for _, future in self._writer.asks:
             _resolve(future, StoreFailed(str(error)))
         self._end.set_result(None)
         if error is not None:
             self._options.failed(error)
+
+
+def _count(queued: Sequence[Queued]) -> int:
+    return sum(len(orders) for orders, _, _ in queued if not isinstance(orders, Lift))
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:

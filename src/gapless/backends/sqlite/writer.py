@@ -8,7 +8,7 @@ at a time.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +41,8 @@ class Lift(Struct, frozen=True):
     stream: str
 
 
-# An order, how many bytes it weighs in the queue, and who waits for its outcome.
-Queued = tuple[Order | Lift, int, Any]
+# Orders of one call, how many bytes they weigh in the queue, and who waits for their outcomes.
+Queued = tuple[Sequence[Order] | Lift, int, Any]
 # A question of a reader, and who waits for the answer.
 Ask = tuple[Callable[[Reader, int], Any], "asyncio.Future[Any]"]
 
@@ -81,7 +81,7 @@ class Writer:
         self._thread.start()
 
     def order(self, queued: Queued) -> None:
-        """Have an order carried out, after those before it."""
+        """Have orders carried out, after those before them and in one commit."""
         self.orders.append(queued)
         if self._is_idle:
             self._wake.set()
@@ -150,28 +150,33 @@ class Writer:
 
     def _take(self, database: Database) -> list[Queued]:
         taken: list[Queued] = []
-        size = 0
+        count = size = 0
         entries_max, bytes_max = self._options.commit_entries_max, self._options.commit_bytes_max
-        while self.orders and len(taken) < entries_max and size < bytes_max:
+        while self.orders and count < entries_max and size < bytes_max:
             queued = self.orders.popleft()
-            order = queued[0]
-            if isinstance(order, Lift):
+            orders = queued[0]
+            if isinstance(orders, Lift):
                 if taken:
                     self.orders.appendleft(queued)
                     break
-                database.log.lift(order.origin, order.stream)
+                database.log.lift(orders.origin, orders.stream)
             else:
                 taken.append(queued)
+                count += len(orders)
                 size += queued[1]
         return taken
 
     def _commit(self, database: Database) -> None:
         start_ns = self._options.elapsed_ns()
-        outcomes = database.write([order for order, _, _ in self._taken])  # type: ignore[misc]
+        together: list[Order] = []
+        for orders, _, _ in self._taken:
+            assert not isinstance(orders, Lift)
+            together += orders
+        outcomes = database.write(together)
         commit_ns = self._options.elapsed_ns() - start_ns
         self.commits += 1
-        self.entries += len(self._taken)
-        self.entries_max = max(self.entries_max, len(self._taken))
+        self.entries += len(together)
+        self.entries_max = max(self.entries_max, len(together))
         self.commit_ns_sum += commit_ns
         self.commit_ns_max = max(self.commit_ns_max, commit_ns)
         self.recent_ns.append(commit_ns)

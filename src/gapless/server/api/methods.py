@@ -2,16 +2,17 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
 
-from gapless.broker.broker import Answer, Broker
+from gapless.broker.broker import Broker
 from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, MethodNotFound
-from gapless.core.limits import API_ITEMS_MAX, PAGE_MESSAGES_MAX
-from gapless.core.stream import Message, Position, Stored
+from gapless.core.limits import API_ITEMS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.stream import Done, Entry, Message, Position, Stored
+from gapless.core.stream import Outcome as Appended
 from gapless.protocol.codec import codec
 from gapless.protocol.meta import Meta
 from gapless.server.api.info import Node
@@ -77,21 +78,28 @@ class Api:
     def publish(self, request: PublishRequest, told: Told) -> None:
         """Tell `offset` and `epoch` once the message is stored; neither where there is no history."""
         try:
-            self._publish(request.channel, request, request.payload(), partial(_published, told))
+            entry = self._entry(request.channel, request, request.payload())
+            self._broker.append((entry,), partial(_published, told))
         except GaplessError as error:
             told(error)
 
-    def _publish(self, channel: str, content: Content, payload: Payload, answer: Answer) -> None:
+    def _entry(self, channel: str, content: Content, payload: Payload) -> Entry:
         data, beside, binary = payload
-        self._broker.publish(
+        return self._broker.entry(
             channel,
             data,
-            answer,
             meta=beside,
             binary=binary,
             key=content.idempotency_key or None,
             skip_history=content.skip_history or False,
         )
+
+    def _append(self, entries: Sequence[Entry], take: Done) -> None:
+        """Append entries, and take their outcomes; nothing that goes wrong is raised."""
+        try:
+            self._broker.append(entries, take)
+        except GaplessError as error:
+            take(entries, [error] * len(entries))
 
     def broadcast(self, request: BroadcastRequest, told: Told) -> None:
         """Tell a response for each channel, in the order of the request."""
@@ -104,12 +112,18 @@ class Api:
             told(error)
             return
         responses = _Collection(len(request.channels), lambda all: told(b'{"responses":[%b]}' % all))
+        take = partial(responses.take_stored, b"result")
+        entries: list[Entry] = []
         for index, channel in enumerate(request.channels):
-            answer = partial(responses.take_stored, index, b"result")
             try:
-                self._publish(channel, request, payload, answer)
+                entry = self._entry(channel, request, payload)
+                entry.context = index
+                entries.append(entry)
             except GaplessError as error:
-                answer(error)
+                responses.take(index, b"", error)
+        together = max(1, min(COMMIT_ENTRIES_MAX, COMMIT_BYTES_MAX // len(payload[0])))
+        for start in range(0, len(entries), together):
+            self._append(entries[start : start + together], take)
 
     # Looking ------------------------------------------------------------------------------
 
@@ -148,19 +162,24 @@ class Api:
         if not request.parallel and any(command.history is not None for command in commands):
             return self._one_by_one(commands, replies)
         waiting: list[Work] = []
+        entries: list[Entry] = []
+        take = partial(replies.take_stored, b"publish")
         for index, command in enumerate(commands):
-            if command.publish is not None:
-                self._publish_in(replies, index, command.publish)
-            elif (work := self._begin(command, partial(replies.take, index))) is not None:
+            request_ = command.publish
+            if request_ is not None:
+                try:
+                    entry = self._entry(request_.channel, request_, request_.payload())
+                    entry.context = index
+                    entries.append(entry)
+                except GaplessError as error:
+                    replies.take(index, b"", error)
+                continue
+            self._append(entries, take)
+            entries = []
+            if (work := self._begin(command, partial(replies.take, index))) is not None:
                 waiting.append(work)
+        self._append(entries, take)
         return _all(waiting) if waiting else None
-
-    def _publish_in(self, replies: "_Collection", index: int, request: PublishRequest) -> None:
-        answer = partial(replies.take_stored, index, b"publish")
-        try:
-            self._publish(request.channel, request, request.payload(), answer)
-        except GaplessError as error:
-            answer(error)
 
     def _begin(self, command: Command, take: Callable[[bytes, Outcome], object]) -> Work | None:
         for name in command.__struct_fields__:
@@ -192,17 +211,30 @@ class _Collection:
         if not count:
             told(b"")
 
-    def take_stored(self, index: int, name: bytes, outcome: Stored | GaplessError) -> None:
-        self.take(index, name, _result(outcome))
+    def take_stored(self, name: bytes, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
+        parts, text = self._parts, _text
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if type(outcome) is Stored and outcome.offset:
+                at = outcome.offset, text(outcome.epoch)
+                parts[entry.context] = b'{"%b":{"offset":%d,"epoch":%b}}' % (name, *at)
+            else:
+                parts[entry.context] = _part(name, _result(outcome))
+        self._taken(len(entries))
 
     def take(self, index: int, name: bytes, outcome: Outcome) -> None:
-        if isinstance(outcome, bytes):
-            self._parts[index] = b'{"%b":%b}' % (name, outcome)
-        else:
-            self._parts[index] = b'{"error":%b}' % error_body(outcome)
-        self._missing -= 1
-        if not self._missing:
+        self._parts[index] = _part(name, outcome)
+        self._taken(1)
+
+    def _taken(self, count: int) -> None:
+        self._missing -= count
+        if count and not self._missing:
             self._told(b",".join(self._parts))
+
+
+def _part(name: bytes, outcome: Outcome) -> bytes:
+    if isinstance(outcome, bytes):
+        return b'{"%b":%b}' % (name, outcome)
+    return b'{"error":%b}' % error_body(outcome)
 
 
 def _keep(reply: asyncio.Future[tuple[bytes, Outcome]], name: bytes, outcome: Outcome) -> None:
@@ -213,11 +245,11 @@ async def _all(works: list[Work]) -> None:
     await asyncio.gather(*works)
 
 
-def _published(told: Told, outcome: Stored | GaplessError) -> None:
-    told(_result(outcome))
+def _published(told: Told, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
+    told(_result(outcomes[0]))
 
 
-def _result(outcome: Stored | GaplessError) -> Outcome:
+def _result(outcome: Appended) -> Outcome:
     if isinstance(outcome, GaplessError):
         return outcome
     if not outcome.offset:

@@ -43,9 +43,15 @@ class Content(Struct, gc=False):
             BadRequest: there is no data, or what there is is not base64.
             NotAvailable: a version was asked for.
         """
+        data = bytes(self.data)
+        if data and self.b64data is None and self.tags is None and self.version is None:
+            return data, b"", False
+        return self._unusual(data)
+
+    def _unusual(self, data: bytes) -> tuple[bytes, bytes, bool]:
         if self.version:
             raise NotAvailable("versions are not available")
-        data, binary = bytes(self.data), False
+        binary = False
         if self.b64data:
             data = _from_base64(self.b64data)
             binary = not is_json(data)

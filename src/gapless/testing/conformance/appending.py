@@ -8,13 +8,12 @@ import pytest
 from gapless.backends import Options
 from gapless.core.errors import (
     BadRequest,
-    GaplessError,
     PositionConflict,
     StoreFailed,
     TooManyRequests,
     Unavailable,
 )
-from gapless.core.stream import Entry, Head, Position, Stored
+from gapless.core.stream import Entry, Head, Outcome, Position, Stored
 from gapless.ports import Streams
 from gapless.testing.conformance.places import (
     Place,
@@ -41,17 +40,34 @@ class Appending:
         assert {one.epoch for one in outcomes if isinstance(one, Stored)} == {store.epoch}
 
     @promise
+    async def test_entries_of_one_call_are_answered_together_and_in_their_order(
+        self, place: Place, store: Streams
+    ) -> None:
+        wrong = Position(store.epoch, 7)
+        entries = [entry("a"), entry("b", expected=wrong), entry("a"), entry("b", transient=True)]
+        told = asyncio.get_running_loop().create_future()
+        before = store.statistics().commits
+        store.append(entries, lambda *answer: told.set_result(answer))
+        answered, outcomes = await told
+        assert answered is entries
+        assert isinstance(outcomes[1], PositionConflict)
+        assert [one.offset for one in outcomes if isinstance(one, Stored)] == [1, 2, 0]
+        assert store.statistics().commits == before + 1
+
+    @promise
     async def test_done_is_called_in_the_order_of_the_calls(self, place: Place, store: Streams) -> None:
         told: list[int] = []
         for number in range(3_000):
-            store.append(entry(f"s{number % 7}", context=number), lambda one, _: told.append(one.context))
+            store.append(
+                [entry(f"s{number % 7}", context=number)], lambda one, _: told.append(one[0].context)
+            )
         await append(store)
         assert told == list(range(3_000))
 
     @promise
     async def test_done_is_never_called_inside_append(self, place: Place, store: Streams) -> None:
         told: list[object] = []
-        store.append(entry(), lambda *outcome: told.append(outcome))
+        store.append([entry()], lambda *outcome: told.append(outcome))
         assert told == []
         await append(store)
         assert len(told) == 1
@@ -68,7 +84,9 @@ class Appending:
     @promise
     async def test_appends_made_inside_done_join_a_later_commit(self, place: Place, store: Streams) -> None:
         second = asyncio.get_running_loop().create_future()
-        store.append(entry(), lambda *_: store.append(entry(), lambda _, outcome: second.set_result(outcome)))
+        store.append(
+            [entry()], lambda *_: store.append([entry()], lambda _, outcomes: second.set_result(outcomes[0]))
+        )
         assert (await second).offset == 2
 
     @promise
@@ -82,7 +100,7 @@ class Appending:
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(context["message"]))
-        store.append(entry(), fail)
+        store.append([entry()], fail)
         assert (await append(store)).offset == 2
         assert len(failures) == 1
 
@@ -116,12 +134,12 @@ class Appending:
             place.options["commit_entries_max"] = 1
             store = await place.open()
             wrong = Position(store.epoch, 7)
-            again: list[Stored | GaplessError] = []
+            again: list[Outcome] = []
 
-            def retry(_: Entry, outcome: Stored | GaplessError) -> None:
-                store.append(entry(origin="a"), lambda _, outcome: again.append(outcome))
+            def retry(_: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+                store.append([entry(origin="a")], lambda _, outcomes: again.extend(outcomes))
 
-            store.append(entry(origin="a", expected=wrong), retry)
+            store.append([entry(origin="a", expected=wrong)], retry)
             outcomes = await put(store, *(entry(origin="a") for _ in range(5)))
             assert [type(one) for one in outcomes] == [Unavailable] * 5
             assert (await append(store, origin="a")).offset == 2
@@ -143,7 +161,7 @@ class Appending:
 
         turn()
         for _ in range(500):
-            store.append(entry(), lambda *_: told.append(turns[0]))
+            store.append([entry()], lambda *_: told.append(turns[0]))
         await append(store)
         assert len(told) == 500
         assert len(set(told)) <= store.statistics().commits
@@ -162,7 +180,7 @@ class Appending:
             told: list[object] = []
             for size in sizes:
                 try:
-                    store.append(entry(data=bytes(size)), lambda *outcome: told.append(outcome))
+                    store.append([entry(data=bytes(size))], lambda *outcome: told.append(outcome))
                 except TooManyRequests:
                     pass
             await asyncio.sleep(0)
@@ -190,7 +208,7 @@ class Appending:
     async def test_close_finishes_what_is_queued(self, place: Place, store: Streams) -> None:
         told: list[object] = []
         for _ in range(50):
-            store.append(entry(), lambda _, outcome: told.append(outcome))
+            store.append([entry()], lambda _, outcomes: told.extend(outcomes))
         await store.close()
         assert [one.offset for one in told if isinstance(one, Stored)] == list(range(1, 51))
 
@@ -198,7 +216,7 @@ class Appending:
     async def test_a_closed_store_refuses_every_call(self, place: Place, store: Streams) -> None:
         await store.close()
         with pytest.raises(StoreFailed):
-            store.append(entry(), lambda *_: None)
+            store.append([entry()], lambda *_: None)
         calls = (read(store), store.heads(["s"]), store.find("s", 0), store.trim("s", 0), store.generations())
         for call in calls:
             with pytest.raises(StoreFailed):

@@ -41,7 +41,7 @@ class Keeping:
     async def test_trim_follows_the_appends_that_were_made_before_it(
         self, place: Place, store: Streams
     ) -> None:
-        store.append(entry(), lambda *_: None)
+        store.append([entry()], lambda *_: None)
         assert (await store.trim("s", 1)).heads == {"s": Head(1, 1)}
 
     @promise

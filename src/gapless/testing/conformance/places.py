@@ -9,7 +9,7 @@ from gapless import backends
 from gapless.backends import Options
 from gapless.core.errors import GaplessError
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.stream import Done, Entry, Head, Page, Retention, Stored
+from gapless.core.stream import Done, Entry, Head, Outcome, Page, Retention, Stored
 from gapless.ports import Streams
 
 __all__ = [
@@ -62,19 +62,19 @@ def entry(stream: str = "s", data: bytes = b"x", retention: Retention = FOREVER,
     return Entry(stream, data, retention, **rest)
 
 
-async def put(store: Streams, *entries: Entry) -> list[Stored | GaplessError]:
+async def put(store: Streams, *entries: Entry) -> list[Outcome]:
     """Append entries in one go, and return what became of each."""
     loop = asyncio.get_running_loop()
-    futures: list[asyncio.Future[Stored | GaplessError]] = []
+    futures: list[asyncio.Future[Outcome]] = []
     for one in entries:
-        future: asyncio.Future[Stored | GaplessError] = loop.create_future()
+        future: asyncio.Future[Outcome] = loop.create_future()
         futures.append(future)
-        store.append(one, _resolve(future))
+        store.append([one], _resolve(future))
     return await asyncio.gather(*futures)
 
 
-def _resolve(future: asyncio.Future[Stored | GaplessError]) -> Done:
-    return lambda _, outcome: future.set_result(outcome)
+def _resolve(future: asyncio.Future[Outcome]) -> Done:
+    return lambda _, outcomes: future.set_result(outcomes[0])
 
 
 async def append(store: Streams, stream: str = "s", data: bytes = b"x", **rest: Any) -> Stored:
