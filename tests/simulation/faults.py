@@ -176,4 +176,4 @@ def _follow_again(client: "SimulatedClient", channel: str) -> None:
 def _absence(world: "World") -> None:
     client = _client(world)
     client.stop()
-    world.loop.after_ms(world.random.choice((500, 2_000, 5_000)), client.start)
+    world.loop.after_ms(world.random.choice((500, 2_000, 6_000)), client.start)

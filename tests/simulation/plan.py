@@ -126,15 +126,15 @@ def draw(seed: int) -> Plan:
     if random.random() < 0.15:
         kinds += [Kind.LOG] * 4
     channels = [f"{kind.value}:{index}" for index, kind in enumerate(kinds)]
-    duration_ms = random.randint(2_000, 6_000)
-    faults = [(random.randint(100, duration_ms), random.choice(FAULTS)) for _ in range(random.randint(0, 8))]
+    duration_ms = random.choice((2_000, 4_000, 8_000, 12_000))
+    faults = [(random.randint(100, duration_ms), random.choice(FAULTS)) for _ in range(random.randint(0, 10))]
     rewinds = {"rewind_store", "blackout", "empty_store"} & {fault for _, fault in faults}
     short_pages = random.random() < 0.5
     quiet_ms = {channel: random.randint(0, duration_ms) for channel in channels}
     return Plan(
         nodes=random.choice((1, 1, 2, 2, 3)),
         channels=channels,
-        clients=random.randint(1, 5),
+        clients=random.randint(1, 6),
         publishers=random.randint(1, 2),
         duration_ms=duration_ms,
         faults=sorted(faults),

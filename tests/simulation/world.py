@@ -142,7 +142,9 @@ class World:
         return Link(self.loop, self.random, conditions, client, accept, self._wrote)
 
     def _wrote(self, link: Link, before_bytes: int, added_bytes: int) -> None:
-        encoded_bytes_max = self.plan.page_bytes_max * 7 // 2 + 600  # a page of the smallest messages, in JSON
+        encoded_bytes_max = (
+            self.plan.page_bytes_max * 7 // 2 + 600
+        )  # a page of the smallest messages, in JSON
         if before_bytes + added_bytes > link.conditions.high_bytes + encoded_bytes_max:
             self.checker.fail("cost of a slow reader", f"{before_bytes} and {added_bytes} bytes")
 

@@ -63,6 +63,10 @@ class Keepalive:
         self._awaiting_pong = False
         return True
 
+    def pinged(self, buffered_bytes: int) -> None:
+        """Note how much waits to be sent, the ping included, now that it was written."""
+        self._backlog_bytes = buffered_bytes
+
     def deaf(self, now_ms: int) -> None:
         """Note that nothing is read from the peer for now, so that no pong can be heard."""
         self.due_ms = max(self.due_ms, now_ms + (self._pong_ms or self._interval_ms))
@@ -94,7 +98,7 @@ class Keepalive:
             return None
         self._pinged = self._awaiting_pong = self._pong_ms > 0
         self._owed += self._pinged
-        self._backlog_bytes = buffered_bytes
+        self._backlog_bytes = 0
         self._backlog_since_ms = now_ms
         self.due_ms = now_ms + (self._pong_ms or self._interval_ms)
         return Action.PING

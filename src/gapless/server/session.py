@@ -250,6 +250,7 @@ class Session:
         action = self._keepalive.due(now_ms, self.socket.buffered_bytes())
         if action is Action.PING:
             self.write(self.wire.ping)
+            self._keepalive.pinged(self.socket.buffered_bytes())
         elif action is not None:
             self.disconnected(_GIVEN_UP[action])
             return

@@ -35,7 +35,7 @@ class Peer(Protocol):
         """The connection stands."""
 
     def received(self, data: bytes, written_ms: int) -> None:
-        """Take what one `write` of the server brought: whole frames. `written_ms` is when it was written."""
+        """Take bytes of the server's stream, cut anywhere. `written_ms` is when they were written."""
 
     def closed(self, code: int) -> None:
         """The connection is over; called once, last, and not after `Link.leave`."""
@@ -73,7 +73,6 @@ class Link:
         self._closing: int | None = None
         self._unsent: deque[tuple[bytes, int]] = deque()
         self._unsent_bytes = 0
-        self._sent_of_head = 0
         self._draining = False
         self._paused = False
         self._reading = True
@@ -136,7 +135,7 @@ class Link:
 
     def buffered_bytes(self) -> int:
         """How much was written and not taken yet."""
-        return self._unsent_bytes - self._sent_of_head
+        return self._unsent_bytes
 
     def pause_reading(self) -> None:
         """Keep what arrives."""
@@ -177,19 +176,19 @@ class Link:
         self._draining = False
         if self._dead or self.stalled_since_ms is not None:
             return
-        width = self.conditions.bytes_per_ms
-        self._sent_of_head += width * DRAIN_MS if width else self._unsent_bytes
-        while self._unsent and self._sent_of_head >= len(self._unsent[0][0]):
+        room = self.conditions.bytes_per_ms * DRAIN_MS or self._unsent_bytes
+        while self._unsent and room:
             data, written_ms = self._unsent.popleft()
-            self._sent_of_head -= len(data)
+            if len(data) > room:
+                self._unsent.appendleft((data[room:], written_ms))
+                data = data[:room]
+            room -= len(data)
             self._unsent_bytes -= len(data)
             self._fly_down(data, written_ms)
-        if not self._unsent:
-            self._sent_of_head = 0
-            if self._closing is not None:
-                self._fly_down(b"")
+        if not self._unsent and self._closing is not None:
+            self._fly_down(b"")
         self._drain_later()
-        if self._paused and self.buffered_bytes() < self.conditions.high_bytes // 4:
+        if self._paused and self._unsent_bytes < self.conditions.high_bytes // 4:
             self._paused = False
             if self._receiver is not None and self._closing is None:
                 self._receiver.writing_resumed()

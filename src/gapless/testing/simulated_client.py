@@ -4,7 +4,7 @@ Positions are held in memory: taken from the subscribe reply before its publicat
 each publication, presented again after every break.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from random import Random
 from typing import Final, Protocol
@@ -127,6 +127,7 @@ class SimulatedClient:
         self._heard_ms = 0
         self._ping_ms = 0
         self._pong = False
+        self._partial = b""
 
     # What an application asks of it -------------------------------------------------------
 
@@ -224,6 +225,7 @@ class SimulatedClient:
         self._observer.closed(self, code)
         self.link = None
         self.connected = False
+        self._partial = b""
         answers, self._answers = self._answers, {}
         for followed in self.followed.values():
             followed.subscribed = False
@@ -316,12 +318,13 @@ class SimulatedClient:
     # What the server sends ----------------------------------------------------------------
 
     def received(self, data: bytes, written_ms: int) -> None:
-        """Handle the frames of one write."""
-        self._heard_ms = self._loop.now_ms
+        """Handle the frames that are whole by now."""
         link = self.link
-        for reply in _replies(self.options.binary, data):
+        replies, self._partial = _replies(self.options.binary, self._partial + data)
+        for reply in replies:
             if self.link is not link:
                 return
+            self._heard_ms = self._loop.now_ms
             self._handle(reply, written_ms)
 
     def _handle(self, reply: Reply, written_ms: int) -> None:
@@ -353,19 +356,21 @@ class SimulatedClient:
 
 
 @lru_cache(maxsize=64)
-def _replies(binary: bool, data: bytes) -> list[Reply]:
-    """Decode the frames of one write; many clients are sent the same."""
-    return [reply for frame in _frames(binary, data) for reply in codec(binary=binary).replies(frame)]
+def _replies(binary: bool, data: bytes) -> tuple[list[Reply], bytes]:
+    """Decode the frames at the beginning of `data`, and return the rest; many clients are sent the same."""
+    decode = codec(binary=binary).replies
+    replies: list[Reply] = []
+    while frame := _frame(binary, data):
+        replies += decode(frame[0])
+        data = frame[1]
+    return replies, data
 
 
-def _frames(binary: bool, data: bytes) -> Iterator[bytes]:
-    """Take whole, unmasked frames apart (RFC 6455, section 5.2)."""
-    while data:
-        assert data[0] == (0x82 if binary else 0x81), f"a frame begins with {data[0]:#x}"
-        size, start = data[1], 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start])
-        assert len(data) >= start + size, "a frame was cut"
-        yield data[start : start + size]
-        data = data[start + size :]
+def _frame(binary: bool, data: bytes) -> tuple[bytes, bytes] | None:
+    """Take one whole, unmasked frame (RFC 6455, section 5.2) off the beginning; None: it is not all there."""
+    if len(data) < 2:
+        return None
+    assert data[0] == (0x82 if binary else 0x81), f"a frame begins with {data[0]:#x}"
+    start = {126: 4, 127: 10}.get(data[1], 2)
+    end = start + (data[1] if start == 2 else int.from_bytes(data[2:start]))
+    return (data[start:end], data[end:]) if len(data) >= max(start, end) else None
