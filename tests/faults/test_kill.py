@@ -19,5 +19,4 @@ def test_fifty_rounds_of_kill_lose_nothing(tmp_path: Path) -> None:
 
 def test_the_loss_of_a_store_in_memory_is_counted(tmp_path: Path) -> None:
     ledger = kill.run(tmp_path, 1, store="memory:").ledger
-    assert ledger.lost > 0
-    assert ledger.false_alarms > 0, "the subscribers were told"
+    assert ledger.lost > 0  # the run ends with the first finding: whether a subscriber was told yet is chance
