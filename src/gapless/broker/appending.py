@@ -45,9 +45,10 @@ class Lanes:
         Raises:
             TooManyRequests: too many wait for one of the streams; nothing was queued.
         """
+        for lane in filter(None, (self._lanes.get(entry.stream) for entry in entries)):
+            if len(lane.waiting) + len(entries) > LANE_ENTRIES_MAX:
+                raise TooManyRequests(f"{LANE_ENTRIES_MAX} messages wait for this stream already")
         lanes = [self._lanes.setdefault(entry.stream, Lane()) for entry in entries]
-        if any(len(lane.waiting) + len(entries) > LANE_ENTRIES_MAX for lane in lanes):
-            raise TooManyRequests(f"{LANE_ENTRIES_MAX} messages wait for this stream already")
         gathered = _Gathered(entries, done)
         for index, (lane, entry) in enumerate(zip(lanes, entries, strict=True)):
             lane.waiting.append((entry, partial(gathered.take, index)))
@@ -62,7 +63,7 @@ class Lanes:
             try:
                 self._store.append((entry,), partial(self._landed_alone, lane, done))
             except GaplessError as error:
-                _soon(self._landed, lane, done, entry, error)
+                asyncio.get_running_loop().call_soon(self._landed, lane, done, entry, error)
 
     def _landed_alone(
         self, lane: Lane, done: Landed, entries: Sequence[Entry], outcomes: Sequence[Outcome]
@@ -73,11 +74,9 @@ class Lanes:
         lane.in_flight -= 1
         if isinstance(outcome, GaplessError) and entry.origin is not None:
             lane.stopped.add(id(entry.origin))
-        try:
-            done(entry, outcome)
-        finally:  # whatever one answer runs into, the stream's other publishers go on
-            if not lane.in_flight:
-                self._turn(lane, entry.stream)
+        _answer(entry, done, outcome)
+        if not lane.in_flight:
+            self._turn(lane, entry.stream)
 
     def _turn(self, lane: Lane, stream: str) -> None:
         """Begin the next flight, without what is to be refused; answers may append again meanwhile."""
@@ -85,9 +84,8 @@ class Lanes:
         lane.waiting = deque(pair for pair in lane.waiting if id(pair[0].origin) not in lane.stopped)
         lane.stopped.clear()
         for entry, done in refused:
-            _soon(
-                done, entry, Unavailable("an earlier message of this connection failed; nothing was stored")
-            )
+            earlier = Unavailable("an earlier message of this connection failed; nothing was stored")
+            _answer(entry, done, earlier)
         if lane.waiting and not lane.in_flight:
             self._launch(lane)
         elif not lane.in_flight:
@@ -112,9 +110,13 @@ class _Gathered:
             self._done(self._entries, self._outcomes)
 
 
-def _soon(call: Callable[..., object], *args: object) -> None:
-    """Answer outside of `append`, and each for itself."""
-    asyncio.get_running_loop().call_soon(call, *args)
+def _answer(entry: Entry, done: Landed, outcome: Outcome) -> None:
+    """Tell one publisher; whatever that runs into, the stream's others go on."""
+    try:
+        done(entry, outcome)
+    except Exception as error:
+        context = {"message": "a callback of append failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 def in_lanes(store: Streams) -> Appending:
