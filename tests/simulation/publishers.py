@@ -1,14 +1,16 @@
 """Who publishes: clients that pipeline over their connection, and backends that retry with a key."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gapless.core.errors import GaplessError
-from gapless.core.stream import Stored
+from gapless.core.stream import Entry, Outcome, Stored
 from gapless.protocol.messages import Reply
 from gapless.testing.simulated_client import Answer, SimulatedClient
+from gapless.testing.simulator import SimulatedNode
 from tests.simulation.checkers import Sent
 from tests.simulation.plan import Kind, kind_of
 
@@ -92,14 +94,13 @@ class ApiPublisher:
             channel = world.random.choice(channels)
             node = world.random.choice(nodes)
             keyed = world.random.random() < 0.4 and kind_of(channel) is not Kind.LIVE
+            if world.random.random() < 0.2:
+                self._broadcast(node, [channel for channel in channels if kind_of(channel).stored])
             for _ in range(world.random.randint(1, BURST_MAX)):
                 self._publish(node, channel, keyed)
         world.loop.after_ms(world.random.randint(1, PAUSE_MS_MAX), self._next)
 
-    def _publish(self, node: object, channel: str, keyed: bool) -> None:
-        from gapless.testing.simulator import SimulatedNode
-
-        assert isinstance(node, SimulatedNode)
+    def _publish(self, node: SimulatedNode, channel: str, keyed: bool) -> None:
         self._count += 1
         sent = Sent(f"{self.name}.{self._count}", channel, keyed=keyed, number=self._count)
         self._world.checker.sent[sent.id] = sent
@@ -117,6 +118,24 @@ class ApiPublisher:
             life.publish(channel, data, answer, origin=sent.origin)
         except GaplessError as error:
             answer(error)
+
+    def _broadcast(self, node: SimulatedNode, channels: list[str]) -> None:
+        """Publish to several channels in one call."""
+        life = node.broker
+        many, entries = [], []
+        for channel in channels:
+            self._count += 1
+            sent = Sent(f"{self.name}.{self._count}", channel, number=self._count)
+            self._world.checker.sent[sent.id] = sent
+            many.append(sent)
+            entries.append(life.entry(channel, body(self._world, sent.id)))
+
+        def landed(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+            for sent, outcome in zip(many, outcomes, strict=True):
+                self._world.checker.answered(sent, outcome, life)
+
+        if entries:
+            life.append(entries, landed)
 
     def _answered(self, sent: Sent, life: object, outcome: Stored | GaplessError) -> None:
         self._outstanding.pop(sent.id, None)
