@@ -51,7 +51,12 @@ def report(seed: int, error: Exception) -> None:
     print(f"seed {seed}: {error!r}" if not isinstance(error, Violation) else f"seed {seed}: {error}")
     if error.__cause__ is not None or not isinstance(error, Violation):
         traceback.print_exception(error)
-    print(f"  replay: python -m tests.simulation --seed {seed} --seeds 1")
+    print(f"  {replay(seed)}")
+
+
+def replay(seed: int) -> str:
+    """The line that runs a seed again."""
+    return f"replay: python -m tests.simulation --seed {seed} --seeds 1"
 
 
 def bugs(seeds: int) -> int:
@@ -59,7 +64,7 @@ def bugs(seeds: int) -> int:
     survived = 0
     print(f"{'bug':58} {'seed':>5}  caught by")
     for bug in BUGS:
-        caught = catch(bug, range(seeds))
+        caught = catch(bug, seeds)
         survived += caught is None
         seed, checker = caught or ("", "NOTHING")
         print(f"{bug.name:58} {seed:>5}  {checker}", flush=True)

@@ -1,7 +1,7 @@
 """Known bugs (semantics 10), planted in memory. A checker that catches none of them proves nothing."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from gapless.broker.channel import Channel, Subscription
 from gapless.broker.hub import Hub
 from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
-from gapless.core.errors import GaplessError, PositionLost
+from gapless.core.errors import GaplessError, PositionConflict, PositionLost
 from gapless.core.keepalive import Action, Keepalive
 from gapless.core.lineage import Fate, Generation, Link
 from gapless.core.stream import Entry, Head, Message, Page, Position, Stored
@@ -35,25 +35,26 @@ class Bug:
 
     name: str
     plant: Planted
+    first_seed: int = 0  # where looking for it pays, if it is seen rarely
 
 
 BUGS: list[Bug] = []
 
 
-def bug(name: str) -> Callable[[Planted], Planted]:
+def bug(name: str, first_seed: int = 0) -> Callable[[Planted], Planted]:
     """Register what plants the bug called `name`."""
 
     def register(plant: Planted) -> Planted:
-        BUGS.append(Bug(name, plant))
+        BUGS.append(Bug(name, plant, first_seed))
         return plant
 
     return register
 
 
-def catch(bug: Bug, seeds: Iterable[int]) -> tuple[int, str] | None:
-    """Run seeds with the bug planted; return the first that shows it, and the checker that did."""
+def catch(bug: Bug, seeds: int) -> tuple[int, str] | None:
+    """Run so many seeds with the bug planted; return the first that shows it, and the checker that did."""
     with bug.plant():
-        for seed in seeds:
+        for seed in range(bug.first_seed, bug.first_seed + seeds):
             try:
                 World(seed).run()
             except Violation as violation:
@@ -196,6 +197,18 @@ def _key_later() -> AbstractContextManager[object]:
         self._loop.call_later(0.3, real, self, entry, stored)
 
     return patch.object(memory.Backend, "_hold", hold)
+
+
+@bug("expected checked before key")
+def _expected_first() -> AbstractContextManager[object]:
+    real = memory.Backend._admit
+
+    def admit(self: memory.Backend, entry: Entry, now_ms: int) -> Stored:
+        if entry.expected is not None and entry.expected.offset != self._log(entry.stream, now_ms).last:
+            raise PositionConflict("the stream does not end there")
+        return real(self, entry, now_ms)
+
+    return patch.object(memory.Backend, "_admit", admit)
 
 
 @bug("two appends in flight per stream")

@@ -59,6 +59,7 @@ class Plan:
     async_failover: bool  # what is not witnessed counts as lost
     forgetful: float  # the chance that a position is presented without its epoch
     at_once: bool  # connections take no time, so that much falls into the same millisecond
+    ledger: bool  # somebody appends where a stream ends, or not at all
     erasing: bool  # authors remove messages all the time
     quiet: dict[str, tuple[int, int]]  # when nothing is published to a channel
     expired_close_delay_ms: int = 1_000
@@ -164,6 +165,7 @@ def draw(seed: int) -> Plan:
         message_bytes_max=random.choice((10, 10, 300)),
         async_failover=bool(rewinds) and random.random() < 0.5,
         at_once=random.random() < 0.2,
+        ledger=random.random() < 0.2,
         erasing=random.random() < 0.2,
         forgetful=random.choice((0, 0, 0, 0.3)),
         quiet={

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gapless.core.errors import GaplessError
-from gapless.core.stream import Entry, Outcome, Stored
+from gapless.core.errors import GaplessError, PositionConflict
+from gapless.core.stream import Entry, Outcome, Position, Retention, Stored
 from gapless.protocol.messages import Reply
 from gapless.testing.simulated_client import Answer, SimulatedClient
 from gapless.testing.simulator import SimulatedNode
@@ -178,6 +178,52 @@ class ApiPublisher:
         elif sent.id in self._waiting:
             delay_ms = self._world.random.randint(1, RETRY_MS_MAX)
             self._world.loop.after_ms(delay_ms, self._try, sent, data)
+
+
+class Ledger:
+    """The one writer of a stream: it appends where the stream ends, and with a key, so that it may retry."""
+
+    CHANNEL = "log:ledger"
+
+    def __init__(self, world: "World") -> None:
+        self.name = "ledger"
+        self._world = world
+        self._end: Position | None = None
+        self._count = 0
+        self._waiting: Entry | None = None
+
+    def start(self) -> None:
+        self._next()
+
+    def busy(self) -> bool:
+        return False
+
+    def _next(self) -> None:
+        world = self._world
+        if world.healed:
+            return
+        nodes = [node for node in world.nodes if node.open]
+        if nodes:
+            if self._waiting is None:
+                self._count += 1
+                data = body(world, f"ledger.{self._count}")
+                key = f"ledger.{self._count}"
+                self._waiting = Entry(self.CHANNEL, data, Retention(), key=key, expected=self._end)
+            attempt = self._waiting
+            nodes[0].store.append((attempt,), lambda entries, outcomes: self._landed(attempt, outcomes[0]))
+        world.loop.after_ms(world.random.randint(200, 900), self._next)
+
+    def _landed(self, attempt: Entry, outcome: Outcome) -> None:
+        if attempt is not self._waiting:
+            return
+        if isinstance(outcome, Stored):
+            self._waiting, self._end = None, Position(outcome.epoch, outcome.offset)
+        elif isinstance(outcome, PositionConflict):
+            truth = self._world.checker.truth
+            later = truth.after(self._end.epoch, truth.order[-1]) if self._end else []
+            if not any(generation.older for generation in later):
+                self._world.checker.fail("conflict with itself", f"{attempt.key} after {self._end}")
+            self._waiting = self._end = None
 
 
 def _loud(world: "World") -> list[str]:

@@ -13,6 +13,7 @@ from gapless.broker import catch_up, hub, placing, recovery
 from gapless.broker.tokens import Claims
 from gapless.core.errors import TokenExpired
 from gapless.core.stream import Head, Heads
+from gapless.protocol import websocket
 from gapless.server.session import Session
 from gapless.testing.clock import SimulatedClock
 from gapless.testing.link import Link
@@ -24,11 +25,12 @@ from gapless.testing.simulator import SimulatedNode
 from tests.simulation.checkers import Checker
 from tests.simulation.faults import strike
 from tests.simulation.plan import Kind, Plan, connection, draw, kind_of
-from tests.simulation.publishers import ApiPublisher, ClientPublisher
+from tests.simulation.publishers import ApiPublisher, ClientPublisher, Ledger
 
 HEALING_MS_MAX = 120_000
 POLL_MS = 250
 SUBSCRIBED_BYTES = 2_000
+FRAME_BYTES = 4_000
 
 
 class World:
@@ -43,7 +45,7 @@ class World:
         self._clock = SimulatedClock(self.loop)
         self.nodes: list[SimulatedNode] = []
         self.clients: list[SimulatedClient] = []
-        self.publishers: list[ApiPublisher | ClientPublisher] = []
+        self.publishers: list[ApiPublisher | ClientPublisher | Ledger] = []
         self.healed = False
         self.trimming: asyncio.Task[Heads] | None = None  # the latest trim, held while it lasts
         self._nudges = 0
@@ -168,6 +170,8 @@ class World:
 
     async def _live(self) -> None:
         self._build()
+        if self.plan.ledger:
+            self.publishers.append(Ledger(self))
         for publisher in self.publishers:
             publisher.start()
         for at_ms, fault in self.plan.faults:
@@ -283,6 +287,7 @@ def narrowed(plan: Plan) -> Iterator[None]:
             patch.object(hub, "TAIL_BYTES_MAX", plan.tail_bytes_max),
             patch.object(catch_up, "PAGE_BYTES_MAX", plan.page_bytes_max),
             patch.object(recovery, "SUBSCRIBED_BYTES_MAX", reply_bytes_max),
+            patch.object(websocket, "FRAME_BYTES_MAX", FRAME_BYTES),
             patch.object(placing, "LOST_PER_TURN_MAX", 2),
         ):
             yield
