@@ -59,19 +59,23 @@ def test_insecure_opens_every_channel() -> None:
 
 @pytest.mark.parametrize("verb", ["publish", "history", "presence"])
 @pytest.mark.parametrize(
-    ("option", "user", "subscribed", "expected"),
+    ("options", "user", "subscribed", "expected"),
     [
-        (None, "ann", True, 103),
-        ("client", "ann", False, 0),
-        ("client", "", False, 103),
-        ("anonymous", "", False, 0),
-        ("anonymous", "ann", False, 103),
-        ("subscriber", "ann", True, 0),
-        ("subscriber", "ann", False, 103),
+        ((), "ann", True, 103),
+        (("client",), "ann", False, 0),
+        (("client",), "", False, 103),
+        (("anonymous",), "", True, 103),
+        (("anonymous",), "ann", True, 103),
+        (("client", "anonymous"), "", False, 0),
+        (("subscriber",), "ann", True, 0),
+        (("subscriber",), "ann", False, 103),
+        (("subscriber",), "", True, 103),
+        (("subscriber", "anonymous"), "", True, 0),
+        (("subscriber", "anonymous"), "", False, 103),
     ],
 )
-def test_permissions_are_per_verb(
-    verb: str, option: str | None, user: str, subscribed: bool, expected: int
+def test_permissions_are_per_verb_and_who_is_anonymous_needs_one_more(
+    verb: str, options: tuple[str, ...], user: str, subscribed: bool, expected: int
 ) -> None:
     async def scene(stage: Stage) -> None:
         peer = stage.peer()
@@ -86,14 +90,13 @@ def test_permissions_are_per_verb(
         replies = await peer.ask(commands[verb])
         assert replies[-1].get("error", {}).get("code", 0) == expected
 
-    options = {f"allow_{verb}_for_{option}": True} if option else {}
     namespace = Namespace(
         allow_subscribe_for_client=True,
         allow_subscribe_for_anonymous=True,
         presence=True,
         history_size=10,
         history_ttl_ms=1000,
-        **options,  # type: ignore[arg-type]
+        **{f"allow_{verb}_for_{option}": True for option in options},  # type: ignore[arg-type]
     )
     play(scene, without=namespace)
 
@@ -250,6 +253,16 @@ def test_joins_and_leaves_are_told_to_who_asked() -> None:
         assert deaf.heard() == []
 
     play(scene, without=SOCIAL)
+
+
+def test_joins_are_not_told_to_who_may_not_see_who_is_there() -> None:
+    async def scene(stage: Stage) -> None:
+        watcher = await stage.reader("a", join_leave=True)
+        watcher.heard()
+        await stage.reader("a")
+        assert watcher.heard() == []
+
+    play(scene, without=replace(SOCIAL, allow_presence_for_client=False))
 
 
 def test_a_full_socket_goes_without_joins() -> None:

@@ -188,7 +188,8 @@ def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -
         recovered=start.recovered,
     )
     session.write(session.wire.frames([session.wire.codec.subscribed(id, result, start.publications)]))
-    join_leave = namespace.join_leave and (request.join_leave or namespace.force_push_join_leave)
+    curious = request.join_leave and _allowed(session, namespace, "presence", subscribed=True)
+    join_leave = namespace.join_leave and (curious or namespace.force_push_join_leave)
     if session.open:  # the write may have been one too many for its namespaces
         broker.enter(channel, session, start, join_leave=join_leave)
 
@@ -237,8 +238,7 @@ def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> None:
 def publish(session: Session, id: int, request: PublishRequest) -> None:
     """Publish to a channel; answered once the message is stored and handed to this node's subscribers."""
     namespace = session.node.broker.namespaces.of(request.channel).namespace
-    if not session.node.options.insecure:
-        _may(session, request.channel, namespace, "publish")
+    _may(session, request.channel, namespace, "publish")
     data = bytes(request.data)
     if not data:
         raise BadRequest("a publication needs data")
@@ -310,12 +310,20 @@ def _may_look(session: Session, channel: str, namespace: Namespace, verb: str) -
 
 def _may(session: Session, channel: str, namespace: Namespace, verb: str) -> None:
     """Hold `allow_<verb>_for_{client,subscriber,anonymous}` against the session."""
+    if not _allowed(session, namespace, verb, subscribed=channel in session.subscriptions):
+        whom = "client" if session.info.user else "anonymous"
+        raise PermissionDenied(f"no permission: see allow_{verb}_for_{whom} of the namespace of {channel!r}")
+
+
+def _allowed(session: Session, namespace: Namespace, verb: str, *, subscribed: bool) -> bool:
+    """Tell whether the session may: who is anonymous needs `for_anonymous` besides, as in Centrifugo."""
+    if session.node.options.insecure:
+        return True
     for_client: bool = getattr(namespace, f"allow_{verb}_for_client")
     for_subscriber: bool = getattr(namespace, f"allow_{verb}_for_subscriber")
     for_anonymous: bool = getattr(namespace, f"allow_{verb}_for_anonymous")
-    allowed = for_client if session.info.user else for_anonymous
-    if not allowed and not (for_subscriber and channel in session.subscriptions):
-        raise PermissionDenied(f"no permission: allow_{verb}_for_client is off for {channel!r}")
+    known = bool(session.info.user) or for_anonymous
+    return known and (for_client or (for_subscriber and subscribed))
 
 
 # The rest -------------------------------------------------------------------------------------
