@@ -65,3 +65,38 @@ def test_a_drained_socket_counts_as_a_pong() -> None:
     it.resumed(T + 40_000)
     assert it.due(T + 64_999, 0) is None
     assert it.due(T + 65_000, 0) is Action.PING
+
+
+def test_a_pong_that_comes_after_the_socket_drained_is_asked_for() -> None:
+    it = opened()
+    it.due(T + 20_000, 0)
+    it.paused(70_000, T + 21_000)
+    it.resumed(T + 40_000)
+    assert it.pong()
+    assert not it.pong()
+
+
+def test_a_ping_behind_other_bytes_is_not_answered_late() -> None:
+    it = opened()
+    assert it.due(T + 20_000, 0) is Action.PING
+    it.pinged(50_000)
+    assert it.due(T + 28_000, 30_000) is None, "it waits behind them still"
+    assert it.due(T + 36_000, 0) is None, "it may just have left"
+    assert it.due(T + 44_000, 0) is Action.NO_PONG
+
+
+def test_a_socket_that_takes_nothing_is_stuck_though_it_is_not_full() -> None:
+    it = opened()
+    it.due(T + 20_000, 0)
+    it.pinged(50_000)
+    for late_ms in (8_000, 16_000, 24_000):
+        assert it.due(T + 20_000 + late_ms, 50_000) is None
+    assert it.due(T + 52_000, 50_000) is Action.STUCK
+
+
+def test_a_pong_is_not_owed_while_nothing_is_read() -> None:
+    it = opened()
+    it.due(T + 20_000, 0)
+    it.deaf(T + 28_000)
+    assert it.due(T + 28_000, 0) is None
+    assert it.due(T + 36_000, 0) is Action.NO_PONG

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -190,5 +192,70 @@ def test_an_end_while_the_store_is_asked_leaves_nothing() -> None:
         peer.session.closed(1006, "")
         await rest()
         assert not stage.broker.hub.channels["a"].subscriptions
+
+    play(scene, without=KEPT)
+
+
+def test_no_more_of_a_frame_is_carried_out_than_the_store_keeps_up_with() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        peer.say(*[{"history": {"channel": "a", "limit": 1}}] * 200)
+        assert not peer.socket.reading
+        waiting = len(asyncio.all_tasks())
+        assert waiting <= 64 + 2
+        for _ in range(4):
+            await rest()
+        assert [reply["id"] for reply in peer.heard()] == list(range(2, 202))
+        assert peer.socket.reading
+
+    play(scene, without=KEPT)
+
+
+def test_one_that_leaves_while_it_waits_leaves_the_others_their_answer() -> None:
+    async def scene(stage: Stage) -> None:
+        first, second = stage.peer(), stage.peer()
+        await first.connect()
+        await second.connect()
+        first.say({"subscribe": {"channel": "a"}})
+        second.say({"subscribe": {"channel": "a"}})
+        await asyncio.sleep(0)
+        first.session.closed(1006, "")
+        await rest()
+        assert [reply["id"] for reply in second.heard()] == [2]
+
+    play(scene, without=KEPT)
+
+
+def test_a_client_may_unsubscribe_while_it_subscribes_and_subscribe_again() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        subscribe = {"subscribe": {"channel": "a"}}
+        replies = await peer.ask(subscribe, {"unsubscribe": {"channel": "a"}}, subscribe)
+        told = {reply["id"]: reply for reply in replies}
+        assert told[2]["error"]["temporary"]
+        assert "unsubscribe" in told[3]
+        assert "subscribe" in told[4]
+        await stage.publish("a", 1)
+        assert peer.offsets() == [1], "once"
+
+    play(scene, without=KEPT)
+
+
+def test_a_full_socket_is_given_no_page_with_the_reply() -> None:
+    async def scene(stage: Stage) -> None:
+        other, peer = stage.peer(), stage.peer()
+        await other.connect()
+        epoch = (await other.follow("a"))["epoch"]
+        await stage.publish("a", 1, 2, 3)
+        await peer.connect()
+        peer.socket.full_bytes = 0
+        position = {"channel": "a", "recover": True, "epoch": epoch, "offset": 0}
+        _, reply = await peer.ask({"ping": {}}, {"subscribe": position})
+        assert reply["subscribe"]["recovered"]
+        assert "publications" not in reply["subscribe"]
+        peer.socket.drain()
+        assert peer.offsets() == [1, 2, 3]
 
     play(scene, without=KEPT)

@@ -221,7 +221,7 @@ class Ledger:
         elif isinstance(outcome, PositionConflict):
             truth = self._world.checker.truth
             later = truth.after(self._end.epoch, truth.order[-1]) if self._end else []
-            if not any(generation.older for generation in later):
+            if not any(generation.older or generation.refusable for generation in later):
                 self._world.checker.fail("conflict with itself", f"{attempt.key} after {self._end}")
             self._waiting = self._end = None
 
