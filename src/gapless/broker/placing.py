@@ -9,7 +9,7 @@ from typing import Final
 from gapless.broker.channel import Channel, Subscription
 from gapless.broker.hub import Hub
 from gapless.core.errors import GaplessError, Unavailable
-from gapless.core.limits import LOST_PER_TURN_MAX, LOST_TURN_MS, TAIL_LINGER_MS
+from gapless.core.limits import CHANNELS_IDLE_MAX, LOST_PER_TURN_MAX, LOST_TURN_MS, TAIL_LINGER_MS
 from gapless.core.stream import Heads
 from gapless.ports import Clock, Streams
 from gapless.protocol.codes import Unsubscribe
@@ -153,11 +153,13 @@ class Placing:
             self._tell_lost()
 
     def _tell_lost(self) -> None:
-        for _ in range(min(LOST_PER_TURN_MAX, len(self._lost))):
+        count = min(LOST_PER_TURN_MAX, len(self._lost))
+        for _ in range(count):
             subscription = self._lost.popleft()
             if subscription.reader.subscriptions.get(subscription.channel.name) is subscription:
                 subscription.reader.unsubscribed(subscription, Unsubscribe.INSUFFICIENT_STATE)
-        self._telling = bool(self._lost)
+        # Whoever is lost before the next turn waits for it: channels are lost one by one.
+        self._telling = count > 0
         if self._telling:
             self._clock.after(LOST_TURN_MS, self._tell_lost)
 
@@ -171,9 +173,11 @@ class Placing:
 
     def _let_go_of_idle(self) -> None:
         horizon_ms = self._clock.now_ms() - TAIL_LINGER_MS
+        excess = len(self._idle) - CHANNELS_IDLE_MAX
         for channel in list(self._idle):
-            if channel.idle_since_ms > horizon_ms:
+            if channel.idle_since_ms > horizon_ms and excess <= 0:
                 return
+            excess -= 1
             del self._idle[channel]
             if not channel.subscriptions and not channel.starting:
                 self._hub.remove(channel)

@@ -32,6 +32,8 @@ STREAMS_CACHED_MAX: Final = 50_000
 TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
 TAIL_MESSAGES_MAX: Final = 1_000
 TAIL_LINGER_MS: Final = 60_000
+# Channels without a subscriber that a node keeps over a check: a client may go through ever new names.
+CHANNELS_IDLE_MAX: Final = 50_000
 
 # How often a node holds its channels against the store; a lost ring is noticed within that.
 CHECK_INTERVAL_MS: Final = 1_000
