@@ -1,5 +1,7 @@
+import pytest
 from msgspec.structs import replace
 
+from gapless.broker import hub
 from gapless.broker.namespaces import RecoveryMode, SlowConsumer
 from gapless.core.limits import PAGE_BYTES_MAX
 from tests.conversation import OPEN, Stage, play, rest
@@ -194,6 +196,59 @@ def test_binary_data_parts_json_readers_and_nobody_else() -> None:
         assert other.offsets() == [1]
 
     play(scene, without=KEPT)
+
+
+def test_what_cannot_be_encoded_parts_readers_instead_of_being_skipped() -> None:
+    async def scene(stage: Stage) -> None:
+        peer, other = await stage.reader("a"), await stage.reader("b")
+        stage.broker.publish("a", b"1", lambda _: None, meta=b"[")
+        await stage.publish("b", 1)
+        await stage.publish("a", 2)
+        assert peer.socket.closed_with == (3506, "inappropriate protocol")
+        assert peer.offsets() == []
+        assert other.offsets() == [1]
+
+    play(scene, without=KEPT)
+
+
+def test_the_tails_hold_so_many_bytes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "TAIL_BYTES_MAX", 10_000)
+
+    async def scene(stage: Stage) -> None:
+        position = {"recover": True, "epoch": stage.broker.placing.epoch}
+        for number in range(10):
+            await stage.publish(f"c{number}", *["x" * 500] * 4)
+            peer = await stage.reader(f"c{number}", **position)  # whose page is kept
+            assert held(stage) <= 10_000
+            await stage.publish(f"c{number}", "x" * 500)
+            assert held(stage) <= 10_000
+            assert peer.offsets() == [5]
+
+    play(scene, without=KEPT)
+
+
+def test_what_tails_let_go_of_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "TAIL_BYTES_MAX", 10_000)
+
+    async def scene(stage: Stage) -> None:
+        await stage.reader("a")
+        await stage.reader("b")
+        await stage.publish("a", *["x" * 500] * 8)
+        before = held(stage)
+        for _ in range(4):
+            await stage.publish("b", *["x" * 500] * 8)
+            stage.broker.hub.channels["b"].flushed()
+            stage.broker.hub.channels["b"].stand(
+                stage.broker.placing.epoch, stage.broker.hub.channels["b"].sent
+            )
+        assert held(stage) == before, "what is not there makes nobody give up anything"
+
+    play(scene, without=KEPT)
+
+
+def held(stage: Stage) -> int:
+    cohorts = [c for channel in stage.broker.hub.channels.values() for c in channel.cohorts.values()]
+    return sum(cohort.tail.bytes for cohort in cohorts if cohort.tail is not None)
 
 
 def test_a_channel_is_forgotten_a_while_after_its_last_reader() -> None:

@@ -176,7 +176,7 @@ class CatchUp:
         if publications and dense and cohort.tail is not None and cohort.tail.floor == page.through:
             before = cohort.tail.bytes
             cohort.tail.prepend(publications)
-            self._hub.tail_bytes += cohort.tail.bytes - before
+            self._hub.weigh(cohort.tail.bytes - before)
         return publications
 
     async def _page(self, channel: Channel, after: Position) -> Page | None:

@@ -5,8 +5,9 @@ and stand in a cohort: live delivery is one loop of socket writes. Who is behind
 its own and reads pages until it meets the live one.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from gapless.broker.namespaces import Rules
 from gapless.core.errors import BinaryMessage
@@ -18,6 +19,8 @@ from gapless.protocol.codes import Disconnect, Unsubscribe
 from gapless.protocol.messages import ClientInfo
 
 __all__ = ["Channel", "Cohort", "Reader", "Subscription", "Wire"]
+
+log: Final = logging.getLogger("gapless.broker")
 
 
 class Wire(Protocol):
@@ -185,12 +188,18 @@ class Channel:
                 cohort.tail.restart(self.sent)
 
     def encode(self, cohort: Cohort, messages: Sequence[Message]) -> list[bytes] | None:
-        """Encode publications for a cohort; None when its protocol cannot carry one (binary data in JSON)."""
+        """Encode publications for a cohort; None when its protocol cannot carry one (binary data in JSON).
+
+        One that no codec makes sense of is no different: its readers are parted with instead of missing it.
+        """
         publication = cohort.wire.codec.publication
         try:
             # The first publication of a stream names its epoch, as Centrifugo's does.
             return [publication(m, epoch=self.epoch if m.offset == 1 else "") for m in messages]
         except BinaryMessage:
+            return None
+        except Exception:
+            log.exception("messages of channel %r cannot be encoded", self.name)
             return None
 
     def expired(self, now_ms: int) -> bool:

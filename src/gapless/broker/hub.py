@@ -136,18 +136,26 @@ class Hub:
             tail.extend(publications)
         else:
             tail.restart(last)
-        self.tail_bytes += tail.bytes - before
-        if self.tail_bytes > TAIL_BYTES_MAX:
-            self._halve_tails()
+        self.weigh(tail.bytes - before)
 
-    def _halve_tails(self) -> None:
-        """Make room: every tail gives up its older half."""
-        self.tail_bytes = 0
-        for channel in self.channels.values():
-            for cohort in channel.cohorts.values():
-                if cohort.tail is not None:
-                    cohort.tail.drop((cohort.tail.last - cohort.tail.floor + 1) // 2)
-                    self.tail_bytes += cohort.tail.bytes
+    def weigh(self, grown_bytes: int) -> None:
+        """Note that a tail has grown, and make room when all together hold too much.
+
+        What tails let go of by themselves is found out only then.
+        """
+        self.tail_bytes += grown_bytes
+        if self.tail_bytes <= TAIL_BYTES_MAX:
+            return
+        tails = [
+            cohort.tail
+            for channel in self.channels.values()
+            for cohort in channel.cohorts.values()
+            if cohort.tail is not None
+        ]
+        if sum(tail.bytes for tail in tails) > TAIL_BYTES_MAX:
+            for tail in tails:
+                tail.drop((tail.last - tail.floor + 1) // 2)
+        self.tail_bytes = sum(tail.bytes for tail in tails)
 
     def _tell_missed(
         self, channel: Channel, cohort: Cohort, first: Message, rest: Sequence[bytes]
