@@ -73,6 +73,13 @@ def test_a_token_is_good_until_the_last_moment(verifier: Verifier) -> None:
     assert verifier.connection(signed(claims), NOW_MS).expires_ms == NOW_MS + 1
 
 
+def test_info_is_what_every_subscriber_can_read(verifier: Verifier) -> None:
+    for info in (b'"\xff"', b"[" * 129 + b"]" * 129):
+        assert type(refusal(verifier, signed(b'{"sub":"u","info":' + info + b"}"))) is Unauthorized
+    deep = base64.b64encode(b"[" * 129 + b"]" * 129).decode()
+    assert type(refusal(verifier, signed({"b64info": deep}))) is Unauthorized
+
+
 def test_info_may_come_as_base64_and_must_hold_json(verifier: Verifier) -> None:
     encoded = base64.b64encode(b'{"a":1}').decode()
     assert bytes(verifier.connection(signed({"b64info": encoded}), NOW_MS).info) == b'{"a":1}'

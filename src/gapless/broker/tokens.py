@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from gapless.core.depth import too_deep
 from gapless.core.errors import NotAvailable, TokenExpired, Unauthorized
-from gapless.core.limits import TOKEN_BYTES_MAX
+from gapless.core.limits import JSON_DEPTH_MAX, TOKEN_BYTES_MAX
 from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 
 __all__ = ["Claims", "Verifier"]
@@ -78,6 +79,7 @@ class Verifier:
         self._signatures = self._signatures or _signatures()
         try:
             token_parts = self._signatures.decode_complete(token, self._key, algorithms=ALGORITHMS)
+            token_parts["payload"].decode()  # `info` goes out as it is
             body = self._decoder.decode(token_parts["payload"])
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise Unauthorized(f"the token is not valid: {error}") from error
@@ -96,11 +98,13 @@ def _signatures() -> Any:
 
 
 def _info(body: _Body) -> Payload:
-    if not body.b64info:
-        return payload(bytes(body.info))
-    try:
-        info = base64.b64decode(body.b64info, validate=True)
-        msgspec.json.decode(info)  # it travels as JSON
-    except (ValueError, RecursionError) as error:
-        raise Unauthorized("b64info does not hold JSON") from error
+    info = bytes(body.info)
+    if body.b64info:
+        try:
+            info = base64.b64decode(body.b64info, validate=True)
+            msgspec.json.decode(info)  # it travels as JSON
+        except (ValueError, RecursionError) as error:
+            raise Unauthorized("b64info does not hold JSON") from error
+    if too_deep(info, JSON_DEPTH_MAX):
+        raise Unauthorized(f"info is nested up to {JSON_DEPTH_MAX} deep")
     return payload(info)
