@@ -1,10 +1,19 @@
 """Who may call the server API, and how its errors are told."""
 
-import pytest
+import asyncio
+from typing import Any
 
+import pytest
+from msgspec.structs import replace
+
+from gapless.server.api import Api, Door
+from gapless.server.config.model import HttpApi
+from gapless.server.request import Request
+from tests.conversation import OPEN, Stage, play, rest
 from tests.server.running import call, running
 from tests.server.serving import on_a_loop
 
+KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000)
 PUBLISH = {"channel": "chat:1", "data": 1}
 UNKNOWN = {"channel": "unknown:1", "data": 1}
 
@@ -85,3 +94,32 @@ async def test_transport_mode_can_be_the_nodes() -> None:
     async with running({"http_api": {"error_mode": "transport"}}) as node:
         assert (await call(node, "/api/publish", UNKNOWN))[0] == 404
         assert (await call(node, "/api/publish", PUBLISH))[0] == 200
+
+
+def test_a_call_that_is_given_up_leaves_the_commit_alone() -> None:
+    async def scene(stage: Stage) -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        door = Door(Api(stage.broker, list), HttpApi(insecure=True))
+        call = asyncio.create_task(door.answer("publish", [], b"", b'{"channel":"a","data":1}'))
+        await asyncio.sleep(0)
+        call.cancel()
+        await rest()
+        assert failures == []
+
+    play(scene, without=KEPT)
+
+
+def test_a_hot_call_that_fails_is_answered_all_the_same() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.broker.publish("a", b"1", lambda _: None, meta=b'{"info":{"conn_info":' + b"[" * 3_000)
+        await rest()
+        answers: list[int] = []
+        request = Request(b"POST", b"/api/batch", "1.1", [])
+        request.body = b'{"commands":[{"history":{"channel":"a","limit":1}}]}'
+        request.answer = lambda _, status, body, headers: answers.append(status)
+        Door(Api(stage.broker, list), HttpApi(insecure=True)).hot()["POST", "/api/batch"](request)
+        await rest()
+        assert answers == [500]
+
+    play(scene, without=KEPT)

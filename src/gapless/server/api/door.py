@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import Final
@@ -10,13 +11,15 @@ from urllib.parse import parse_qs
 from gapless.core.errors import BadRequest, GaplessError, MethodNotFound, Unauthorized
 from gapless.server.api.methods import Api, Outcome, Work, error_body
 from gapless.server.config.model import ErrorMode, HttpApi
-from gapless.server.request import Request
+from gapless.server.request import TEXT, Request
 from gapless.server.site import Handler
 
 __all__ = ["Door"]
 
 # Answered straight from the parser's callbacks; every method is reached through `answer` too.
 HOT: Final = ("publish", "broadcast", "batch")
+
+log: Final = logging.getLogger("gapless.api")
 
 Headers = Iterable[tuple[bytes, bytes]]  # names in lower case
 Answer = tuple[int, bytes]
@@ -43,8 +46,13 @@ class Door:
         if not permitted:
             return _refusal(Unauthorized("the API key is missing or wrong"))
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: Outcome) -> None:
+            if not done.done():  # given up, when the node stops
+                done.set_result(outcome)
+
         try:
-            work = self._api.call(method, body, done.set_result)
+            work = self._api.call(method, body, told)
         except (BadRequest, MethodNotFound) as error:
             return _refusal(error)
         if work is not None:
@@ -66,10 +74,10 @@ class Door:
             request.respond(*_refusal(error))
             return
         if work is not None:
-            self._run(work)
+            self._run(work, request)
 
-    def _run(self, work: Work) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _run(self, work: Work, request: Request) -> None:
+        task = asyncio.get_running_loop().create_task(_finish(work, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -88,6 +96,16 @@ class Door:
         if not key and query:
             key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
         return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
+
+
+async def _finish(work: Work, request: Request) -> None:
+    """See to it that the request is answered: a connection waits for its responses for ever."""
+    try:
+        await work
+    except Exception:
+        log.exception("a call of %s failed", request.path.decode())
+        if request.answer is not None:
+            request.respond(500, b"Internal Server Error", TEXT)
 
 
 def _answer(method: str, transport_mode: bool, outcome: Outcome) -> Answer:
