@@ -317,15 +317,17 @@ async def test_shutdown_closes_the_port_and_idle_connections_at_once_and_waits_f
     served = Serving({("GET", "/later"): asked.append})
     await served.front.listen("127.0.0.1", 0)
     port = served.front.port
-    idle, silent, busy = [await served.connect() for _ in range(3)]
+    idle, silent, begun, busy = [await served.connect() for _ in range(4)]
     idle.send(get(HOST))
     assert (await idle.response()).status == 200
+    begun.send(b"GET /later HTTP/1.1\r\nHo")
     busy.send(b"GET /later HTTP/1.1\r\nHost: here\r\n\r\n")
     await until(lambda: bool(asked))
 
     ending = asyncio.create_task(served.front.shutdown(1000))
     assert await idle.rest() == b""
     assert await silent.rest() == b""
+    assert await begun.rest() == b""
     with pytest.raises(ConnectionRefusedError):
         await RawSocket.connect(port)
     assert not ending.done()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,20 @@ async def test_a_request_in_flight_is_answered_before_the_node_ends() -> None:
         assert json.loads((await socket.response()).body)["result"]["offset"] == 1
         socket.leave()
         await stopping
+
+
+@on_a_loop
+async def test_a_request_that_never_ends_does_not_take_the_stores_time_to_close(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    store = {"url": f"sqlite:{tmp_path / 'gapless.db'}", "durability": "memory"}
+    async with running({"shutdown": {"timeout": "1s"}, "store": store}) as node:
+        socket = await RawSocket.connect(node.port)
+        socket.send(b"POST /api/publish HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n{")
+        assert (await call(node, "/health", method="GET"))[0] == 200
+    assert await socket.rest() == b""
+    socket.leave()
+    assert not [line for line in caplog.messages if "in time" in line]
 
 
 @on_a_loop

@@ -403,6 +403,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         try:
             if upgrade is None:
                 raise Refused(404, "no WebSocket here")
+            if self._site.draining:  # nobody would part with it: the sessions are told to leave only once
+                raise Refused(503, "this node stops")
             if request.body_bytes or request.chunked:
                 raise Refused(400, "an upgrade has no body")
             request.address = self._client[0] if self._client else ""
@@ -446,11 +448,14 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._wait(_BETWEEN, self._site.limits.idle_ms, self._rest)
 
     def drain(self) -> None:
-        """End the connection as soon as it owes no response; the site is `draining`."""
+        """End the connection as soon as it owes no response; the site is `draining`.
+
+        A request whose head is not there yet is not begun: who sent it may send it elsewhere.
+        """
         for exchange in (self._current, *self._waiting):
             if exchange is not None:
                 exchange.keep_alive = False
-        if self._current is None and self._phase is _BETWEEN:
+        if self._current is None and self._phase in (_BETWEEN, _HEAD):
             self._end()
 
     def abort(self) -> None:

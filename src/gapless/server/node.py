@@ -29,6 +29,9 @@ from gapless.server.websocket import WebSocketLimits
 
 __all__ = ["Node"]
 
+# One part in so many of the time to stop in is the store's, however clients linger.
+STORE_PART: Final = 4
+
 log: Final = logging.getLogger("gapless.node")
 
 
@@ -146,16 +149,19 @@ class Node:
     async def stop(self) -> None:
         """Fail `/health`, accept nobody, ask clients to reconnect elsewhere, finish what is in flight.
 
-        All within `shutdown.timeout`; what has not ended by then is cut. Repeated calls do nothing.
+        All within `shutdown.timeout`, of which a part is the store's; what has not ended by then is cut.
+        Repeated calls do nothing.
         """
         if self._heartbeat.stopping:
             return
         self._heartbeat.stopping = True
-        end_ms = self._clock.now_ms() + self._config.shutdown.timeout_ms
+        timeout_ms = self._config.shutdown.timeout_ms
+        end_ms = self._clock.now_ms() + timeout_ms
+        cut_ms = end_ms - timeout_ms // STORE_PART
         log.info("stopping")
         self._front.stop_accepting()
-        await self._part_with_clients(end_ms)
-        await self._front.shutdown(max(0, end_ms - self._clock.now_ms()))
+        await self._part_with_clients(cut_ms)
+        await self._front.shutdown(max(0, cut_ms - self._clock.now_ms()))
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")
