@@ -10,7 +10,7 @@ from gapless.server.origin import Origins
 from gapless.server.socket import Handshake, Receiver, Socket
 from gapless.testing.echo import Echo
 from tests.server.raw_socket import ACCEPT, KEY, TEXT, frame, upgrade
-from tests.server.serving import Serving, on_a_loop
+from tests.server.serving import Serving, on_a_loop, until
 
 
 class Door(Serving):
@@ -111,6 +111,7 @@ def test_only_a_sound_handshake_from_an_allowed_origin_is_let_in(data: bytes, st
         ("/ws?format=protobuf", None, None, True),
         ("/ws?x=y&cf_protocol=protobuf", None, None, True),
         ("/ws?format=json", None, None, False),
+        ("/ws?format=%ff&cf_protocol=%c3", None, None, False),
         ("/ws?format=protobuf", "centrifuge-json", "centrifuge-json", True),
     ],
 )
@@ -148,3 +149,16 @@ async def test_a_connection_that_has_served_requests_may_become_a_websocket() ->
         assert (await client.response()).status == 101
         assert await client.receive() == (TEXT, b"hello")
         assert door.site.connections == set()
+
+
+@on_a_loop
+async def test_none_is_opened_once_the_server_stops() -> None:
+    async with opened() as door:
+        client = await door.connect()
+        head = upgrade()
+        client.send(head[:20])
+        await until(lambda: bool(door.site.connections))
+        door.front.stop_accepting()
+        client.send(head[20:])
+        assert (await client.response()).status == 503
+        assert door.handshakes == []

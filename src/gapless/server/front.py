@@ -143,7 +143,8 @@ class Front:
         self._date_timer = clock.after(_DATE_MS, self._tell_date)
 
     def stop_accepting(self) -> None:
-        """Close the port; open connections go on."""
+        """Close the port; open connections finish what they owe, and become no WebSockets."""
+        self._site.draining = True
         loop = asyncio.get_running_loop()
         for listening in self._listening:
             loop.remove_reader(listening.fileno())
@@ -157,7 +158,6 @@ class Front:
         """
         self.stop_accepting()
         site = self._site
-        site.draining = True
         for opening in self._opening:
             opening.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)

@@ -85,5 +85,5 @@ def _choose_subprotocol(offered: str) -> str:
 def _asks_for_protobuf(query: bytes) -> bool:
     if not query:
         return False
-    fields = parse_qs(query)
-    return fields.get(b"format") == [b"protobuf"] or fields.get(b"cf_protocol") == [b"protobuf"]
+    fields = parse_qs(query.decode("latin-1"))
+    return fields.get("format") == ["protobuf"] or fields.get("cf_protocol") == ["protobuf"]
