@@ -10,8 +10,8 @@ from gapless.backends import KEY_HOUR_MS, Options
 from gapless.backends.sqlite import schema
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Trim
-from gapless.core.errors import StoreRefused
-from gapless.core.stream import Retention
+from gapless.core.errors import PositionConflict, StoreRefused
+from gapless.core.stream import Position, Retention, Stored
 from gapless.testing.conformance.places import entry
 
 
@@ -172,3 +172,18 @@ def test_a_setting_that_does_not_hold_is_refused(
     monkeypatch.setitem(schema.ALWAYS, name, "nonsense")
     with pytest.raises(StoreRefused, match=f"does not accept {name}"):
         Store(tmp_path / "store.db")
+
+
+def test_a_full_disk_between_leaves_a_refusal_what_it_was(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append(1)
+    connection, disk = store.database._connection, store.database._disk
+    [[pages]] = connection.execute("pragma page_count").fetchall()
+    connection.execute(f"pragma max_page_count = {pages + 2}").fetchall()
+    monkeypatch.setattr(disk, "fill", lambda: connection.execute("pragma max_page_count = 100000").fetchall())
+    origin = object()
+    refused = entry("s", expected=Position("unknown", 7), origin=origin)
+    outcomes = store.database.write([refused, *[entry("t", data=b"x" * 50_000) for _ in range(40)]])
+    assert [type(outcome) for outcome in outcomes] == [PositionConflict] + [Stored] * 40
+    store.database.log.lift(origin, "s")  # as whoever is told of a refusal does
+    [outcome] = store.database.write([entry("s", origin=origin)])
+    assert type(outcome) is Stored

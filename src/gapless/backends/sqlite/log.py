@@ -56,6 +56,7 @@ class Log:
         self._epoch = generations[-1].id
         self._is_full = False
         self._stopped: set[tuple[Any, str]] = set()
+        self._stopped_before = self._stopped  # this transaction
         self._begin()
 
     def _begin(self) -> None:
@@ -72,6 +73,7 @@ class Log:
         """Forget what was not committed."""
         self._streams.reload()
         self._keys.reload()
+        self._stopped = self._stopped_before
         self._begin()
 
     def lift(self, origin: Any, stream: str) -> None:
@@ -90,6 +92,7 @@ class Log:
         """
         self.time_ms = now_ms
         self._is_full = is_full
+        self._stopped_before = set(self._stopped)
         if self._streams.due_ms <= now_ms:
             budget = self._streams.tend(now_ms, budget)
         self._keys.drop_due(now_ms)
