@@ -196,6 +196,26 @@ def test_a_namespace_may_ask_for_objects(data: Any, expected: int) -> None:
     play(scene, without=replace(OPEN, publication_data_format=DataFormat.JSON_OBJECT))
 
 
+def test_histories_wait_for_the_socket_instead_of_in_memory() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *["x" * 10_000] * 100)
+        peer = stage.peer()
+        await peer.connect()
+        peer.socket.full_bytes = 64 * 1024
+        peer.say(*[{"history": {"channel": "a", "limit": 100}}] * 20)
+        for _ in range(50):
+            await rest()
+        assert not peer.socket.reading
+        assert peer.socket.buffered_bytes() < 6 * 1_010_000
+        peer.socket.drain()
+        for _ in range(50):
+            await rest()
+        assert len(peer.heard()) == 20
+        assert peer.socket.reading
+
+    play(scene, without=KEPT)
+
+
 def test_history_is_read_from_either_end() -> None:
     async def ask(peer: Peer, **request: Any) -> list[int]:
         [reply] = await peer.ask({"history": {"channel": "a", **request}})

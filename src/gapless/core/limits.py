@@ -48,6 +48,8 @@ PART_TURN_MS: Final = 50
 
 # Commands of one connection that wait for the store at once; beyond it nothing more is read from it.
 SESSION_COMMANDS_MAX: Final = 64
+# Messages that histories of one connection ask for at once; beyond it, too, nothing more is read from it.
+SESSION_MESSAGES_MAX: Final = 300
 UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
 # A socket that is full and from which nothing drains for so long is dead.
 SOCKET_STUCK_MS: Final = 30_000

@@ -262,22 +262,28 @@ def _published(session: Session, id: int, outcome: Stored | GaplessError) -> Non
         session.send(Reply(id, publish=PublishResult()))
 
 
-async def history(session: Session, id: int, request: HistoryRequest) -> None:
-    """Read what a channel keeps."""
-    broker = session.node.broker
-    namespace = broker.namespaces.of(request.channel).namespace
-    if not session.node.options.insecure:
-        _may_look(session, request.channel, namespace, "history")
+def history(session: Session, id: int, request: HistoryRequest) -> Work:
+    """Read what a channel keeps; so much at once, as what no socket has taken yet is in memory."""
     cap = session.node.options.history_max_publication_limit
     limit = cap if request.limit < 0 else min(request.limit, cap)
-    since = Position(request.since.epoch, request.since.offset) if request.since is not None else None
-    held = await broker.history(request.channel, limit=limit, since=since, reverse=request.reverse)
-    codec = session.wire.codec
-    publications = [codec.publication(message) for message in held.messages]
-    if session.open:
-        session.send_part(
-            codec.history(id, HistoryResult(epoch=held.epoch, offset=held.offset), publications)
-        )
+    session.awaited_messages += limit
+    return _read_history(session, id, request, limit)
+
+
+async def _read_history(session: Session, id: int, request: HistoryRequest, limit: int) -> None:
+    broker, codec = session.node.broker, session.wire.codec
+    try:
+        namespace = broker.namespaces.of(request.channel).namespace
+        if not session.node.options.insecure:
+            _may_look(session, request.channel, namespace, "history")
+        since = Position(request.since.epoch, request.since.offset) if request.since is not None else None
+        held = await broker.history(request.channel, limit=limit, since=since, reverse=request.reverse)
+        publications = [codec.publication(message) for message in held.messages]
+        result = HistoryResult(epoch=held.epoch, offset=held.offset)
+        if session.open:
+            session.send_part(codec.history(id, result, publications))
+    finally:
+        session.awaited_messages -= limit
 
 
 # Presence -------------------------------------------------------------------------------------

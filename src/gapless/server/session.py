@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gapless.broker.channel import Subscription, Wire
 from gapless.core.errors import BadRequest, BinaryMessage, GaplessError
 from gapless.core.keepalive import Action
-from gapless.core.limits import SESSION_COMMANDS_MAX
+from gapless.core.limits import SESSION_COMMANDS_MAX, SESSION_MESSAGES_MAX
 from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
 from gapless.protocol.messages import ClientInfo, Command, Push, Reply
 from gapless.server.socket import Socket
@@ -42,6 +42,7 @@ class Session:
         "_reading",
         "_tasks",
         "_unauthenticated_bytes",
+        "awaited_messages",
         "connected",
         "expires_ms",
         "info",
@@ -66,6 +67,7 @@ class Session:
         self.meta: tuple[bytes, bytes] = (b"", b"")  # what its publications carry: for JSON, for other bytes
         self.subscriptions: dict[str, Subscription] = {}
         self.subscribing: dict[str, object] = {}  # by channel: the attempt that waits for the store
+        self.awaited_messages = 0  # how many its histories that are being read may bring
         self.connected = False
         self.open = True
         self.paused = False
@@ -103,7 +105,9 @@ class Session:
             (self.socket.resume_reading if self._reading else self.socket.pause_reading)()
 
     def _keeps_up(self) -> bool:
-        return not self.paused and (self._tasks is None or len(self._tasks) < SESSION_COMMANDS_MAX)
+        if self.paused or self.awaited_messages >= SESSION_MESSAGES_MAX:
+            return False
+        return self._tasks is None or len(self._tasks) < SESSION_COMMANDS_MAX
 
     def _reject(self, error: BadRequest) -> None:
         log.info("client %s sent what the protocol does not allow: %s", self.info.client or "-", error)
