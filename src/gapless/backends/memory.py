@@ -56,6 +56,7 @@ class Kept(Struct):
     generations: list[Generation] = field(default_factory=list)
     seq: int = 0
     floor: int = 0
+    ground: list[Link] = field(default_factory=list)  # the lineage of what does not exist
     time_ms: int = 0
     streams: dict[str, _Log] = field(default_factory=dict)
     due: list[tuple[int, str]] = field(default_factory=list)  # heap; one live item per stream with a meta_ttl
@@ -174,11 +175,12 @@ class Backend(Streams):
         log.last = last = log.last + 1
         log.messages[last] = Message(last, now_ms, entry.data, entry.meta)
         log.bytes += len(entry.data) + len(entry.meta)
-        log.updated_ms = now_ms
         log.retention = keep
         if not log.lineage or log.lineage[-1].gen != self.epoch:
             log.lineage.append(Link(self.epoch, last))
+        if not log.updated_ms:
             kept.streams[entry.stream] = log
+        log.updated_ms = now_ms
         if keep.meta_ttl_ms and not 0 < log.due_ms <= now_ms + keep.meta_ttl_ms:
             log.due_ms = now_ms + keep.meta_ttl_ms
             heappush(kept.due, (log.due_ms, entry.stream))
@@ -277,7 +279,7 @@ class Backend(Streams):
             self._drop_forgotten(now_ms)
         log = kept.streams.get(stream)
         if log is None:
-            return _Log(kept.floor, kept.floor)
+            return _Log(kept.floor, kept.floor, lineage=list(kept.ground))
         keep = log.retention
         if keep.ttl_ms and log.updated_ms + keep.ttl_ms <= now_ms:
             self._raise_floor(log, log.last)
@@ -300,6 +302,7 @@ class Backend(Streams):
                 heappush(kept.due, (log.due_ms, stream))
             else:
                 kept.floor = max(kept.floor, log.last)
+                kept.ground = [Link(self.epoch, kept.floor)]
                 del kept.streams[stream]
 
     def _drop_aged(self, log: _Log, horizon_ms: int) -> None:

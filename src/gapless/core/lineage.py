@@ -3,6 +3,10 @@
 Every incarnation of a store is a new generation. A stream remembers, for each
 generation that appended to it, the first offset which that generation wrote: its
 lineage. A position (g, n) is the truth unless something after g cut the stream below n.
+
+What a forgotten stream went through is forgotten with it. So the generation that forgot it counts as
+the one that wrote the floor it left: the first link of every stream that begins above that floor, and of
+those that do not exist. A position at the floor holds from that generation on.
 """
 
 from collections.abc import Sequence

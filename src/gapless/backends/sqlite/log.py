@@ -60,14 +60,14 @@ class Log:
         self._begin()
 
     def _begin(self) -> None:
-        query = "select seq, floor, time_ms, (select max(number) from generations) from store"
+        query = "select seq, time_ms from store"
         self.seq: int
         self.time_ms: int
-        self.seq, floor, self.time_ms, self._generation = first(self._cursor.execute(query))
-        self._stored = self.seq, floor
+        self.seq, self.time_ms = first(self._cursor.execute(query))
+        self._stored = self.seq, self._streams.floor, self._streams.ground
         self._touched: dict[str, Stream] = {}
         self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
-        self._links: list[tuple[int, int, int]] = []
+        self._links: list[tuple[int, int | None, int]] = []
 
     def reload(self) -> None:
         """Forget what was not committed."""
@@ -100,7 +100,7 @@ class Log:
         self._flush_rows()
         if self._links:
             self._cursor.executemany("insert into lineage values (?, ?, ?)", self._links)
-            unknown = self._generation - self._options.generations_max
+            unknown = self._streams.generation - self._options.generations_max
             self._cursor.executemany(
                 "delete from lineage where stream = ? and generation <= ?",
                 [(stream, unknown) for stream, _, _ in self._links],
@@ -109,9 +109,11 @@ class Log:
         self._touched.clear()
         self._streams.flush(now_ms, budget + DELETED_PER_ENTRY * len(outcomes))
         self._keys.flush(now_ms)
-        if self._stored != (self.seq, self._streams.floor):
-            self._stored = self.seq, self._streams.floor
-            self._cursor.execute("update store set seq = ?, floor = ?, time_ms = ?", (*self._stored, now_ms))
+        stored = self.seq, self._streams.floor, self._streams.ground
+        if self._stored != stored:
+            self._stored = stored
+            update = "update store set seq = ?, floor = ?, ground = ?, time_ms = ?"
+            self._cursor.execute(update, (*stored, now_ms))
         return outcomes
 
     def _outcome(self, order: Order) -> Outcome:
@@ -164,10 +166,12 @@ class Log:
 
     def _touch(self, stream: Stream, name: str) -> None:
         self._touched[name] = stream
+        if stream.is_new and stream.lineage:
+            self._links.append((stream.id, self._streams.ground, stream.last))
         self._streams.changed(stream)
         if not stream.lineage or stream.lineage[-1].gen != self._epoch:
             stream.lineage.append(Link(self._epoch, stream.last + 1))
-            self._links.append((stream.id, self._generation, stream.last + 1))
+            self._links.append((stream.id, self._streams.generation, stream.last + 1))
 
     def _trim(self, order: Trim) -> Heads:
         stream = self._stream(order.stream)

@@ -34,7 +34,7 @@ class Reader:
         self._epoch = generations[-1].id
 
     def _stream(self, name: str, now_ms: int) -> Stream:
-        return self._streams.find(name, now_ms) or Stream(0, name, self._streams.floor)
+        return self._streams.find(name, now_ms) or self._streams.nonexistent(name)
 
     def after(
         self, name: str, position: Position | None, messages_max: int, bytes_max: int, now_ms: int

@@ -48,6 +48,7 @@ TABLES = (
         version integer not null,
         seq integer not null,
         floor integer not null,
+        ground integer, -- the generation that raised the floor
         time_ms integer not null
     ) strict""",
     """create table generations (
@@ -96,7 +97,7 @@ TABLES = (
         hour integer primary key,
         keys integer not null
     ) strict""",
-    f"insert into store values (0, {VERSION}, 0, 0, 0)",
+    f"insert into store values (0, {VERSION}, 0, 0, null, 0)",
 )
 
 Row = tuple[int, ...]

@@ -28,6 +28,8 @@ UPDATE = (
     " ttl_ms = ?8, meta_ttl_ms = ?9, age_ms = ?10, keep_bytes = ?11, updated_ms = ?12, due_ms = ?13"
     " where id = ?1"
 )
+GENERATION = "select number, id from generations order by number desc limit 1"
+FLOOR = "select floor, ground, (select id from generations where number = ground) from store"
 LINEAGE = (
     "select g.id, l.first_offset from lineage l join generations g on g.number = l.generation"
     " where l.stream = ? order by l.generation"
@@ -39,13 +41,15 @@ class Streams:
 
     def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
+        self.generation, self._epoch = first(self._cursor.execute(GENERATION))
+        # Not read again by `reload`: readers were told of what was not committed too, so it never falls.
+        self.floor, self.ground, self._ground_epoch = first(self._cursor.execute(FLOOR))
         self.reload()
 
     def reload(self) -> None:
         """Forget what was not committed."""
         self._cached: dict[str, Stream] = {}
         self._changed: dict[int, Stream] = {}
-        self.floor = number(self._cursor.execute("select floor from store"))
         self._next_id = number(self._cursor.execute("select coalesce(max(id), 0) + 1 from streams"))
         self.due_ms = self._next_due_ms()
 
@@ -62,7 +66,7 @@ class Streams:
         if stream is None:
             return None
         if stream.is_forgotten(now_ms):
-            self.floor = max(self.floor, stream.last)
+            self._raise_floor(stream)
             return None
         self._settle(stream, now_ms)
         return stream
@@ -74,9 +78,20 @@ class Streams:
             self._forget(stream)
             stream = None
         if stream is None:
-            return Stream(self._next_id, name, self.floor)
+            return self.nonexistent(name)
         self._settle(stream, now_ms)
         return stream
+
+    def nonexistent(self, name: str) -> Stream:
+        """Return a stream as it would begin."""
+        stream = Stream(self._next_id, name, self.floor)
+        if self._ground_epoch is not None:
+            stream.lineage.append(Link(self._ground_epoch, self.floor))
+        return stream
+
+    def _raise_floor(self, forgotten: Stream) -> None:
+        self.floor = max(self.floor, forgotten.last)
+        self.ground, self._ground_epoch = self.generation, self._epoch
 
     def _load(self, name: str) -> Stream | None:
         row = first(self._cursor.execute(f"select {COLUMNS} from streams where name = ?", (name,)))
@@ -190,7 +205,7 @@ class Streams:
 
     def _forget(self, stream: Stream) -> None:
         """Let the name go; what is left of the stream is deleted by and by."""
-        self.floor = max(self.floor, stream.last)
+        self._raise_floor(stream)
         if stream.name is not None:
             self._cached.pop(stream.name, None)
         stream.name = None

@@ -63,6 +63,33 @@ class Incarnations:
 
         asyncio.run(scenario())
 
+    def test_the_floor_of_what_was_forgotten_holds_from_the_generation_that_forgot_it(
+        self, place: Place
+    ) -> None:
+        async def scenario() -> None:
+            epochs: list[str] = []
+            for number in range(4):
+                store = await place.open()
+                epochs.append(store.epoch)
+                if number == 0:
+                    await append(store, "brief", retention=Retention(meta_ttl_ms=1_000))
+                elif number == 1:
+                    place.time_ms += 1_000
+                    await append(store, "any")  # by now the stream is forgotten for good
+                elif number == 2:
+                    await append(store, "new")
+                for stream, head_offset in (("other", 1), ("new", 1 + (number >= 2))):
+                    for old, epoch in enumerate(epochs):
+                        reading = read(store, stream, after=Position(epoch, 1))
+                        if number == 0 or old == 0:
+                            with pytest.raises(PositionLost):
+                                await reading
+                        else:
+                            assert (await reading).head == head_offset
+                await store.close()
+
+        asyncio.run(scenario())
+
     def test_an_old_position_beyond_its_cut_is_lost(self, place: Place) -> None:
         async def scenario() -> None:
             store = await place.open()
