@@ -138,7 +138,7 @@ def _healing_by_offset() -> AbstractContextManager[object]:
     return patch.object(Placing, "check_generation", check)
 
 
-@bug("an emptied store keeps the node's cache")
+@bug("an emptied store keeps the node's cache", first_seed=700)
 def _cache_kept() -> AbstractContextManager[object]:
     def stand(self: Channel, epoch: str, offset: int) -> None:
         self.epoch = epoch

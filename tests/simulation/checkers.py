@@ -291,7 +291,8 @@ class Checker:
             self.fail("publications without recovery", where)
         self.truth.expire(channel, self._now_ms(), self.plan.ttl_ms(kind_of(channel)))
         later = self.truth.after(request.epoch, self.truth.order[-1]) if request.epoch else []
-        cut = any(generation.older or generation.refusable for generation in later)
+        grounded = {link.gen for link in self._world.store.kept.ground}  # where streams were forgotten last
+        cut = any(each.older or each.refusable or each.id in grounded for each in later)
         if (
             request.epoch
             and not cut

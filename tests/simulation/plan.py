@@ -110,7 +110,8 @@ class Plan:
 
 def connection(random: Random, plan: Plan) -> Conditions:
     """How good one connection is. What fits its buffer takes less than the client's patience."""
-    width = random.choice((2, 6, 20)) if random.random() < 0.3 else 0
+    narrow = 0.7 if len(plan.channels) > 4 else 0.3
+    width = random.choice((2, 6, 20)) if random.random() < narrow else 0
     return Conditions(
         latency_ms_max=0 if plan.at_once else random.choice((0, 5, 40, 150)),
         bytes_per_ms=width,

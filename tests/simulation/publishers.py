@@ -219,9 +219,7 @@ class Ledger:
         if isinstance(outcome, Stored):
             self._waiting, self._end = None, Position(outcome.epoch, outcome.offset)
         elif isinstance(outcome, PositionConflict):
-            truth = self._world.checker.truth
-            later = truth.after(self._end.epoch, truth.order[-1]) if self._end else []
-            if not any(generation.older or generation.refusable for generation in later):
+            if attempt.key in self._world.checker.truth.current.timeline[self.CHANNEL].values():
                 self._world.checker.fail("conflict with itself", f"{attempt.key} after {self._end}")
             self._waiting = self._end = None
 
