@@ -64,7 +64,7 @@ class Log:
         self.seq: int
         self.time_ms: int
         self.seq, self.time_ms = first(self._cursor.execute(query))
-        self._stored = self.seq, self._streams.floor, self._streams.ground
+        self._stored: tuple[int, int, int | None] | None = None  # written anew with the next transaction
         self._touched: dict[str, Stream] = {}
         self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
         self._links: list[tuple[int, int | None, int]] = []
