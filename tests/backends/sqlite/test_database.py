@@ -10,7 +10,7 @@ from gapless.backends import KEY_HOUR_MS, Options
 from gapless.backends.sqlite import schema
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Trim
-from gapless.core.errors import PositionConflict, StoreRefused
+from gapless.core.errors import PositionConflict, StoreFull, StoreRefused
 from gapless.core.stream import Position, Retention, Stored
 from gapless.testing.conformance.places import entry
 
@@ -174,12 +174,23 @@ def test_a_setting_that_does_not_hold_is_refused(
         Store(tmp_path / "store.db")
 
 
-def test_a_full_disk_between_leaves_a_refusal_what_it_was(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.append(1)
-    connection, disk = store.database._connection, store.database._disk
-    [[pages]] = connection.execute("pragma page_count").fetchall()
+def fill(store: Store, monkeypatch: pytest.MonkeyPatch, *, room_follows: bool) -> None:
+    """Leave the database two pages of room; giving up the ballast makes more, or none."""
+    connection = store.database._connection
+
+    def grow() -> None:
+        connection.execute("pragma max_page_count = 100000").fetchall()
+
+    pages = schema.number(connection.execute("pragma page_count"))
     connection.execute(f"pragma max_page_count = {pages + 2}").fetchall()
-    monkeypatch.setattr(disk, "fill", lambda: connection.execute("pragma max_page_count = 100000").fetchall())
+    monkeypatch.setattr(store.database._disk, "fill", grow if room_follows else lambda: None)
+
+
+def test_a_full_disk_in_between_leaves_a_refusal_what_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(1)
+    fill(store, monkeypatch, room_follows=True)
     origin = object()
     refused = entry("s", expected=Position("unknown", 7), origin=origin)
     outcomes = store.database.write([refused, *[entry("t", data=b"x" * 50_000) for _ in range(40)]])
@@ -187,3 +198,22 @@ def test_a_full_disk_between_leaves_a_refusal_what_it_was(store: Store, monkeypa
     store.database.log.lift(origin, "s")  # as whoever is told of a refusal does
     [outcome] = store.database.write([entry("s", origin=origin)])
     assert type(outcome) is Stored
+
+
+def test_the_floor_that_readers_were_told_never_falls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a stream that begins above the lower one would come to where its readers believe to stand."""
+    for number in range(40):  # more than housekeeping looks at in one transaction
+        store.append(1 + number, f"s{number}", Retention(count=1_000, meta_ttl_ms=1_000))
+    store.time_ms += 5_000
+    reader = store.database.reader
+    told = reader.heads(["s39", "new"], store.time_ms).heads["new"].last
+    assert told == 40
+    with monkeypatch.context() as full:
+        fill(store, full, room_follows=False)
+        [outcome, *_] = store.database.write([entry("t", data=b"x" * 50_000) for _ in range(40)])
+        assert type(outcome) is StoreFull
+    store.database._connection.execute("pragma max_page_count = 100000").fetchall()
+    assert reader.heads(["new"], store.time_ms).heads["new"].last == told
+    [outcome] = store.database.write([entry("new")])
+    assert isinstance(outcome, Stored)
+    assert outcome.offset == told + 1
