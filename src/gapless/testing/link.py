@@ -44,9 +44,9 @@ class Peer(Protocol):
 class Link:
     """One connection. Implements `server.socket.Socket`, the server's end.
 
-    `ended` is for the server. `accept` is called with the link once it reaches the server, and returns the
-    session, or None when nobody listens there. `wrote` is told of each write what the buffer held before it,
-    and what was added.
+    `peer` is the client while it listens; `ended` is for the server. `accept` is called with the link once it
+    reaches the server, and returns the session, or None when nobody listens there. `wrote` is told of each
+    write what the buffer held before it, and what was added.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Link:
         self.slow = False  # was ever full
         self._loop = loop
         self._random = random
-        self._peer: Peer | None = peer
+        self.peer: Peer | None = peer
         self._accept = accept
         self._receiver: Receiver | None = None
         self._wrote = wrote
@@ -90,7 +90,7 @@ class Link:
 
     def leave(self, code: int) -> None:
         """Close the client's end: the server hears of it, unless the link is dead."""
-        self._peer = None
+        self.peer = None
         self._fly_up(code)
 
     # What goes wrong ----------------------------------------------------------------------
@@ -203,15 +203,15 @@ class Link:
             return
         data, written_ms = self._down.popleft()
         if data:
-            if self._peer is not None:
-                self._peer.received(data, written_ms)
+            if self.peer is not None:
+                self.peer.received(data, written_ms)
             return
         assert self._closing is not None
         self._lost_by_peer(self._closing)
         self._fly_up(self._closing)
 
     def _lost_by_peer(self, code: int) -> None:
-        peer, self._peer = self._peer, None
+        peer, self.peer = self.peer, None
         if peer is not None:
             peer.closed(code)
 
@@ -228,8 +228,8 @@ class Link:
             self._loop.after_ms(self._latency_ms(), self._open)
 
     def _open(self) -> None:
-        if self._peer is not None and not self._dead:
-            self._peer.opened()
+        if self.peer is not None and not self._dead:
+            self.peer.opened()
 
     def _fly_up(self, what: tuple[bytes, bool] | int) -> None:
         if not self._dead:
