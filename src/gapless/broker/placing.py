@@ -86,13 +86,14 @@ class Placing:
         self._let_go_of_idle()
         if self._generation_due:
             await self.check_generation()
-        watched = [
-            channel
-            for channel in self._hub.channels.values()
-            if channel.epoch and (self._store.shared or channel.rules.retention.age_ms)
-        ]
+        watched = [channel for channel in self._hub.channels.values() if self._is_watched(channel)]
         if watched:
             await self._compare(watched)
+
+    def _is_watched(self, channel: Channel) -> bool:
+        """Tell whether the stream may end or begin elsewhere than this node can tell by itself."""
+        keep = channel.rules.retention
+        return bool(channel.epoch) and (self._store.shared or keep.age_ms > 0 or keep.bytes > 0)
 
     async def _compare(self, channels: list[Channel]) -> None:
         heads = await self._store.heads([channel.name for channel in channels])

@@ -210,9 +210,9 @@ def _limited(session: Session, channel: str, namespace: Namespace) -> bool:
     users = namespaces.users_of(channel)
     if namespaces.is_private(channel):
         raise PermissionDenied(f"channel {channel!r} needs a subscription token")
-    if users is None:
+    if users is None or not namespace.allow_user_limited_channels:
         return False
-    if not namespace.allow_user_limited_channels or not user or user not in users:
+    if not user or user not in users:
         raise PermissionDenied(f"channel {channel!r} is limited to its users")
     return True
 
@@ -316,7 +316,9 @@ def _may_look(session: Session, channel: str, namespace: Namespace, verb: str) -
 
 def _may(session: Session, channel: str, namespace: Namespace, verb: str) -> None:
     """Hold `allow_<verb>_for_{client,subscriber,anonymous}` against the session."""
-    if not _allowed(session, namespace, verb, subscribed=channel in session.subscriptions):
+    # A subscription that waits for the store has been granted: what follows it in the frame may rely on it.
+    subscribed = channel in session.subscriptions or channel in session.subscribing
+    if not _allowed(session, namespace, verb, subscribed=subscribed):
         whom = "client" if session.info.user else "anonymous"
         raise PermissionDenied(f"no permission: see allow_{verb}_for_{whom} of the namespace of {channel!r}")
 

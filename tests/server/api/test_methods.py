@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gapless.core.limits import API_ITEMS_MAX
+from gapless.core.limits import API_ITEMS_MAX, COMMIT_ENTRIES_MAX
 from gapless.server.node import Node
 from tests.server.running import call, running
 from tests.server.serving import on_a_loop
@@ -174,6 +174,15 @@ async def test_a_parallel_batch_may_read_too_and_an_empty_one_is_answered() -> N
         _, answer = await call(node, "/api/batch", {"commands": [history, history], "parallel": True})
         assert [reply["history"]["offset"] for reply in answer["replies"]] == [0, 0]
         assert await call(node, "/api/batch", {"commands": []}) == (200, {"replies": []})
+
+
+@on_a_loop
+async def test_a_large_batch_takes_several_commits() -> None:
+    async with running() as node:
+        command = {"publish": {"channel": "chat:1", "data": 1}}
+        _, answer = await call(node, "/api/batch", {"commands": [command] * (2 * COMMIT_ENTRIES_MAX + 1)})
+        offsets = [reply["publish"]["offset"] for reply in answer["replies"]]
+        assert offsets == list(range(1, 2 * COMMIT_ENTRIES_MAX + 2))
 
 
 @on_a_loop

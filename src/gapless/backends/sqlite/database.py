@@ -176,6 +176,8 @@ class Database:
             apsw.Error, OSError: the file could not be completed; its -wal has all that is missing.
         """
         try:
+            if self.is_due():
+                self.write([])  # readers may have been told of it
             self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         except apsw.FullError:

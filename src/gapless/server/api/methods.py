@@ -94,12 +94,14 @@ class Api:
             skip_history=content.skip_history or False,
         )
 
-    def _append(self, entries: Sequence[Entry], take: Done) -> None:
-        """Append entries, and take their outcomes; nothing that goes wrong is raised."""
-        try:
-            self._broker.append(entries, take)
-        except GaplessError as error:
-            take(entries, [error] * len(entries))
+    def _append(self, entries: Sequence[Entry], take: Done, together: int = COMMIT_ENTRIES_MAX) -> None:
+        """Append entries, so many to a commit, and take their outcomes; a refusal stops what follows."""
+        for start in range(0, len(entries), together):
+            try:
+                self._broker.append(entries[start : start + together], take)
+            except GaplessError as error:
+                take(entries[start:], [error] * (len(entries) - start))
+                return
 
     def broadcast(self, request: BroadcastRequest, told: Told) -> None:
         """Tell a response for each channel, in the order of the request."""
@@ -122,8 +124,7 @@ class Api:
             except GaplessError as error:
                 responses.take(index, b"", error)
         together = max(1, min(COMMIT_ENTRIES_MAX, COMMIT_BYTES_MAX // len(payload[0])))
-        for start in range(0, len(entries), together):
-            self._append(entries[start : start + together], take)
+        self._append(entries, take, together)
 
     # Looking ------------------------------------------------------------------------------
 
