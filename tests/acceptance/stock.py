@@ -34,6 +34,7 @@ CONFIG = {
                 "presence": True,
                 "join_leave": True,
                 "force_push_join_leave": True,
+                "allow_user_limited_channels": True,
                 **{f"allow_{right}_for_client": True for right in ALLOWED},
             },
             {

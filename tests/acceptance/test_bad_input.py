@@ -38,6 +38,7 @@ CONFIG = {
                 "force_recovery": True,
                 "allow_subscribe_for_client": True,
                 "allow_history_for_client": True,
+                "allow_user_limited_channels": True,
             },
             {
                 "name": "short",
