@@ -61,7 +61,7 @@ async def test_nothing_is_missed_while_the_connection_is_away() -> None:
             await call(node, "/api/publish", {"channel": "chat:1", "data": number})
             await heard.until(number + 1)
             (session,) = node.sessions.all
-            node.sessions.part_with(session, Disconnect.FORCE_RECONNECT)
+            session.disconnected(Disconnect.FORCE_RECONNECT)
             wait_ms = await heard.loss()
             await call(node, "/api/publish", {"channel": "chat:1", "data": number + 1})
             clock.move(wait_ms)

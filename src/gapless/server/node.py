@@ -174,7 +174,7 @@ class Node:
         per_turn = max(PART_PER_TURN_MIN, -(-len(leaving) // turns))
         for first in range(0, len(leaving), per_turn):
             for session in leaving[first : first + per_turn]:
-                self.sessions.part_with(session, Disconnect.SHUTDOWN)
+                session.disconnected(Disconnect.SHUTDOWN)
             await self._pause()
         while self.sessions.all and self._clock.now_ms() < end_ms:
             await self._pause()

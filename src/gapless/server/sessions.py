@@ -14,7 +14,6 @@ from gapless.core.keepalive import Keepalive
 from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
 from gapless.core.wheel import Wheel
 from gapless.ports import Clock
-from gapless.protocol.codes import Disconnect
 from gapless.protocol.websocket import WebSocketWire
 from gapless.server.commands import HANDLERS, Handler
 from gapless.server.session import Session
@@ -80,10 +79,6 @@ class Sessions:
     def forget(self, session: Session) -> None:
         """Let go of a session that has ended."""
         self.all.discard(session)
-
-    def part_with(self, session: Session, code: Disconnect) -> None:
-        """Disconnect one session."""
-        session.disconnected(code)
 
     def users(self) -> set[str]:
         """Return the users that are connected."""

@@ -95,7 +95,7 @@ class SimulatedNode:
         """Part with all clients, in good order."""
         self.open = False
         for session in sorted(self.sessions.all, key=lambda session: session.info.client):
-            self.sessions.part_with(session, Disconnect.SHUTDOWN)
+            session.disconnected(Disconnect.SHUTDOWN)
         await self.broker.close()
         self._end()
 

@@ -166,10 +166,10 @@ class Api:
         entries: list[Entry] = []
         take = partial(replies.take_stored, b"publish")
         for index, command in enumerate(commands):
-            request_ = command.publish
-            if request_ is not None:
+            publication = command.publish
+            if publication is not None:
                 try:
-                    entry = self._entry(request_.channel, request_, request_.payload())
+                    entry = self._entry(publication.channel, publication, publication.payload())
                     entry.context = index
                     entries.append(entry)
                 except GaplessError as error:
