@@ -67,11 +67,16 @@ class CatchUp:
             page = await self._page(channel, Position(epoch, channel.live))
             if channel.epoch == epoch:
                 self._take_page(channel, page)
+                self._overtake(channel)
         channel.healing = False
+        self._overtake(channel)
+        self.reaches(channel, channel.known)
+
+    def _overtake(self, channel: Channel) -> None:
+        """Let those who read ahead go on; whom this node has not reached yet wait again."""
         ahead, channel.ahead = channel.ahead, []
         for subscription in ahead:
             self.advance(subscription)
-        self.reaches(channel, channel.known)
 
     def _take_page(self, channel: Channel, page: Page | None) -> None:
         if page is None:

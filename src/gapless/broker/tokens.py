@@ -2,6 +2,8 @@
 
 import base64
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,21 +14,60 @@ from gapless.core.errors import NotAvailable, TokenExpired, Unauthorized
 from gapless.core.limits import JSON_DEPTH_MAX, TOKEN_BYTES_MAX
 from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 
-__all__ = ["Claims", "Verifier"]
+__all__ = ["Claims", "Grant", "Override", "SubscriptionClaims", "Verifier"]
 
 ALGORITHMS: Final = ["HS256"]
 # Header parameters that bring a key along, or rules of the sender's choice.
 REFUSED_PARAMETERS: Final = ("crit", "jku", "jwk", "x5c", "x5u")
 
+NO_SUBSCRIPTIONS: Final[Mapping[str, "Grant"]] = MappingProxyType({})
+
 Seconds = Annotated[float, Meta(ge=0, le=2**53 / 1000)]  # since the Unix epoch; in milliseconds still exact
 
 
+class Override(Struct, frozen=True):
+    """What a subscription has instead of what its channel's namespace says; None leaves that alone."""
+
+    presence: bool | None = None
+    join_leave: bool | None = None
+    force_push_join_leave: bool | None = None
+    force_positioning: bool | None = None
+    force_recovery: bool | None = None
+
+
+class Grant(Struct, frozen=True):
+    """A subscription that the user's backend granted. `expires_ms` 0 is never."""
+
+    info: Payload = NO_PAYLOAD  # `chan_info`, which others see
+    data: Payload = NO_PAYLOAD  # told to the client with the subscription
+    override: Override = Override()
+    expires_ms: int = 0
+
+
 class Claims(Struct, frozen=True):
-    """What a valid connection token says. `expires_ms` 0 is never; an empty user is anonymous."""
+    """What a valid connection token says. `expires_ms` 0 is never; an empty user is anonymous.
+
+    `subscriptions` are the channels that the server subscribes the connection to. `token_id` (jti) and
+    `issued_ms` (iat, not checked against the time) are what revocation knows a token by; empty and 0: none.
+    """
 
     user: str
     expires_ms: int = 0
     info: Payload = NO_PAYLOAD
+    meta: Payload = NO_PAYLOAD  # for the user's backend alone
+    subscriptions: Mapping[str, Grant] = NO_SUBSCRIPTIONS
+    token_id: str = ""
+    issued_ms: int = 0
+
+
+class SubscriptionClaims(Struct, frozen=True):
+    """What a valid subscription token says: that `user` may follow `channel`."""
+
+    user: str
+    channel: str
+    grant: Grant
+    token_id: str = ""
+    issued_ms: int = 0
 
 
 class _Body(Struct):

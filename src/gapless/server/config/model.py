@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 
 from gapless.broker.namespaces import Grammar, Namespace, Namespaces
 from gapless.core.errors import ConfigError
-from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, MESSAGE_BYTES_MAX
+from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, IDEMPOTENCY_WINDOW_MS, MESSAGE_BYTES_MAX
 from gapless.ports import Durability
 
 __all__ = [
@@ -24,8 +24,13 @@ __all__ = [
     "HttpServer",
     "Level",
     "Log",
+    "Messages",
+    "PersonalChannel",
+    "Prometheus",
     "Shutdown",
     "Store",
+    "SubscriptionToken",
+    "Tls",
     "Token",
     "WebSocket",
 ]
@@ -37,11 +42,20 @@ UrlPath = Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]$")]
 Boundary = Annotated[str, Meta(min_length=1)]
 
 
+class Tls(Struct, frozen=True, kw_only=True):
+    """Encryption of the port: a certificate and its key, each the path of a PEM file or the PEM itself."""
+
+    enabled: bool = False
+    cert_pem: str = ""
+    key_pem: str = ""
+
+
 class HttpServer(Struct, frozen=True, kw_only=True):
     """Where to listen. An empty address is every one of the machine's; port 0 is any free one."""
 
     address: str = ""
     port: Port = 8000
+    tls: Tls = field(default_factory=Tls)
 
 
 class Level(StrEnum):
@@ -63,9 +77,40 @@ class Log(Struct, frozen=True, kw_only=True):
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """The keys that connection tokens are signed with."""
+    """The keys that tokens are signed with, one per family of algorithms, and what is asked of their claims.
+
+    A public key is PEM, or the path of a PEM file. `audience` and `issuer` are compared whole, the `_regex`
+    ones must match whole. The previous secret key is good until `..._valid_until` (seconds since the Unix
+    epoch; 0: for ever).
+    """
 
     hmac_secret_key: str = ""
+    hmac_previous_secret_key: str = ""
+    hmac_previous_secret_key_valid_until: int = 0
+    rsa_public_key: str = ""
+    ecdsa_public_key: str = ""
+    ed25519_public_key: str = ""
+    jwks_public_endpoint: str = ""
+    insecure_skip_jwks_endpoint_safety_check: bool = False
+    audience: str = ""
+    audience_regex: str = ""
+    issuer: str = ""
+    issuer_regex: str = ""
+    user_id_claim: str = ""
+
+
+class SubscriptionToken(Token, frozen=True, kw_only=True):
+    """The keys that subscription tokens are signed with, if `enabled`; else those of `client.token`."""
+
+    enabled: bool = False
+
+
+class PersonalChannel(Struct, frozen=True, kw_only=True):
+    """Whether each user is subscribed to a channel of its own at connect, and to have one connection only."""
+
+    enabled: bool = False
+    personal_channel_namespace: str = ""
+    single_connection: bool = False
 
 
 class Client(Struct, frozen=True, kw_only=True):
@@ -74,12 +119,20 @@ class Client(Struct, frozen=True, kw_only=True):
     allowed_origins: list[str] = []
     insecure: bool = False
     allow_anonymous_connect_without_token: bool = False
+    disallow_anonymous_connection_tokens: bool = False
     token: Token = field(default_factory=Token)
+    subscription_token: SubscriptionToken = field(default_factory=SubscriptionToken)
+    subscribe_to_user_personal_channel: PersonalChannel = field(default_factory=PersonalChannel)
+    connect_include_server_time: bool = False
     ping_interval_ms: Annotated[int, Meta(ge=1_000)] = 25_000
     pong_timeout_ms: int = 8_000
     stale_close_delay_ms: Some = 10_000
     expired_close_delay_ms: int = 25_000
+    expired_sub_close_delay_ms: int = 25_000
     channel_limit: Count = 128
+    connection_limit: int = 0
+    user_connection_limit: int = 0
+    connection_rate_limit: int = 0
     history_max_publication_limit: Count = 300
 
     def __post_init__(self) -> None:
@@ -151,10 +204,25 @@ class Health(Struct, frozen=True, kw_only=True):
     handler_prefix: UrlPath = "/health"
 
 
+class Prometheus(Struct, frozen=True, kw_only=True):
+    """Where Prometheus collects metrics."""
+
+    enabled: bool = False
+    handler_prefix: UrlPath = "/metrics"
+
+
+class Messages(Struct, frozen=True, kw_only=True):
+    """The messages API, for people who scroll. `aliases` maps paths of the user's own onto channels."""
+
+    enabled: bool = True
+    aliases: dict[str, str] = {}
+
+
 class Shutdown(Struct, frozen=True, kw_only=True):
-    """How long a node that was asked to stop may take."""
+    """How long a node that was asked to stop may take, and over how long it spreads its clients' going."""
 
     timeout_ms: Some = 30_000
+    spread_ms: int = 10_000
 
 
 class Store(Struct, frozen=True, kw_only=True):
@@ -165,6 +233,7 @@ class Store(Struct, frozen=True, kw_only=True):
 
     url: str = "sqlite:gapless.db"
     durability: Durability | None = None
+    idempotency_window_ms: Some = IDEMPOTENCY_WINDOW_MS
 
     @property
     def minimum(self) -> Durability:
@@ -184,5 +253,7 @@ class Config(Struct, frozen=True, kw_only=True):
     http_api: HttpApi = field(default_factory=HttpApi)
     websocket: WebSocket = field(default_factory=WebSocket)
     health: Health = field(default_factory=Health)
+    prometheus: Prometheus = field(default_factory=Prometheus)
+    messages: Messages = field(default_factory=Messages)
     shutdown: Shutdown = field(default_factory=Shutdown)
     store: Store = field(default_factory=Store)
