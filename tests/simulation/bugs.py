@@ -307,6 +307,17 @@ def _reply_at_head() -> AbstractContextManager[object]:
     return patch.object(Recovery, "start_now", start_now)
 
 
+@bug("who read ahead waits until its node is level", first_seed=51_075)
+def _ahead_until_level() -> AbstractContextManager[object]:
+    real = CatchUp._overtake
+
+    def overtake(self: CatchUp, channel: Channel) -> None:
+        if not channel.healing:
+            real(self, channel)
+
+    return patch.object(CatchUp, "_overtake", overtake)
+
+
 @bug("a lost ring on a quiet channel is never noticed")
 def _never_checked() -> AbstractContextManager[object]:
     return patch.object(Broker, "_check_later", lambda self: None)

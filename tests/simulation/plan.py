@@ -30,6 +30,8 @@ def kind_of(channel: str) -> Kind:
     return Kind(channel.partition(":")[0])
 
 
+WIDTHS = (2, 6, 20)  # of narrow connections, in bytes per millisecond
+
 FAULTS = [
     "cut", "cut", "stall", "half_open", "storm", "crash_node", "stop_node", "restart_store", "rewind_store",
     "rewind_store", "silence_store", "cut_off_node", "trim", "silence_bus", "leave", "absence", "absence",
@@ -111,7 +113,7 @@ class Plan:
 def connection(random: Random, plan: Plan) -> Conditions:
     """How good one connection is. What fits its buffer takes less than the client's patience."""
     narrow = 0.7 if len(plan.channels) > 4 else 0.3
-    width = random.choice((2, 6, 20)) if random.random() < narrow else 0
+    width = random.choice(WIDTHS) if random.random() < narrow else 0
     return Conditions(
         latency_ms_max=0 if plan.at_once else random.choice((0, 5, 40, 150)),
         bytes_per_ms=width,

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gapless.broker import catch_up, hub, placing, recovery
+from gapless.broker.channel import Subscription
 from gapless.broker.tokens import Claims
 from gapless.core.errors import TokenExpired
 from gapless.core.stream import Head, Heads
@@ -20,17 +21,18 @@ from gapless.testing.link import Link
 from gapless.testing.loop import Deadlock, VirtualLoop
 from gapless.testing.simulated_bus import BusConditions, SimulatedBus
 from gapless.testing.simulated_client import ClientOptions, SimulatedClient
-from gapless.testing.simulated_store import SimulatedStore, StoreConditions
+from gapless.testing.simulated_store import PATIENCE_MS, SimulatedStore, StoreConditions
 from gapless.testing.simulator import SimulatedNode
 from tests.simulation.checkers import Checker
 from tests.simulation.faults import strike
-from tests.simulation.plan import Kind, Plan, connection, draw, kind_of
+from tests.simulation.plan import WIDTHS, Kind, Plan, connection, draw, kind_of
 from tests.simulation.publishers import ApiPublisher, ClientPublisher, Ledger
 
-HEALING_MS_MAX = 120_000
+SETTLING_MS = 30_000  # a dead connection is noticed after up to 14 s, then there may be several tries
 POLL_MS = 250
 SUBSCRIBED_BYTES = 2_000
 FRAME_BYTES = 4_000
+PUSH_BYTES_MAX = 100  # what goes around a payload on its way to a client
 ANSWER_BYTES_MAX = 400  # what may still be said to a socket that is full: the answers to what was asked
 
 
@@ -50,6 +52,7 @@ class World:
         self.healed = False
         self.trimming: asyncio.Task[Heads] | None = None  # the latest trim, held while it lasts
         self._nudges = 0
+        self._standing: dict[tuple[Subscription, int], int] = {}  # who is behind, where, since when
         self._lives_seen: dict[object, int] = {}
         self._passed: dict[tuple[int, str], int] = {}
         self.accepted: dict[Link, object] = {}  # the life of the node that a link ends at
@@ -199,13 +202,20 @@ class World:
         for client in [*self.clients, *(p.client for p in self.publishers if isinstance(p, ClientPublisher))]:
             if client.link is not None:
                 client.link.flow()
-        deadline_ms = self.loop.now_ms + HEALING_MS_MAX
+        deadline_ms = self.loop.now_ms + self._healing_ms_max()
         missing = "?"
         while missing and not self._failed():
             if self.loop.now_ms > deadline_ms:
                 self.checker.fail("unseen after healing", missing)
             await self._pass_ms(POLL_MS)
             missing = await self._missing()
+
+    def _healing_ms_max(self) -> int:
+        """How long it takes to read everything, in the smallest pages, over the narrowest connection."""
+        messages = [each for log in self.store.kept.streams.values() for each in log.messages.values()]
+        push_bytes = sum(len(each.data) + len(each.meta) + PUSH_BYTES_MAX for each in messages)
+        read_ms_max = 2 * self.plan.store.latency_ms_max
+        return SETTLING_MS + len(messages) * read_ms_max + push_bytes // min(WIDTHS)
 
     async def _missing(self) -> str:
         """What is not yet as it must be, or nothing."""
@@ -256,6 +266,27 @@ class World:
         until_ms = self.loop.now_ms + delay_ms
         while self.loop.now_ms < until_ms and not self._failed():
             await self.loop.pass_ms(min(POLL_MS, until_ms - self.loop.now_ms))
+            self._look_for_stranded()
+
+    def _look_for_stranded(self) -> None:
+        """Fail where a reader that its node has passed, and whose socket has room, does not read on."""
+        now_ms = self.loop.now_ms
+        read_ms_max = 2 * self.plan.store.latency_ms_max + PATIENCE_MS
+        places = [(each, each.offset) for each in self._passed_by()]
+        self._standing = {place: self._standing.get(place, now_ms) for place in places}
+        # Two reads, for the first may be in vain: it began before the socket was full for a while.
+        for (stranded, offset), since_ms in self._standing.items():
+            if now_ms - since_ms > 2 * read_ms_max:
+                where = f"{stranded.reader.info.user} in {stranded.channel.name} at {offset}"
+                self.checker.fail("stranded", f"{where} since {since_ms}, {stranded.channel.sent} was sent")
+
+    def _passed_by(self) -> Iterator[Subscription]:
+        for node in self.nodes:
+            for channel in node.broker.hub.channels.values() if node.open else ():
+                for each in channel.subscriptions:
+                    waits = each.active and not each.level and not each.reader.paused
+                    if waits and each.offset <= channel.sent:
+                        yield each
 
     def _failed(self) -> bool:
         for failure in self.loop.failures:
