@@ -84,6 +84,7 @@ class Broker:
         self._append = in_lanes(store)
         self._bus = bus
         self._message_bytes_max = message_bytes_max
+        self.publications = self.answered = 0  # taken, and how many of them have their outcome
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
         if bus is not None:
@@ -172,6 +173,7 @@ class Broker:
             landed(entries, [passed] * len(entries))
         else:
             self._append(entries, landed)
+        self.publications += len(entries)
 
     def _landed(self, done: Done, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         self._fan_out(entries, outcomes)
@@ -183,6 +185,7 @@ class Broker:
 
     def _fan_out(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         channels, bus = self.hub.channels, self._bus
+        self.answered += len(entries)
         for entry, outcome in zip(entries, outcomes, strict=True):
             channel = channels.get(entry.stream)
             if channel is None and bus is None:
@@ -245,7 +248,7 @@ class Broker:
         entered = self._channel(channel)
         subscription = Subscription(entered, reader, offset=start.through, join_leave=join_leave)
         subscription.skipping = not entered.rules.namespace.history  # no store to read on from
-        entered.subscriptions[subscription] = None
+        self.hub.add(subscription)
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
         if entered.rules.namespace.join_leave:
@@ -254,11 +257,9 @@ class Broker:
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription. Harmless when it has ended."""
-        channel = subscription.channel
-        if channel.subscriptions.pop(subscription, subscription) is subscription:
+        if not self.hub.discard(subscription):
             return
-        subscription.active = False
-        channel.cohort(subscription.reader.wire).leave(subscription, channel.sent)
+        channel = subscription.channel
         if channel.rules.namespace.join_leave:
             self._tell(channel, Push(channel=channel.name, leave=Leave(subscription.reader.info)))
         if not channel.subscriptions:
@@ -277,7 +278,11 @@ class Broker:
         frames: dict[Any, bytes] = {}
         for subscription in list(channel.subscriptions):  # a write may end a connection that is too slow
             reader = subscription.reader
-            if subscription.active and subscription.join_leave and not reader.paused:
+            if not subscription.active or not subscription.join_leave:
+                continue
+            if reader.paused:
+                self.hub.joins_dropped += 1
+            else:
                 if reader.wire not in frames:
                     frames[reader.wire] = reader.wire.frames([reader.wire.codec.reply(Reply(push=push))])
                 reader.write(frames[reader.wire])

@@ -110,7 +110,7 @@ class CatchUp:
             if subscription.skipping:
                 self._hub.skip(subscription)
             elif subscription.offset == channel.sent:
-                channel.cohort(reader.wire).join(subscription)
+                self._hub.join(subscription)
             elif subscription.offset > channel.sent:
                 channel.ahead.append(subscription)
                 self.reaches(channel, subscription.offset)
@@ -139,7 +139,9 @@ class CatchUp:
         subscription.offset = through
         self._hub.deliveries += len(publications)
         if publications:
-            reader.write(subscription.channel.cohort(reader.wire).frames(publications))
+            frames = subscription.channel.cohort(reader.wire).frames(publications)
+            self._hub.delivered_bytes += len(frames)
+            reader.write(frames)
 
     def _wait(self, subscription: Subscription) -> None:
         channel, offset = subscription.channel, subscription.offset

@@ -20,12 +20,18 @@ DROPPED_TAG: Final = "gapless-dropped"
 
 
 class Hub:
-    """The channels that somebody follows on this node, and what they are given at the end of the tick."""
+    """The channels that somebody follows on this node, and what they are given at the end of the tick.
+
+    The plain numbers are what metrics are made of: `followed` channels have a subscriber, of the
+    `subscriptions` so many are `level`; `deliveries` are messages to subscribers, `dropped` messages
+    that slow ones went without, `joins_dropped` joins and leaves.
+    """
 
     def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
         self.channels: dict[str, Channel] = {}
-        self.deliveries = 0
-        self.dropped = 0
+        self.followed = self.subscriptions = self.level = 0
+        self.deliveries = self.delivered_bytes = 0
+        self.dropped = self.joins_dropped = 0
         self.tail_bytes = 0
         self._soon = soon
         self._dirty: list[Channel] = []
@@ -40,6 +46,36 @@ class Hub:
         if channel is None:
             channel = self.channels[name] = Channel(name, rules)
         return channel
+
+    def add(self, subscription: Subscription) -> None:
+        """Count a subscription among its channel's; it is behind until it joins."""
+        channel = subscription.channel
+        self.followed += not channel.subscriptions
+        self.subscriptions += 1
+        channel.subscriptions[subscription] = None
+
+    def discard(self, subscription: Subscription) -> bool:
+        """Forget a subscription; tell whether it was there."""
+        channel = subscription.channel
+        if subscription not in channel.subscriptions:
+            return False
+        del channel.subscriptions[subscription]
+        self.subscriptions -= 1
+        self.followed -= not channel.subscriptions
+        subscription.active = False
+        self.part(subscription)
+        return True
+
+    def join(self, subscription: Subscription, missed: int = 0) -> None:
+        """Make a subscription level; `missed` is what its next publication tells."""
+        self.level += 1
+        subscription.channel.cohort(subscription.reader.wire).join(subscription, missed)
+
+    def part(self, subscription: Subscription) -> None:
+        """Give a subscription a position of its own."""
+        self.level -= subscription.level
+        channel = subscription.channel
+        channel.cohort(subscription.reader.wire).leave(subscription, channel.sent)
 
     def remove(self, channel: Channel) -> None:
         """Forget a channel that nobody follows."""
@@ -125,7 +161,9 @@ class Hub:
         for write in cohort.members.values():
             write(data)
         self._writing = False
-        self.deliveries += count * len(cohort.members)
+        readers = len(cohort.members)
+        self.deliveries += count * readers
+        self.delivered_bytes += len(data) * readers
 
     def _keep(self, cohort: Cohort, stored: Sequence[Message], publications: Sequence[bytes]) -> None:
         tail = cohort.tail
@@ -195,9 +233,8 @@ class Hub:
         for subscription in list(reader.subscriptions.values()):
             if not subscription.level:
                 continue
-            channel = subscription.channel
-            channel.cohort(reader.wire).leave(subscription, channel.sent)
-            namespace = channel.rules.namespace
+            self.part(subscription)
+            namespace = subscription.channel.rules.namespace
             if namespace.when_slow is SlowConsumer.DISCONNECT:
                 reader.disconnected(Disconnect.SLOW)
                 return
@@ -214,7 +251,7 @@ class Hub:
             subscription.offset = channel.sent - 1
             return
         self.dropped += missed
-        channel.cohort(subscription.reader.wire).join(subscription, missed)
+        self.join(subscription, missed)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

@@ -146,9 +146,7 @@ class Placing:
         for subscription in list(subscriptions):
             if subscription.active:
                 subscription.active = False
-                subscription.channel.cohort(subscription.reader.wire).leave(
-                    subscription, subscription.channel.sent
-                )
+                self._hub.part(subscription)
                 self._lost.append(subscription)
         if not self._telling:
             self._tell_lost()

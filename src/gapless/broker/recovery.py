@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Wire
@@ -12,11 +12,16 @@ from gapless.broker.hub import Hub
 from gapless.broker.namespaces import RecoveryMode
 from gapless.broker.placing import Placing
 from gapless.core.errors import BinaryMessage, PositionLost, Unavailable
+from gapless.core.histogram import Histogram
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, SUBSCRIBED_BYTES_MAX
 from gapless.core.stream import Page, Position
 from gapless.ports import Streams
 
-__all__ = ["Recovery", "Start"]
+__all__ = ["RECOVERIES", "Recovery", "Start"]
+
+# How a presented position is answered: from the tail, the store, with the newest of a cache, or refused.
+RECOVERIES: Final = ("tail", "store", "cache", "lost")
+SIZES: Final = (0, 1, 10, 100, 300, 1_000, 10_000, 100_000)
 
 
 class Start(NamedTuple):
@@ -45,6 +50,12 @@ class Recovery:
         self._catch_up = catch_up
         self._placing = placing
         self._store = store
+        self.outcomes = dict.fromkeys(RECOVERIES, 0)
+        self.sizes = Histogram(SIZES)  # how many messages the recovered had missed
+
+    def _recovered(self, how: str, missed: int) -> None:
+        self.outcomes[how] += 1
+        self.sizes.observe(missed)
 
     def start_now(self, channel: Channel, wire: Wire, since: Position | None) -> Start | None:
         """Answer from what this node holds, or None when the store must be asked."""
@@ -62,6 +73,7 @@ class Recovery:
         )
         if publications is None:
             return None
+        self._recovered("tail", channel.sent - since.offset)
         return Start(channel.epoch, since.offset, since.offset + len(publications), True, publications)
 
     async def start(self, channel: Channel, wire: Wire, since: Position | None) -> Start:
@@ -89,6 +101,7 @@ class Recovery:
         except PositionLost:
             return self._refused(channel)
         publications = self._encode(channel, wire, page)
+        self._recovered("store", page.head - since.offset)
         return Start(page.epoch, since.offset, page.through, True, publications)
 
     def _refused(self, channel: Channel) -> Start:
@@ -96,6 +109,7 @@ class Recovery:
         self._hub.flush(channel)
         if not channel.epoch:
             raise Unavailable("the store has begun a new generation; try again")
+        self.outcomes["lost"] += 1
         return Start(channel.epoch, channel.sent, channel.sent)
 
     async def _newest(self, channel: Channel, wire: Wire, since: Position) -> Start:
@@ -109,6 +123,7 @@ class Recovery:
             self._placing.foreign()
             raise Unavailable("the store has begun a new generation; try again") from None
         publications = self._encode(channel, wire, page)
+        self.outcomes["cache"] += 1
         level = since == Position(page.epoch, page.through)
         if level or not publications:
             return Start(page.epoch, page.through, page.through, level)
