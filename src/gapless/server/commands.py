@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from gapless import __version__
-from gapless.broker.namespaces import Namespace
+from gapless.broker import permissions
 from gapless.broker.recovery import Start
 from gapless.broker.tokens import Claims
 from gapless.core.errors import (
@@ -14,7 +14,6 @@ from gapless.core.errors import (
     GaplessError,
     LimitExceeded,
     NotAvailable,
-    PermissionDenied,
     PositionLost,
     TokenExpired,
     Unauthorized,
@@ -132,14 +131,14 @@ def _ttl_seconds(session: Session, claims: Claims) -> int:
 def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | None:
     """Follow a channel, from its end or from the position that the client presents."""
     channel = request.channel
-    namespace = session.node.broker.namespaces.of(channel).namespace
+    session.node.broker.namespaces.of(channel)
     if request.type or request.phase:
         raise NotAvailable("map and shared-poll subscriptions are not available")
     if channel in session.subscriptions or channel in session.subscribing:
         raise AlreadySubscribed(f"already subscribed to {channel!r}")
     if len(session.subscriptions) + len(session.subscribing) >= session.node.options.channel_limit:
         raise LimitExceeded(f"a connection follows up to {session.node.options.channel_limit} channels")
-    _may_subscribe(session, channel, namespace)
+    _may_subscribe(session, channel)
     recoverable = session.node.broker.recovers(channel, asked=request.recoverable or request.recover)
     since = Position(request.epoch, request.offset) if request.recover and recoverable else None
     start = session.node.broker.start_now(channel, session, since)
@@ -188,33 +187,17 @@ def _enter(session: Session, id: int, request: SubscribeRequest, start: Start) -
         recovered=start.recovered,
     )
     session.write(session.wire.frames([session.wire.codec.subscribed(id, result, start.publications)]))
-    curious = request.join_leave and _allowed(session, namespace, "presence", subscribed=True)
+    insecure, user = session.node.options.insecure, session.info.user
+    may_see = insecure or permissions.allowed(namespace, "presence", user, subscribed=True)
+    curious = request.join_leave and may_see
     join_leave = namespace.join_leave and (curious or namespace.force_push_join_leave)
     if session.open:  # the write may have been one too many for its namespaces
         broker.enter(channel, session, start, join_leave=join_leave)
 
 
-def _may_subscribe(session: Session, channel: str, namespace: Namespace) -> None:
-    if session.node.options.insecure:
-        return
-    user = session.info.user
-    if _limited(session, channel, namespace):
-        return
-    if not namespace.allow_subscribe_for_client or not (user or namespace.allow_subscribe_for_anonymous):
-        raise PermissionDenied(f"no permission to subscribe to {channel!r}")
-
-
-def _limited(session: Session, channel: str, namespace: Namespace) -> bool:
-    """Tell whether `channel` is limited to users, of whom this is one; refuse what is closed to this one."""
-    namespaces, user = session.node.broker.namespaces, session.info.user
-    users = namespaces.users_of(channel)
-    if namespaces.is_private(channel):
-        raise PermissionDenied(f"channel {channel!r} needs a subscription token")
-    if users is None or not namespace.allow_user_limited_channels:
-        return False
-    if not user or user not in users:
-        raise PermissionDenied(f"channel {channel!r} is limited to its users")
-    return True
+def _may_subscribe(session: Session, channel: str) -> None:
+    if not session.node.options.insecure:
+        permissions.check_subscribe(session.node.broker.namespaces, channel, session.info.user)
 
 
 def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
@@ -237,8 +220,7 @@ def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> None:
 
 def publish(session: Session, id: int, request: PublishRequest) -> None:
     """Publish to a channel; answered once the message is stored and handed to this node's subscribers."""
-    namespace = session.node.broker.namespaces.of(request.channel).namespace
-    _may(session, request.channel, namespace, "publish")
+    _may(session, request.channel, "publish")
     data = bytes(request.data)
     if not data:
         raise BadRequest("a publication needs data")
@@ -273,9 +255,8 @@ def history(session: Session, id: int, request: HistoryRequest) -> Work:
 async def _read_history(session: Session, id: int, request: HistoryRequest, limit: int) -> None:
     broker, codec = session.node.broker, session.wire.codec
     try:
-        namespace = broker.namespaces.of(request.channel).namespace
         if not session.node.options.insecure:
-            _may_look(session, request.channel, namespace, "history")
+            _may_look(session, request.channel, "history")
         since = Position(request.since.epoch, request.since.offset) if request.since is not None else None
         held = await broker.history(request.channel, limit=limit, since=since, reverse=request.reverse)
         publications = [codec.publication(message) for message in held.messages]
@@ -303,35 +284,23 @@ def presence_stats(session: Session, id: int, request: PresenceStatsRequest) -> 
 
 def _present(session: Session, channel: str) -> dict[str, ClientInfo]:
     if not session.node.options.insecure:
-        _may_look(session, channel, session.node.broker.namespaces.of(channel).namespace, "presence")
+        _may_look(session, channel, "presence")
     return session.node.broker.presence(channel)
 
 
-def _may_look(session: Session, channel: str, namespace: Namespace, verb: str) -> None:
+def _may_look(session: Session, channel: str, verb: str) -> None:
     """Let nobody read by another command what it may not subscribe to."""
     if channel not in session.subscriptions:
-        _limited(session, channel, namespace)
-    _may(session, channel, namespace, verb)
+        permissions.limited(session.node.broker.namespaces, channel, session.info.user)
+    _may(session, channel, verb)
 
 
-def _may(session: Session, channel: str, namespace: Namespace, verb: str) -> None:
-    """Hold `allow_<verb>_for_{client,subscriber,anonymous}` against the session."""
-    # A subscription that waits for the store has been granted: what follows it in the frame may rely on it.
-    subscribed = channel in session.subscriptions or channel in session.subscribing
-    if not _allowed(session, namespace, verb, subscribed=subscribed):
-        whom = "client" if session.info.user else "anonymous"
-        raise PermissionDenied(f"no permission: see allow_{verb}_for_{whom} of the namespace of {channel!r}")
-
-
-def _allowed(session: Session, namespace: Namespace, verb: str, *, subscribed: bool) -> bool:
-    """Tell whether the session may: who is anonymous needs `for_anonymous` besides, as in Centrifugo."""
-    if session.node.options.insecure:
-        return True
-    for_client: bool = getattr(namespace, f"allow_{verb}_for_client")
-    for_subscriber: bool = getattr(namespace, f"allow_{verb}_for_subscriber")
-    for_anonymous: bool = getattr(namespace, f"allow_{verb}_for_anonymous")
-    known = bool(session.info.user) or for_anonymous
-    return known and (for_client or (for_subscriber and subscribed))
+def _may(session: Session, channel: str, verb: str) -> None:
+    if not session.node.options.insecure:
+        # A subscription that waits for the store has been granted: what follows it in the frame relies on it.
+        subscribed = channel in session.subscriptions or channel in session.subscribing
+        namespaces = session.node.broker.namespaces
+        permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
 
 
 # The rest -------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""Who may do what in a channel: the rules of its namespace, whatever door a user comes in by.
+
+An empty user is anonymous. That a node is insecure is its doors' affair: they do not ask here then.
+"""
+
+from gapless.broker.namespaces import Namespace, Namespaces
+from gapless.core.errors import PermissionDenied
+
+__all__ = ["allowed", "check", "check_subscribe", "limited", "subscribes"]
+
+
+def limited(namespaces: Namespaces, channel: str, user: str) -> bool:
+    """Tell whether `channel` is limited to users, of whom this is one.
+
+    Raises:
+        PermissionDenied: it is limited to others, or needs a subscription token.
+        UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
+    """
+    namespace, users = namespaces.of(channel).namespace, namespaces.users_of(channel)
+    if namespaces.is_private(channel):
+        raise PermissionDenied(f"channel {channel!r} needs a subscription token")
+    if users is None or not namespace.allow_user_limited_channels:
+        return False
+    if not user or user not in users:
+        raise PermissionDenied(f"channel {channel!r} is limited to its users")
+    return True
+
+
+def subscribes(namespaces: Namespaces, channel: str, user: str) -> bool:
+    """Tell whether `user` may subscribe without a subscription token; raises as `limited` does."""
+    if limited(namespaces, channel, user):
+        return True
+    namespace = namespaces.of(channel).namespace
+    return namespace.allow_subscribe_for_client and bool(user or namespace.allow_subscribe_for_anonymous)
+
+
+def check_subscribe(namespaces: Namespaces, channel: str, user: str) -> None:
+    """Refuse a subscription without a token that is not allowed (`PermissionDenied`)."""
+    if not subscribes(namespaces, channel, user):
+        raise PermissionDenied(f"no permission to subscribe to {channel!r}")
+
+
+def allowed(namespace: Namespace, verb: str, user: str, *, subscribed: bool) -> bool:
+    """Hold `allow_<verb>_for_{client,subscriber,anonymous}` against a user.
+
+    Who is anonymous needs `for_anonymous` besides, as in Centrifugo.
+    """
+    for_client: bool = getattr(namespace, f"allow_{verb}_for_client")
+    for_subscriber: bool = getattr(namespace, f"allow_{verb}_for_subscriber")
+    for_anonymous: bool = getattr(namespace, f"allow_{verb}_for_anonymous")
+    return bool(user or for_anonymous) and (for_client or (for_subscriber and subscribed))
+
+
+def check(namespaces: Namespaces, channel: str, verb: str, user: str, *, subscribed: bool) -> None:
+    """Refuse what `allowed` does not allow (`PermissionDenied`)."""
+    if not allowed(namespaces.of(channel).namespace, verb, user, subscribed=subscribed):
+        whom = "client" if user else "anonymous"
+        raise PermissionDenied(f"no permission: see allow_{verb}_for_{whom} of the namespace of {channel!r}")
