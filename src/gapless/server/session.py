@@ -30,6 +30,8 @@ _GIVEN_UP: Final = {
     Action.NO_PONG: Disconnect.NO_PONG,
     Action.STUCK: Disconnect.WRITE_ERROR,
 }
+# What happens all day is logged for those who look for it.
+_WEIGHT: Final = dict.fromkeys((Disconnect.SHUTDOWN, Disconnect.EXPIRED, Disconnect.STALE), logging.DEBUG)
 
 
 class Session:
@@ -38,6 +40,7 @@ class Session:
     __slots__ = (
         "_backlog",
         "_keepalive",
+        "_leaving",
         "_outbox",
         "_reading",
         "_tasks",
@@ -76,6 +79,7 @@ class Session:
         self._backlog: list[Command] = []  # read and not carried out yet, the last first
         self._outbox: list[bytes] = []
         self._reading = True
+        self._leaving = False
         self._tasks: set[asyncio.Task[None]] | None = None
         self._unauthenticated_bytes = 0
         self._keepalive = node.keepalive()
@@ -105,12 +109,12 @@ class Session:
             (self.socket.resume_reading if self._reading else self.socket.pause_reading)()
 
     def _keeps_up(self) -> bool:
-        if self.paused or self.awaited_messages >= SESSION_MESSAGES_MAX:
+        if self.paused or self._leaving or self.awaited_messages >= SESSION_MESSAGES_MAX:
             return False
         return self._tasks is None or len(self._tasks) < SESSION_COMMANDS_MAX
 
     def _reject(self, error: BadRequest) -> None:
-        log.info("client %s sent what the protocol does not allow: %s", self.info.client or "-", error)
+        log.info("bad request", extra={"client": self.info.client, "reason": str(error)})
         self.disconnected(Disconnect.BAD_REQUEST)
 
     def _admit(self, size_bytes: int) -> None:
@@ -130,7 +134,9 @@ class Session:
             raise BadRequest("a command without an id")
         if self.connected == (command.connect is not None):
             raise BadRequest("connect comes first, and once")
-        handle = self.node.handlers[type(request)]
+        kind = type(request)
+        handle = self.node.handlers[kind]
+        self.node.counts.commands[kind] += 1
         try:
             work = handle(self, command.id, request)
         except GaplessError as error:
@@ -143,6 +149,7 @@ class Session:
         """Leave the cohorts, and take no more commands, until the socket drains."""
         if not self.paused and self.open:
             self.paused = True
+            self.node.counts.stalled += 1
             self._reading = False
             self.socket.pause_reading()
             self._keepalive.paused(self.socket.buffered_bytes(), self.node.clock.now_ms())
@@ -153,6 +160,7 @@ class Session:
         """Read on from where each subscription stands."""
         if self.paused and self.open:
             self.paused = False
+            self.node.counts.stalled -= 1
             self._keepalive.resumed(self.node.clock.now_ms())
             self.schedule()
             self.node.broker.catch_up.resume(self)
@@ -160,6 +168,9 @@ class Session:
 
     def closed(self, code: int, reason: str) -> None:
         """Forget the connection."""
+        if self.open:
+            self.node.counts.closed_by_peer(code)
+            log.debug("client left", extra={**self._who(), "code": code})
         self._end()
 
     # From the broker ----------------------------------------------------------------------
@@ -174,9 +185,26 @@ class Session:
     def disconnected(self, code: Disconnect) -> None:
         """End the connection for a reason that the client is told."""
         if self.open:
+            self.node.counts.ended[int(code)] += 1
+            log.log(
+                _WEIGHT.get(code, logging.INFO),
+                "client disconnected",
+                extra={**self._who(), "code": int(code)},
+            )
             self.flush()
             self._end()
             self.socket.close(int(code), code.reason)
+
+    def hold(self) -> None:
+        """Carry out nothing more: what was begun is still answered before the connection is ended."""
+        if self.open:
+            self._leaving = True
+            self._reading = False
+            self._backlog.clear()
+            self.socket.pause_reading()
+
+    def _who(self) -> dict[str, str]:
+        return {"client": self.info.client, "user": self.info.user}
 
     def flush(self) -> None:
         """Write the replies that waited for the end of the tick."""
@@ -201,6 +229,8 @@ class Session:
         if isinstance(error, BinaryMessage):
             self.disconnected(Disconnect.INAPPROPRIATE_PROTOCOL)
         elif id and self.open:
+            self.node.counts.errors[error.number] += 1
+            log.debug("command refused", extra={**self._who(), "code": error.number, "reason": str(error)})
             self.send(Reply(id, error=error_of(error)))
 
     # Work that waits for the store --------------------------------------------------------
@@ -219,7 +249,7 @@ class Session:
         if isinstance(error, GaplessError):
             self.refuse(id, error)
         elif error is not None:
-            log.error("a command of client %s failed", self.info.client, exc_info=error)
+            log.error("a command failed", exc_info=error, extra=self._who())
             self.disconnected(Disconnect.SERVER_ERROR)
         if not self._reading:
             self._proceed()
@@ -231,6 +261,7 @@ class Session:
         self.expires_ms = expires_ms
         if not self.connected:
             self.connected = True
+            log.debug("client connected", extra=self._who())
             self._keepalive.opened(self.node.first_ping_ms())
         self.schedule()
 

@@ -16,6 +16,7 @@ from gapless.core.wheel import Wheel
 from gapless.ports import Clock
 from gapless.protocol.websocket import WebSocketWire
 from gapless.server.commands import HANDLERS, Handler
+from gapless.server.counts import Counts
 from gapless.server.session import Session
 from gapless.server.socket import Handshake, Socket
 
@@ -62,6 +63,7 @@ class Sessions:
         self.verify = verify
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
+        self.counts = Counts(HANDLERS)
         self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
         self._random = random
         self._dice: list[int] = []
@@ -71,6 +73,7 @@ class Sessions:
         """Make the session of a new connection."""
         session = Session(self, socket, wire(binary=handshake.binary))
         self.all.add(session)
+        self.counts.enter(binary=handshake.binary)
         if not self._turning:
             self._turning = True
             self.clock.after(WHEEL_SLOT_MS, self._turn)
@@ -79,6 +82,7 @@ class Sessions:
     def forget(self, session: Session) -> None:
         """Let go of a session that has ended."""
         self.all.discard(session)
+        self.counts.leave(binary=session.wire.codec.binary, stalled=session.paused)
 
     def users(self) -> set[str]:
         """Return the users that are connected."""
