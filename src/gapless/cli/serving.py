@@ -16,7 +16,7 @@ from gapless.cli.logs import start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
 from gapless.core.errors import StoreFailed
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Source, from_environment, from_file, from_flags, read
+from gapless.server.config import Config, Source, from_all, read
 from gapless.server.config.model import HttpServer
 from gapless.server.node import Node
 
@@ -55,12 +55,7 @@ DEV: Final = Source(
 def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> None:
     """Run the server: what --config says, then the environment (GAPLESS_*), then --set."""
     told: list[str] = []
-    sources = [
-        *([from_file(file)] if file is not None else []),
-        *from_environment(os.environ),
-        *from_flags(assignments),
-    ]
-    config = read(sources, tolerate=told.append if lenient else None)
+    config = read(from_all(file, os.environ, assignments), lenient=lenient, tell=told.append)
     log = start_logging(config.log)
     for message in told:
         log.warning("%s", message)
@@ -74,7 +69,7 @@ def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> Non
 def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]
-    config = read([DEV, *from_environment(os.environ), *from_flags(chosen)])
+    config = read([DEV, *from_all(None, os.environ, chosen)])
     start_logging(config.log)
 
     def started(node: Node) -> None:

@@ -1,7 +1,17 @@
 """The configuration: its model, and how it is read from a file, the environment and flags."""
 
 from gapless.server.config.model import Config
-from gapless.server.config.reading import read
-from gapless.server.config.sources import Source, from_environment, from_file, from_flags
+from gapless.server.config.reading import Reading, examine, read
+from gapless.server.config.sources import Source, from_all, from_environment, from_file, from_flags
 
-__all__ = ["Config", "Source", "from_environment", "from_file", "from_flags", "read"]
+__all__ = [
+    "Config",
+    "Reading",
+    "Source",
+    "examine",
+    "from_all",
+    "from_environment",
+    "from_file",
+    "from_flags",
+    "read",
+]

@@ -1,19 +1,17 @@
 """Finds words for a mistake in the configuration. Imported when there is one."""
 
-import re
-from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import Enum
-from importlib.resources import files
 from typing import Any, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from gapless.server.config.centrifugo import Remark, Verdict, general
+from gapless.server.config.fields import DURATION, paths
 from gapless.server.config.model import Config
-from gapless.server.config.reading import DURATION, keys, section_of
 
-__all__ = ["expected", "flat", "unknown"]
+__all__ = ["expected", "flat", "told"]
 
 
 def expected(field: FieldInfo) -> str:
@@ -28,11 +26,13 @@ def expected(field: FieldInfo) -> str:
         return "true or false"
     if field.type == list[str]:
         return "a list of texts"
+    if field.type == dict[str, str]:
+        return "a table of texts"
     if field.type is int or int in get_args(field.type):
         return "a whole number" + _between(*_bounds(field.type))
     if any(meta.pattern for meta in _metas(field.type)):
         return 'a path such as "/api"'
-    return "a text"
+    return "a text" + (" that is not empty" if any(meta.min_length for meta in _metas(field.type)) else "")
 
 
 def _metas(kind: Any) -> list[Meta]:
@@ -50,47 +50,33 @@ def _between(least: int | None, most: int | None) -> str:
     return f" of at least {least}" if least is not None else ""
 
 
-def unknown(path: str) -> str:
-    """Say that there is no such key: that it is Centrifugo's, or which key may have been meant."""
-    general = re.sub(r"\[\d+\]", "", path).replace("channel.without_namespace", "channel.namespaces")
-    if general in _centrifugo():
-        return f"{path}: this key of Centrifugo's is not one that gapless has"
-    nearest = _nearest(general)
-    return f"{path}: unknown key" + (f"; did you mean {nearest}?" if nearest else "")
+def told(remark: Remark) -> str:
+    """Say what gapless does with a key that it does not have."""
+    match remark.verdict:
+        case Verdict.MISSING:
+            return f"{remark.path}: this key of Centrifugo's is not one that gapless has: {remark.sentence}"
+        case Verdict.IGNORED:
+            return f"{remark.path}: this key of Centrifugo's has no effect: {remark.sentence}"
+        case _:
+            return f"{remark.path}: unknown key{_hint(general(remark.path))}"
 
 
-def _nearest(path: str) -> str:
-    """Return the known path most like `path`: of the same section, or else by its last word."""
-    known = list(_paths(Config, ""))
+def _hint(path: str) -> str:
+    """Name the path most like `path`: in its section, else by its last word, else by all of them."""
+    known = dict.fromkeys(general(other) for other, _ in paths(Config))
+    if path in known:
+        return "; write it below its sections, each an object of its own"
     section, _, key = path.rpartition(".")
     siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
     anywhere = {other.rpartition(".")[2]: other for other in known}
-    for among in (siblings, anywhere):
-        found = get_close_matches(key, among, n=1, cutoff=0.7)
+    whole = {other.replace(".", "_"): other for other in known}
+    for among, word in ((siblings, key), (anywhere, key), (whole, path.replace(".", "_"))):
+        found = get_close_matches(word, among, n=1, cutoff=0.7)
         if found:
-            return among[found[0]]
+            return f"; did you mean {among[found[0]]}?"
     return ""
 
 
 def flat(variable: str) -> str:
     """Return the path that a variable's name means if its underscores are taken for levels, or nothing."""
-    return next((path for path in _paths(Config, "") if path.replace(".", "_") == variable.lower()), "")
-
-
-def _paths(model: type[Struct], path: str) -> Iterator[str]:
-    for key, field in keys(model).items():
-        place = f"{path}.{key}" if path else key
-        yield place
-        inner = section_of(field)
-        if inner is not None:
-            yield from _paths(inner, place)
-
-
-def _centrifugo() -> set[str]:
-    """Return the paths of Centrifugo's that gapless does not have: of each, its first unknown step."""
-    lines = (files(__package__) / "centrifugo_v6_keys.txt").read_text().splitlines()
-    found: set[str] = set()
-    for line in lines:
-        section, _, names = line.partition(":")
-        found.update(f"{section}.{name}" if section else name for name in names.split())
-    return found
+    return next((path for path, _ in paths(Config) if path.replace(".", "_") == variable.lower()), "")

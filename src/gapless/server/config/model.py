@@ -9,21 +9,29 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from gapless.broker.namespaces import Grammar, Namespace, Namespaces
+from gapless.broker.namespaces import DataFormat, Grammar, Namespace, Namespaces
 from gapless.core.errors import ConfigError
-from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, IDEMPOTENCY_WINDOW_MS, MESSAGE_BYTES_MAX
+from gapless.core.limits import (
+    BODY_BYTES_MAX,
+    CHANNEL_NAME_BYTES_MAX,
+    IDEMPOTENCY_WINDOW_MS,
+    MESSAGE_BYTES_MAX,
+)
 from gapless.ports import Durability
 
 __all__ = [
     "Channel",
     "Client",
     "Config",
+    "Engine",
+    "EngineType",
     "ErrorMode",
     "Health",
     "HttpApi",
     "HttpServer",
     "Level",
     "Log",
+    "LogFormat",
     "Messages",
     "PersonalChannel",
     "Prometheus",
@@ -43,11 +51,15 @@ Boundary = Annotated[str, Meta(min_length=1)]
 
 
 class Tls(Struct, frozen=True, kw_only=True):
-    """Encryption of the port: a certificate and its key, each the path of a PEM file or the PEM itself."""
+    """Encryption of the port: a certificate and its key, each the path of a PEM file or the PEM itself.
+
+    With `client_ca_pem` only those may connect who have a certificate that it signed.
+    """
 
     enabled: bool = False
     cert_pem: str = ""
     key_pem: str = ""
+    client_ca_pem: str = ""
 
 
 class HttpServer(Struct, frozen=True, kw_only=True):
@@ -56,6 +68,18 @@ class HttpServer(Struct, frozen=True, kw_only=True):
     address: str = ""
     port: Port = 8000
     tls: Tls = field(default_factory=Tls)
+
+
+class EngineType(StrEnum):
+    """The engines of Centrifugo that gapless can stand in for."""
+
+    MEMORY = "memory"
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """Centrifugo's engine. Who names one needs no more durability than it gives, unless `store` says so."""
+
+    type: EngineType | None = None
 
 
 class Level(StrEnum):
@@ -69,10 +93,18 @@ class Level(StrEnum):
     TRACE = "trace"
 
 
+class LogFormat(StrEnum):
+    """How a line of the log looks: for people, or an object for machines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Log(Struct, frozen=True, kw_only=True):
-    """How much is logged; into `file`, or to standard error when that is empty."""
+    """How much is logged, and how; into `file`, or to standard error when that is empty."""
 
     level: Level = Level.INFO
+    format: LogFormat = LogFormat.TEXT
     file: str = ""
 
 
@@ -141,11 +173,15 @@ class Client(Struct, frozen=True, kw_only=True):
 
 
 class Channel(Struct, frozen=True, kw_only=True):
-    """Namespaces, and how channel names are read. `history_meta_ttl` holds where a namespace sets none."""
+    """Namespaces, and how channel names are read.
+
+    `history_meta_ttl` and `publication_data_format` hold where a namespace sets none.
+    """
 
     without_namespace: Namespace = field(default_factory=Namespace)
     namespaces: tuple[Namespace, ...] = ()
     history_meta_ttl_ms: int = Namespace().history_meta_ttl_ms
+    publication_data_format: DataFormat = DataFormat.ANY
     max_length: Annotated[int, Meta(ge=1, le=CHANNEL_NAME_BYTES_MAX)] = CHANNEL_NAME_BYTES_MAX
     private_prefix: str = "$"
     namespace_boundary: Boundary = ":"
@@ -180,13 +216,17 @@ class ErrorMode(StrEnum):
 
 
 class HttpApi(Struct, frozen=True, kw_only=True):
-    """The server API, for the user's backends. Without a key it refuses everybody, unless `insecure`."""
+    """The server API, for the user's backends. Without a key it refuses everybody, unless `insecure`.
+
+    `body_size_limit` in bytes, of any HTTP request.
+    """
 
     disabled: bool = False
     handler_prefix: UrlPath = "/api"
     key: str = ""
     insecure: bool = False
     error_mode: ErrorMode = ErrorMode.DEFAULT
+    body_size_limit: Count = BODY_BYTES_MAX
 
 
 class WebSocket(Struct, frozen=True, kw_only=True):
@@ -205,10 +245,11 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Prometheus(Struct, frozen=True, kw_only=True):
-    """Where Prometheus collects metrics."""
+    """Where Prometheus collects metrics; with a `key`, only as `Authorization: Bearer <key>`."""
 
     enabled: bool = False
     handler_prefix: UrlPath = "/metrics"
+    key: str = ""
 
 
 class Messages(Struct, frozen=True, kw_only=True):
@@ -219,9 +260,13 @@ class Messages(Struct, frozen=True, kw_only=True):
 
 
 class Shutdown(Struct, frozen=True, kw_only=True):
-    """How long a node that was asked to stop may take, and over how long it spreads its clients' going."""
+    """How long a node that was asked to stop may take, and over how long it spreads its clients' going.
+
+    For `delay` it only says that it stops (`/health` fails), so that a load balancer sends nobody any more.
+    """
 
     timeout_ms: Some = 30_000
+    delay_ms: int = 0
     spread_ms: int = 10_000
 
 
@@ -248,6 +293,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     http_server: HttpServer = field(default_factory=HttpServer)
     log: Log = field(default_factory=Log)
+    engine: Engine = field(default_factory=Engine)
     client: Client = field(default_factory=Client)
     channel: Channel = field(default_factory=Channel)
     http_api: HttpApi = field(default_factory=HttpApi)

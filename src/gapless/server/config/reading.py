@@ -1,72 +1,126 @@
 """Holds what the sources say against the model, and makes one configuration of it."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, get_args, get_origin
+import reprlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from gapless.core.errors import ConfigError
+from gapless.core.limits import MISTAKES_MAX
+from gapless.ports import Durability
 from gapless.server.config.durations import milliseconds
+from gapless.server.config.fields import DURATION, is_secret, keys, section_of
 from gapless.server.config.model import Config
 from gapless.server.config.sources import Source
 
-__all__ = ["DURATION", "keys", "read", "section_of"]
+__all__ = ["Reading", "examine", "read"]
 
-DURATION: Final = "_ms"
+Sections = dict[str, Any]  # by the names of the model's fields; a leaf is a `_Setting`
+INHERITED: Final = ("history_meta_ttl_ms", "publication_data_format")
 
 
-def read(sources: Iterable[Source], *, tolerate: Callable[[str], object] | None = None) -> Config:
-    """Make a configuration of `sources`; later ones override earlier ones.
+class Reading(Struct, frozen=True):
+    """What the sources say: a configuration unless there are mistakes, and what has no effect.
 
-    With `tolerate`, keys that gapless does not have are told to it and left out; without, they are errors.
+    `origins` tells for each key that was set, by its path, where.
+    """
+
+    config: Config | None
+    mistakes: list[str]
+    remarks: list[str]
+    origins: dict[str, str]
+
+
+def read(
+    sources: Iterable[Source], *, lenient: bool = False, tell: Callable[[str], object] = lambda remark: None
+) -> Config:
+    """Make a configuration of `sources`; later ones override earlier ones. `tell` hears what has no effect.
+
+    With `lenient`, keys that gapless does not have are told and left out; without, they are errors.
 
     Raises:
-        ConfigError: a key is unknown, or a value not what was expected; says where, and what would do.
+        ConfigError: a key is unknown, or a value not what was expected; says where, and what would do, of
+            as many mistakes as there are (up to 20).
     """
-    merged: dict[str, Any] = {}
-    names = []
+    found = examine(sources, lenient=lenient)
+    for remark in found.remarks:
+        tell(remark)
+    if found.config is None:
+        raise ConfigError(_joined(found.mistakes))
+    return found.config
+
+
+def _joined(mistakes: list[str]) -> str:
+    if len(mistakes) == 1:
+        return mistakes[0]
+    shown = mistakes[:MISTAKES_MAX]
+    more = len(mistakes) - len(shown)
+    lines = [
+        f"{len(mistakes)} mistakes in the configuration:",
+        *shown,
+        *([f"and {more} more"] if more else []),
+    ]
+    return "\n  ".join(lines)
+
+
+def examine(sources: Iterable[Source], *, lenient: bool = False) -> Reading:
+    """Make a configuration of `sources` as `read` does, and tell what came of it."""
+    reader = _Reader(lenient=lenient)
+    merged: Sections = {}
     for source in sources:
-        _merge(merged, _Reader(source, tolerate).section(Config, source.tree, ""))
-        names.append(source.name)
-    _inherit(merged)
-    try:
-        return msgspec.convert(merged, Config)
-    except ConfigError as error:
-        raise ConfigError(f"{', '.join(dict.fromkeys(names))}: {error}") from error
+        reader.merge(merged, reader.of(source), source)
+    reader.inherit(merged)
+    whole = reader.whole(Config, merged, "")
+    assert isinstance(whole, Config) or reader.mistakes, "what cannot be made is a mistake"
+    config = whole if isinstance(whole, Config) and not reader.mistakes else None
+    return Reading(config, reader.mistakes, reader.remarks, dict(_origins(Config, merged, "")))
 
 
-def keys(model: type[Struct]) -> dict[str, FieldInfo]:
-    """Return the fields of a section by the names they have in a file."""
-    return {field.name.removesuffix(DURATION): field for field in msgspec.structs.fields(model)}
+class _Setting(Struct, frozen=True):
+    """A value of a leaf, from where, and its path there."""
 
+    value: Any
+    source: Source
+    path: str
 
-def section_of(field: FieldInfo) -> type[Struct] | None:
-    """Return the model of a field that is a section, or a list of sections."""
-    inner = get_args(field.type)[0] if get_origin(field.type) is tuple else field.type
-    return inner if isinstance(inner, type) and issubclass(inner, Struct) else None
+    @property
+    def place(self) -> str:
+        return self.source.place(self.path)
 
 
 class _Reader:
-    """Walks one source along the model."""
+    """Walks the sources along the model, and collects what is wrong with them."""
 
-    def __init__(self, source: Source, tolerate: Callable[[str], object] | None) -> None:
+    def __init__(self, *, lenient: bool) -> None:
+        self.mistakes: list[str] = []
+        self.remarks: list[str] = []
+        self._lenient = lenient
+        self._source = Source(name="", tree={})
+
+    def of(self, source: Source) -> Sections:
+        """Read what one source says."""
         self._source = source
-        self._tolerate = tolerate
+        return self._section(Config, source.tree, "") or {}
 
-    def section(self, model: type[Struct], tree: Any, path: str) -> dict[str, Any]:
+    # One source, along the model ----------------------------------------------------------
+
+    def _section(self, model: type[Struct], tree: Any, path: str) -> Sections | None:
+        tree = self._decoded(tree)
         if not isinstance(tree, dict):
-            raise self._wrong(path, "a section with keys of its own", tree)
+            self._wrong(path, "a section with keys of its own", tree)
+            return None
         fields = keys(model)
         found = {}
         for key, value in tree.items():
             place = f"{path}.{key}" if path else key
             field = fields.get(key)
             if field is None:
-                self._unknown(place)
-            else:
-                found[field.name] = self._value(field, value, place)
+                self._unknown(place, value)
+            elif (read := self._value(field, value, place)) is not None:
+                found[field.name] = read
         return found
 
     def _value(self, field: FieldInfo, value: Any, path: str) -> Any:
@@ -74,59 +128,178 @@ class _Reader:
         if inner is None:
             return self._leaf(field, value, path)
         if inner is field.type:
-            return self.section(inner, value, path)
-        items = self._items(value)
+            return self._section(inner, value, path)
+        items = self._decoded(value)
+        if self._source.spelled and isinstance(items, dict):
+            return {name: self._section(inner, item, f"{path}.{name}") for name, item in items.items()}
         if not isinstance(items, list):
-            raise self._wrong(path, "a list of sections", value)
-        return [self.section(inner, item, f"{path}[{number}]") for number, item in enumerate(items)]
+            self._wrong(path, "a list of sections", value)
+            return None
+        read = [self._section(inner, item, f"{path}[{number}]") for number, item in enumerate(items)]
+        return [item for item in read if item is not None]
 
-    def _items(self, value: Any) -> Any:
-        if not self._source.spelled:
+    def _decoded(self, value: Any) -> Any:
+        """Return what a text of a variable or flag holds, where more than a text is wanted."""
+        if not self._source.spelled or not isinstance(value, str):
             return value
         try:
             return msgspec.json.decode(value)
         except msgspec.DecodeError:
             return value
 
-    def _leaf(self, field: FieldInfo, value: Any, path: str) -> Any:
+    def _leaf(self, field: FieldInfo, value: Any, path: str) -> _Setting | None:
         try:
-            return msgspec.convert(self._read(field, value), field.type, strict=not self._source.spelled)
-        except ValueError as error:
-            from gapless.server.config.mistakes import expected
-
-            raise self._wrong(path, expected(field), value) from error
+            read = msgspec.convert(self._read(field, value), field.type, strict=not isinstance(value, str))
+        except ValueError:
+            self._bad_value(field, value, path)
+            return None
+        return _Setting(read, self._source, path)
 
     def _read(self, field: FieldInfo, value: Any) -> Any:
         if field.name.endswith(DURATION):
             return milliseconds(value if isinstance(value, str) else "")
-        if self._source.spelled and field.type == list[str]:
-            return value.replace(",", " ").split()
+        if field.type == dict[str, str]:
+            return self._decoded(value)
+        if self._source.spelled and field.type == list[str] and isinstance(value, str):
+            items = self._decoded(value)
+            return items if isinstance(items, list) else value.replace(",", " ").split()
         return value
 
-    def _wrong(self, path: str, expected: str, value: Any) -> ConfigError:
-        told = "what is there" if path.endswith("key") else repr(value)  # keys are secrets
-        return ConfigError(f"{self._source.place(path)}: {path}: expected {expected}, not {told}")
+    # What is wrong ------------------------------------------------------------------------
 
-    def _unknown(self, path: str) -> None:
-        from gapless.server.config.mistakes import unknown
+    def _bad_value(self, field: FieldInfo, value: Any, path: str) -> None:
+        from gapless.server.config.centrifugo import about_value
+        from gapless.server.config.mistakes import expected
 
-        message = f"{self._source.place(path)}: {unknown(path)}"
-        if self._tolerate is None:
-            raise ConfigError(message)
-        self._tolerate(message)
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        why = about_value(path, value)
+        if why is None:
+            self._wrong(path, expected(field), value)
         else:
-            into[key] = value
+            self._say(f"{self._source.place(path)}: {path}: {value!r}: {why}", harmless=self._lenient)
+
+    def _wrong(self, path: str, expected: str, value: Any) -> None:
+        self._say(f"{self._source.place(path)}: {path}: expected {expected}, not {_shown(path, value)}")
+
+    def _unknown(self, path: str, value: Any) -> None:
+        from gapless.server.config.centrifugo import Verdict, judge
+        from gapless.server.config.mistakes import told
+
+        said = set()
+        for remark in judge(path, value):
+            if remark.owner not in said:
+                said.add(remark.owner)
+                harmless = self._lenient or remark.verdict is Verdict.IGNORED
+                self._say(f"{self._source.place(remark.path)}: {told(remark)}", harmless=harmless)
+
+    def _say(self, message: str, *, harmless: bool = False) -> None:
+        (self.remarks if harmless else self.mistakes).append(message)
+
+    # All sources together -----------------------------------------------------------------
+
+    def merge(self, into: Sections, other: Sections, source: Source) -> None:
+        """Lay `other` over `into`."""
+        for key, value in other.items():
+            held = into.get(key)
+            if isinstance(value, dict) and isinstance(held, dict):
+                self.merge(held, value, source)
+            elif isinstance(value, dict) and key == "namespaces":
+                into[key] = held or []
+                self._merge_named(into[key], value, source)
+            else:
+                into[key] = value
+
+    def _merge_named(
+        self, items: list[Sections], changes: dict[str, Sections | None], source: Source
+    ) -> None:
+        """Lay over each namespace what is said of it by its name."""
+        named = {_spelled(item["name"].value): item for item in items if "name" in item}
+        for name, change in changes.items():
+            if _spelled(name) in named:
+                self.merge(named[_spelled(name)], change or {}, source)
+            else:
+                self._say(f"{source.name}: channel.namespaces: there is no namespace {name!r}")
+
+    def inherit(self, merged: Sections) -> None:
+        """Give namespaces what the channel section says for all, and the store what an engine does."""
+        channel = merged.get("channel", {})
+        for name in INHERITED:
+            if name in channel:
+                for namespace in [
+                    channel.setdefault("without_namespace", {}),
+                    *channel.get("namespaces", []),
+                ]:
+                    namespace.setdefault(name, channel[name])
+        engine = merged.get("engine", {}).get("type")
+        if engine is not None and engine.value is not None and "durability" not in merged.get("store", {}):
+            memory = _Setting(Durability.MEMORY, engine.source, engine.path)
+            merged.setdefault("store", {})["durability"] = memory
+            self._say(
+                f"{engine.place}: engine.type: acknowledged messages need survive no more than they do in"
+                f" Centrifugo's memory engine: nothing (for more, remove the key or set store.durability)",
+                harmless=True,
+            )
+
+    def whole(self, model: type[Struct], tree: Sections, path: str) -> Struct | None:
+        """Make a section of its settings; None if they do not go together, or those of a section in it."""
+        values: Sections = {}
+        for key, field in keys(model).items():
+            value = tree.get(field.name)
+            inner, place = section_of(field), f"{path}.{key}" if path else key
+            if isinstance(value, _Setting):
+                values[field.name] = value.value
+            elif isinstance(value, dict) and inner is not None:
+                values[field.name] = self.whole(inner, value, place)
+            elif isinstance(value, list) and inner is not None:
+                items = [self.whole(inner, item, f"{place}[{n}]") for n, item in enumerate(value)]
+                values[field.name] = None if None in items else tuple(items)
+        if any(value is None and section_of(field) is not None for field, value in _of(model, values)):
+            return None
+        try:
+            return model(**values)
+        except ConfigError as error:
+            self._say(f"{_place(tree)}: {error}")
+            return None
 
 
-def _inherit(merged: dict[str, Any]) -> None:
-    """Give namespaces what the channel section says for all of them."""
-    channel = merged.get("channel", {})
-    if "history_meta_ttl_ms" in channel:
-        for namespace in [channel.setdefault("without_namespace", {}), *channel.get("namespaces", [])]:
-            namespace.setdefault("history_meta_ttl_ms", channel["history_meta_ttl_ms"])
+def _of(model: type[Struct], values: Sections) -> Iterator[tuple[FieldInfo, Any]]:
+    return ((field, values[field.name]) for field in msgspec.structs.fields(model) if field.name in values)
+
+
+def _shown(path: str, value: Any) -> str:
+    """Write a value for an error, without secrets."""
+    if is_secret(path) or path.endswith("_pem"):
+        return "what is there"
+    if isinstance(value, dict | list):
+        return "a section" if isinstance(value, dict) else "a list"
+    return reprlib.repr(value)
+
+
+def _spelled(name: str) -> str:
+    """Return a namespace's name as it can stand in that of a variable."""
+    return name.lower().replace("-", "_").replace(".", "_")
+
+
+def _settings(tree: Any) -> Iterator[_Setting]:
+    if isinstance(tree, _Setting):
+        yield tree
+    else:
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            yield from _settings(inner)
+
+
+def _place(tree: Sections) -> str:
+    """Return where a section stands: where its first key does."""
+    return next((setting.place for setting in _settings(tree)), "the configuration")
+
+
+def _origins(model: type[Struct], tree: Sections, path: str) -> Iterator[tuple[str, str]]:
+    for key, field in keys(model).items():
+        value = tree.get(field.name)
+        inner, place = section_of(field), f"{path}.{key}" if path else key
+        if isinstance(value, _Setting):
+            yield place, value.place
+        elif isinstance(value, dict) and inner is not None:
+            yield from _origins(inner, value, place)
+        elif isinstance(value, list) and inner is not None:
+            for number, item in enumerate(value):
+                yield from _origins(inner, item, f"{place}[{number}]")

@@ -9,11 +9,14 @@ from typing import Any, Final
 from msgspec import Struct
 
 from gapless.core.errors import ConfigError
+from gapless.core.limits import CONFIG_BYTES_MAX
 
-__all__ = ["Source", "from_environment", "from_file", "from_flags"]
+__all__ = ["Source", "from_all", "from_environment", "from_file", "from_flags"]
 
 PREFIX: Final = "GAPLESS_"
 NESTING: Final = "__"
+FROM_FILE: Final = "_FILE"
+TOML_LINE: Final = re.compile(r"(.*) \(at line (\d+), column \d+\)")
 
 Tree = dict[str, Any]
 
@@ -24,18 +27,34 @@ class Source(Struct, frozen=True, kw_only=True):
     name: str
     tree: Tree
     text: str = ""
+    is_json: bool = False
     spelled: bool = False
 
     def place(self, path: str) -> str:
-        """Return where `path` was set, for an error: with the line, if only one can be meant."""
-        key = re.escape(path.rpartition(".")[2])
-        word = re.compile(rf"(?<![\w-]){key}(?![\w-])")
-        lines = [
-            number
-            for number, line in enumerate(self.text.splitlines(), start=1)
-            if word.search(line) and not line.lstrip().startswith("#")
-        ]
-        return f"{self.name}:{lines[0]}" if len(lines) == 1 else self.name
+        """Return where `path` was set, for an error: with the line, in a file."""
+        if not self.text:
+            return self.name
+        from gapless.server.config.places import places
+
+        lines = places(self.text, is_json=self.is_json).lines
+        while path and path not in lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return f"{self.name}:{lines[path]}" if path else self.name
+
+
+def from_all(
+    file: Path | None, environment: Mapping[str, str], assignments: Iterable[str] = ()
+) -> list[Source]:
+    """Read a file if there is one, variables and flags, in the order in which they override each other.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    return [
+        *([from_file(file)] if file is not None else []),
+        *from_environment(environment),
+        *from_flags(assignments),
+    ]
 
 
 def from_file(path: Path) -> Source:
@@ -44,52 +63,95 @@ def from_file(path: Path) -> Source:
     Raises:
         ConfigError: it cannot be read, or is neither.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    text = _read(path, str(path))
     if path.suffix in (".yaml", ".yml"):
         raise ConfigError(f"{path}: write the configuration as TOML or JSON")
-    json = path.suffix == ".json" or (path.suffix != ".toml" and text.lstrip().startswith("{"))
-    try:
-        tree = _parse_json(text) if json else tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: is no {'JSON' if json else 'TOML'}: {error}") from error
+    is_json = path.suffix == ".json" or (path.suffix != ".toml" and text.lstrip().startswith("{"))
+    tree = _parse_json(path, text) if is_json else _parse_toml(path, text)
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: must hold an object")
-    return Source(name=str(path), tree=tree, text=text)
+    return Source(name=str(path), tree=tree, text=text, is_json=is_json)
 
 
-def _parse_json(text: str) -> Any:
+def _read(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_BYTES_MAX + 1)
+        if len(data) > CONFIG_BYTES_MAX:
+            raise ConfigError(f"{name}: cannot be read: it has more than {CONFIG_BYTES_MAX} bytes")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"{name}: cannot be read: {reason}") from error
+
+
+def _parse_toml(path: Path, text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found = TOML_LINE.fullmatch(str(error))
+        where, reason = (f"{path}:{found[2]}", found[1]) if found else (str(path), str(error))
+        raise ConfigError(f"{where}: is no TOML: {reason}") from error
+
+
+def _parse_json(path: Path, text: str) -> Any:
     import json  # its errors tell the line, msgspec's do not
 
-    return json.loads(text)
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}: is no JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is no JSON: {error}") from error
+    from gapless.server.config.places import places
+
+    for doubled in places(text, is_json=True).doubled:
+        raise ConfigError(f"{path}: {doubled} is there twice")
+    return tree
 
 
 def from_environment(environment: Mapping[str, str]) -> Iterable[Source]:
     """Return a source for each variable such as `GAPLESS_HTTP_SERVER__PORT`: two underscores go a level down.
 
-    Others that begin alike are left alone (Kubernetes sets some for a service of our name).
+    With `_FILE` behind its name a variable names a file that holds the value, as secrets of containers are
+    given. Others that begin alike are left alone (Kubernetes sets some for a service of our name).
 
     Raises:
-        ConfigError: a variable names a key, but not its levels.
+        ConfigError: a variable names a key, but not its levels; or a file that cannot be read.
     """
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX):
             variable = name.removeprefix(PREFIX)
-            if NESTING in variable:
-                yield _single(name, variable.lower().split(NESTING), value)
+            if NESTING not in variable:
+                if _is_section(name, variable):
+                    yield _single(name, [variable.lower()], value)
+            elif variable.endswith(FROM_FILE) and not _is_key(variable):
+                yield _from_secret(name, value, environment)
             else:
-                _refuse_flat(name, variable)
+                yield _single(name, variable.lower().split(NESTING), value)
 
 
-def _refuse_flat(name: str, variable: str) -> None:
+def _from_secret(name: str, path: str, environment: Mapping[str, str]) -> Source:
+    plain = name.removesuffix(FROM_FILE)
+    if plain in environment:
+        raise ConfigError(f"{name}: {plain} is set too; set one of them")
+    value = _read(Path(path), f"{name}: {path}").rstrip("\n")
+    return _single(name, plain.removeprefix(PREFIX).lower().split(NESTING), value)
+
+
+def _is_key(variable: str) -> bool:
+    from gapless.server.config.mistakes import flat
+
+    return "." in flat(variable.replace(NESTING, "_"))
+
+
+def _is_section(name: str, variable: str) -> bool:
     from gapless.server.config.mistakes import flat
 
     path = flat(variable)
     if "." in path:
         raise ConfigError(f"{name}: write {PREFIX}{path.upper().replace('.', NESTING)}")
+    return bool(path)
 
 
 def from_flags(assignments: Iterable[str]) -> Iterable[Source]:
