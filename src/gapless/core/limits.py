@@ -35,6 +35,17 @@ TAIL_LINGER_MS: Final = 60_000
 # Channels without a subscriber that a node keeps over a check: a client may go through ever new names.
 CHANNELS_IDLE_MAX: Final = 50_000
 
+# Pages of those who scroll: items unless asked otherwise, and how many may wait for the store at once.
+SCROLL_MESSAGES: Final = 50
+SCROLL_READS_MAX: Final = 1_000
+# Newest items of channels kept encoded for them, per channel and per node.
+NEWEST_MESSAGES_MAX: Final = 100
+NEWEST_CHANNEL_BYTES_MAX: Final = 256 * 1024
+NEWEST_BYTES_MAX: Final = 32 * 1024 * 1024
+# Tokens whose signature need not be verified again for each page, and the largest that are remembered.
+TOKENS_REMEMBERED_MAX: Final = 10_000
+TOKEN_REMEMBERED_BYTES_MAX: Final = 2 * 1024
+
 # How often a node holds its channels against the store; a lost ring is noticed within that.
 CHECK_INTERVAL_MS: Final = 1_000
 # How long a message may take to go round before a node counts as unhealthy.
@@ -42,8 +53,8 @@ HEALTH_MS: Final = 2_000
 # How many subscriptions that lost their position are told so (2500) per turn, so that they come back spread.
 LOST_PER_TURN_MAX: Final = 200
 LOST_TURN_MS: Final = 50
-# How many clients at least a node that stops parts with per turn.
-PART_PER_TURN_MIN: Final = 200
+# How many clients at least a node that stops parts with per turn: some hundreds leave within a second.
+PART_PER_TURN_MIN: Final = 20
 PART_TURN_MS: Final = 50
 
 # Commands of one connection that wait for the store at once; beyond it nothing more is read from it.
@@ -63,12 +74,32 @@ JSON_DEPTH_MAX: Final = 128
 CHANNELS_REMEMBERED_MAX: Final = 50_000
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
+TOKEN_HEADER_BYTES_MAX: Final = 2 * 1024
+# Headers of tokens that are not judged again: all of one key are the same.
+TOKEN_HEADERS_REMEMBERED_MAX: Final = 256
+# Below it RFC 7518 (section 3.3) forbids a key, above it checking one signature holds up everybody.
+RSA_BITS_MIN: Final = 2048
+RSA_BITS_MAX: Final = 8192
+
+# A set of public keys that is fetched: its size; how long a fetch may take, less than SDKs wait for a reply;
+# how long keys are good without asking again, and how long it is believed that there is no such key; the pause
+# between two fetches; and how many unknown keys one answer decides on.
+JWKS_BYTES_MAX: Final = 256 * 1024
+JWKS_KEYS_MAX: Final = 100
+JWKS_MS: Final = 3_000
+JWKS_FRESH_MS: Final = 3600 * 1000
+JWKS_ABSENT_MS: Final = 60_000
+JWKS_RETRY_MS: Final = 5_000
+JWKS_ASKED_MAX: Final = 1_000
 # Channels of one broadcast, commands of one batch.
 API_ITEMS_MAX: Final = 10_000
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
+VERSION_MAX: Final = 2**63 - 1
+VERSION_EPOCH_BYTES_MAX: Final = 128
 IDEMPOTENCY_WINDOW_MS: Final = 24 * 3600 * 1000
 IDEMPOTENCY_KEYS_MAX: Final = 10_000_000
 GENERATIONS_MAX: Final = 1_000
+CURSOR_BYTES_MAX: Final = 256
 CLOSE_REASON_BYTES_MAX: Final = 123
 
 # One HTTP request (RFC 9112): its head, its body, and how long each may take.
@@ -87,9 +118,21 @@ CLOSE_MS: Final = 1_000
 # A pause in accepting, when the process has run out of file descriptors.
 ACCEPT_PAUSE_MS: Final = 1_000
 
+# A configuration file, and how many of its mistakes are told at once.
+CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
+MISTAKES_MAX: Final = 20
+PEM_BYTES_MAX: Final = 1024 * 1024
+
+# Connections whose TLS handshake is not over; one more, and the oldest of them is given up.
+HANDSHAKES_MAX: Final = 1_024
+
 # One WebSocket: fragments of a message, and written bytes that make it count as slow.
 FRAGMENTS_MAX: Final = 1_024
 SOCKET_HIGH_BYTES: Final = 64 * 1024
+
+# Lines of one kind that are logged in a second, and kinds; what is beyond is only counted.
+LOG_LINES_PER_SECOND_MAX: Final = 20
+LOG_KINDS_MAX: Final = 1_000
 
 # A client's connection: until it stands; and the silence that ends it, beyond what lies between two pings.
 CONNECT_MS: Final = 10_000

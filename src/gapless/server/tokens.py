@@ -1,0 +1,81 @@
+"""Whose tokens a node believes, read from its configuration."""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from gapless.broker.tokens import KeySet, Trust
+from gapless.core.errors import ConfigError
+from gapless.ports import Clock
+from gapless.server.config.model import Client, Token
+from gapless.server.jwks import Endpoint
+
+__all__ = ["Trusts"]
+
+log: Final = logging.getLogger("gapless.tokens")
+
+
+class Trusts:
+    """Reads one configuration after the other; the keys of a JWKS endpoint that stays are kept."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._key_sets: dict[str, KeySet] = {}  # by URL
+
+    def read(self, client: Client) -> tuple[Trust, Trust | None]:
+        """Return what `Verifier` and `Verifier.replace` take.
+
+        Raises:
+            ConfigError: a file cannot be read, or the URL of a JWKS is none; names the option.
+        """
+        key_sets: dict[str, KeySet] = {}
+        connection, subscription = self._trust(client.token, "client.token", key_sets), None
+        if client.subscription_token.enabled:
+            subscription = self._trust(client.subscription_token, "client.subscription_token", key_sets)
+        self._key_sets = key_sets
+        return connection, subscription
+
+    def _trust(self, token: Token, section: str, key_sets: dict[str, KeySet]) -> Trust:
+        try:
+            return Trust(
+                section=section,
+                hmac_secret_key=token.hmac_secret_key,
+                hmac_previous_secret_key=token.hmac_previous_secret_key,
+                hmac_previous_secret_key_valid_until_ms=token.hmac_previous_secret_key_valid_until * 1000,
+                rsa_public_key=_pem("rsa_public_key", token.rsa_public_key),
+                ecdsa_public_key=_pem("ecdsa_public_key", token.ecdsa_public_key),
+                ed25519_public_key=_pem("ed25519_public_key", token.ed25519_public_key),
+                key_set=self._key_set(token, section, key_sets) if token.jwks_public_endpoint else None,
+                audience=token.audience,
+                audience_regex=token.audience_regex,
+                issuer=token.issuer,
+                issuer_regex=token.issuer_regex,
+                user_id_claim=token.user_id_claim,
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{section}.{error}") from error
+
+    def _key_set(self, token: Token, section: str, key_sets: dict[str, KeySet]) -> KeySet:
+        url = token.jwks_public_endpoint
+        endpoint = Endpoint(url, self._clock, insecure=token.insecure_skip_jwks_endpoint_safety_check)
+        if (
+            token.hmac_secret_key
+            or token.rsa_public_key
+            or token.ecdsa_public_key
+            or token.ed25519_public_key
+        ):
+            log.warning("%s: jwks_public_endpoint is set, so its keys alone count", section)
+        if url not in key_sets:
+            known = self._key_sets.get(url)
+            key_sets[url] = known or KeySet(endpoint.fetch, self._clock, place=endpoint.place)
+        return key_sets[url]
+
+
+def _pem(field: str, value: str) -> str:
+    """Return PEM, which stands in the configuration or in the file that it names."""
+    if not value or "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).read_text()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{field} must be PEM or the path of a PEM file, not {value!r}: {error}") from error
