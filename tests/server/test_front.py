@@ -4,21 +4,15 @@ import asyncio
 import errno
 import logging
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from gapless.core.limits import ACCEPT_PAUSE_MS, HEAD_MS, IDLE_MS
 from gapless.server.front import Front
-from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.request import Request
 from gapless.server.site import HttpLimits
-from gapless.testing.echo import Echo
-from tests.server.raw_socket import TEXT, RawSocket, close, frame, upgrade
+from tests.server.raw_socket import RawSocket
 from tests.server.serving import Serving, on_a_loop, serving, until
 
 HOST = b"Host: here\r\n"
@@ -428,44 +422,3 @@ async def test_out_of_file_descriptors_accepting_pauses_instead_of_spinning(
         waiting.send(get(HOST, b"Connection: close\r\n"))
         served.clock.move(ACCEPT_PAUSE_MS)
         assert [response.status for response in await waiting.responses()] == [200]
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost"
-    subprocess.run(
-        [*command.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
-
-
-def test_the_same_port_speaks_tls(certificate: tuple[Path, Path]) -> None:
-    async def test() -> None:
-        ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ours.load_cert_chain(*certificate)
-        served = Serving(upgrades=lambda clock: {"/ws": WebSocketEndpoint(Echo, clock).upgrade})
-        front = Front(served.site, tls=ours)
-        await front.listen("127.0.0.1", 0)
-        theirs = ssl.create_default_context(cafile=str(certificate[0]))
-        client = RawSocket(
-            *await asyncio.open_connection("127.0.0.1", front.port, ssl=theirs, server_hostname="localhost")
-        )
-        client.send(get(HOST), b"nonsense\r\n\r\n")
-        assert [response.status for response in await client.responses()] == [200, 400]
-        page = RawSocket(
-            *await asyncio.open_connection("127.0.0.1", front.port, ssl=theirs, server_hostname="localhost")
-        )
-        page.send(upgrade(), frame(TEXT, b"hello"))
-        assert (await page.response()).status == 101
-        assert await page.receive() == (TEXT, b"hello")
-        page.send(close(1000))
-        assert await page.closed() == (1000, "")
-        assert await page.rest() == b""
-        client.leave()
-        page.leave()
-        await front.shutdown(0)
-
-    uvloop.run(asyncio.wait_for(test(), 30))

@@ -6,12 +6,12 @@ import logging
 import socket
 import ssl
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 
 import aiofastnet
 from aiofastnet.selector_transport import SelectorSocketTransport  # type: ignore[import-not-found]
 
-from gapless.core.limits import ACCEPT_PAUSE_MS
+from gapless.core.limits import ACCEPT_PAUSE_MS, HANDSHAKES_MAX
 from gapless.ports import Timer
 from gapless.server.http import HttpConnection
 from gapless.server.site import Site
@@ -28,13 +28,16 @@ log: Final = logging.getLogger("gapless.front")
 
 
 class Front:
-    """One TCP port, for HTTP and WebSockets alike. Needs uvloop or asyncio's selector loop."""
+    """One TCP port, for HTTP and WebSockets alike. Needs uvloop or asyncio's selector loop.
+
+    `tls` secures the connections that come from now on; it may be set anew.
+    """
 
     def __init__(self, site: Site, *, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self._site = site
-        self._tls = tls
         self._listening: list[socket.socket] = []
-        self._opening: set[asyncio.Task[None]] = set()
+        self._shaking: dict[asyncio.Task[Any], None] = {}  # TLS handshakes, the oldest first
         self._date_timer: Timer | None = None
 
     @property
@@ -112,27 +115,41 @@ class Front:
 
     def _open(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        if self._tls is None:
+        if self.tls is None:
             # What `connect_accepted_socket` comes to, without its task: 12 µs less for each connection.
             connection.setblocking(False)
             SelectorSocketTransport(loop, connection, HttpConnection(self._site))
-            return
-        task = loop.create_task(self._open_secured(connection, self._tls))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        else:
+            self._shake_hands(connection, self.tls)
 
-    async def _open_secured(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
-        try:
-            await aiofastnet.connect_accepted_socket(
-                asyncio.get_running_loop(),
-                lambda: HttpConnection(self._site),
-                connection,
-                ssl=tls,
-                ssl_handshake_timeout=self._site.limits.head_ms / 1000,
-            )
-        except OSError as error:  # a peer that left, or that speaks no TLS
-            log.debug("a connection was not opened: %s", error)
-            connection.close()
+    def _shake_hands(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+        """Secure a connection. Who is slow at it gives way to others before its time is over."""
+        limits = self._site.limits
+        while len(self._shaking) >= HANDSHAKES_MAX:
+            oldest = next(iter(self._shaking))
+            del self._shaking[oldest]
+            oldest.cancel()
+        securing = aiofastnet.connect_accepted_socket(
+            asyncio.get_running_loop(),
+            lambda: HttpConnection(self._site),
+            connection,
+            ssl=tls,
+            ssl_handshake_timeout=2 * limits.head_ms / 1000,  # a timer of ours is faster
+            ssl_shutdown_timeout=limits.close_ms / 1000,
+        )
+        task = asyncio.get_running_loop().create_task(securing)
+        timer = self._site.clock.after(limits.head_ms, task.cancel)
+        self._shaking[task] = None
+
+        def over(task: asyncio.Task[Any]) -> None:
+            timer.cancel()
+            self._shaking.pop(task, None)
+            error = ConnectionAbortedError("it was too slow") if task.cancelled() else task.exception()
+            if error is not None:  # a peer that left, or that speaks no TLS
+                log.debug("a connection was not secured: %s", error)
+                connection.close()
+
+        task.add_done_callback(over)
 
     def _tell_date(self) -> None:
         """Keep the Date field (RFC 9110, 6.6.1) of this second."""
@@ -158,9 +175,10 @@ class Front:
         """
         self.stop_accepting()
         site = self._site
-        for opening in self._opening:
-            opening.cancel()
-        await asyncio.gather(*self._opening, return_exceptions=True)
+        shaking = list(self._shaking)
+        for task in shaking:
+            task.cancel()
+        await asyncio.gather(*shaking, return_exceptions=True)
         for connection in tuple(site.connections):
             connection.drain()
         await site.emptied(wait_ms)
