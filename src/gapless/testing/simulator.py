@@ -5,16 +5,14 @@ real: broker, hub, sessions, codecs. What happens follows from the seed alone.
 """
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 
 from gapless.broker.broker import Broker
 from gapless.broker.namespaces import Namespaces
-from gapless.broker.tokens import Claims
 from gapless.core.errors import GaplessError
 from gapless.protocol.codes import Disconnect
 from gapless.server.session import Session
-from gapless.server.sessions import SessionOptions, Sessions
+from gapless.server.sessions import SessionOptions, Sessions, Tokens
 from gapless.server.socket import Handshake
 from gapless.testing.clock import SimulatedClock
 from gapless.testing.link import Link
@@ -39,7 +37,7 @@ class SimulatedNode:
         *,
         namespaces: Namespaces,
         options: SessionOptions,
-        verify: Callable[[str, int], Claims],
+        tokens: Tokens,
         skew_ms: int = 0,
     ) -> None:
         self.open = False
@@ -50,7 +48,7 @@ class SimulatedNode:
         self._bus = bus
         self._namespaces = namespaces
         self._options = options
-        self._verify = verify
+        self._tokens = tokens
         self._skew_ms = skew_ms
         self._graves: list[
             object
@@ -66,7 +64,7 @@ class SimulatedNode:
             self.store, self.clock, self._namespaces, soon=self._loop.call_soon, bus=self.bus
         )
         self.sessions = Sessions(
-            self.broker, self.clock, self._options, verify=self._verify, random=self._random
+            self.broker, self.clock, self._options, tokens=self._tokens, random=self._random
         )
 
     def start(self) -> None:
@@ -94,7 +92,9 @@ class SimulatedNode:
     async def stop(self) -> None:
         """Part with all clients, in good order."""
         self.open = False
-        for session in sorted(self.sessions.all, key=lambda session: session.info.client):
+        # A set has no order of its own, and whoever has not introduced itself has no id yet.
+        came: dict[object, int] = {link: place for place, link in enumerate(self.links)}
+        for session in sorted(self.sessions.all, key=lambda each: (each.info.client, came[each.socket])):
             session.disconnected(Disconnect.SHUTDOWN)
         await self.broker.close()
         self._end()
