@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
 from random import Random
 from typing import Any
@@ -11,9 +11,10 @@ from gapless import backends
 from gapless.backends import Options
 from gapless.broker.broker import Broker
 from gapless.broker.namespaces import Namespace, Namespaces
-from gapless.broker.tokens import Claims
+from gapless.broker.tokens import Claims, Grant, Override, SubscriptionClaims
 from gapless.core.errors import TokenExpired, Unauthorized
 from gapless.ports import Clock, Timer
+from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 from gapless.server.session import Session
 from gapless.server.sessions import SessionOptions, Sessions
 from gapless.server.socket import Handshake
@@ -194,14 +195,53 @@ class Stage:
         await rest()
 
 
-def verify(token: str, now_ms: int) -> Claims:
-    """Accept `user` and `user@milliseconds`, the latter until then."""
-    user, _, expires = token.partition("@")
-    if user == "forged":
-        raise Unauthorized("the signature does not match")
-    if expires and int(expires) <= now_ms:
-        raise TokenExpired("the token has expired")
-    return Claims(user=user, expires_ms=int(expires or 0))
+def token(user: str, channel: str = "", *, until_ms: int = 0, **claims: Any) -> str:
+    """Return a token: of a connection, or with a channel of a subscription. `info`, `data` are any JSON,
+    `override` and what `subs` hold are like `Override` and these claims."""
+    return json.dumps({"user": user, "channel": channel, "until_ms": until_ms, **claims})
+
+
+class PlainTokens:
+    """Stands in for tokens and their signature: what `token` returns, `user`, and `user@milliseconds`.
+
+    While `fetching` is set, keys are being fetched.
+    """
+
+    def __init__(self) -> None:
+        self.fetching: asyncio.Future[None] | None = None
+
+    def ready(self, token: str, *, subscription: bool = False) -> Awaitable[None] | None:
+        return asyncio.shield(self.fetching) if self.fetching is not None else None
+
+    def connection(self, token: str, now_ms: int) -> Claims:
+        said = self._said(token, now_ms)
+        subscriptions = {channel: _grant(each) for channel, each in said.get("subs", {}).items()}
+        return Claims(said["user"], said["until_ms"], _raw(said, "info"), subscriptions=subscriptions)
+
+    def subscription(self, token: str, now_ms: int) -> SubscriptionClaims:
+        said = self._said(token, now_ms)
+        return SubscriptionClaims(said["user"], said.get("channel", ""), _grant(said))
+
+    def _said(self, token: str, now_ms: int) -> dict[str, Any]:
+        if token.startswith("{"):
+            said: dict[str, Any] = json.loads(token)
+        else:
+            user, _, until = token.partition("@")
+            said = {"user": user, "until_ms": int(until or 0)}
+        if said["user"] == "forged":
+            raise Unauthorized("the signature does not match")
+        if 0 < said["until_ms"] <= now_ms:
+            raise TokenExpired("the token has expired")
+        return said
+
+
+def _grant(said: dict[str, Any]) -> Grant:
+    override = Override(**said.get("override", {}))
+    return Grant(_raw(said, "info"), _raw(said, "data"), override, said.get("until_ms", 0))
+
+
+def _raw(said: dict[str, Any], name: str) -> Payload:
+    return payload(json.dumps(said[name]).encode()) if name in said else NO_PAYLOAD
 
 
 def play(
@@ -219,7 +259,7 @@ def play(
         broker = Broker(store, clock, Namespaces(without=without, named=named), soon=loop.call_soon)
         await broker.open()
         given = SessionOptions(**{"allow_anonymous_connect_without_token": True, **options})
-        sessions = Sessions(broker, clock, given, verify=verify, random=Random(1))
+        sessions = Sessions(broker, clock, given, tokens=PlainTokens(), random=Random(1))
         try:
             await scene(Stage(clock, broker, sessions))
         finally:

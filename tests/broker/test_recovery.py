@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from gapless.broker.namespaces import Namespace, RecoveryMode
+from gapless.broker.namespaces import RecoveryMode
 from tests.conversation import OPEN, Stage, play, rest
 
 KEPT = replace(OPEN, history_size=50, history_ttl_ms=600_000, force_recovery=True)
@@ -172,7 +172,10 @@ def test_recovery_is_on_request_where_it_is_only_allowed() -> None:
         assert "recoverable" not in await peer.follow("allowed:a")
         assert (await peer.follow("allowed:b", recoverable=True))["recoverable"] is True
         assert "positioned" not in await peer.follow("plain:a", recoverable=True, positioned=True)
+        assert (await peer.follow("readable:a", positioned=True))["positioned"] is True
+        assert (await peer.follow("readable:b", recoverable=True))["recoverable"] is True
 
-    allowed = replace(KEPT, name="allowed", force_recovery=False, allow_recovery=True)
-    plain: Namespace = replace(KEPT, name="plain", force_recovery=False)
-    play(scene, allowed, plain)
+    plain = replace(KEPT, name="plain", force_recovery=False, allow_history_for_client=False)
+    allowed = replace(plain, name="allowed", allow_recovery=True)
+    readable = replace(plain, name="readable", allow_history_for_subscriber=True)
+    play(scene, allowed, plain, readable)

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from gapless.broker import catch_up, hub, placing, recovery
 from gapless.broker.channel import Subscription
-from gapless.broker.tokens import Claims
+from gapless.broker.tokens import Claims, Grant, SubscriptionClaims
 from gapless.core.errors import TokenExpired
 from gapless.core.stream import Head, Heads
 from gapless.protocol import websocket
@@ -96,7 +96,7 @@ class World:
                 self.bus,
                 namespaces=plan.namespaces(),
                 options=plan.options(),
-                verify=verify,
+                tokens=PlainTokens(),
                 skew_ms=random.randint(-plan.skew_ms_max, plan.skew_ms_max),
             )
             self.nodes.append(node)
@@ -303,12 +303,23 @@ class World:
             raise violation
 
 
-def verify(token: str, now_ms: int) -> Claims:
-    """Stand in for a token and its signature: `user:expiry`."""
-    user, _, expires_ms = token.partition(":")
-    if 0 < int(expires_ms) <= now_ms:
-        raise TokenExpired("the token has expired")
-    return Claims(user, int(expires_ms))
+class PlainTokens:
+    """Stands in for tokens and their signature: `user:expiry`, of a subscription `user:expiry:channel`."""
+
+    def ready(self, token: str, *, subscription: bool = False) -> None:
+        """Nothing is fetched."""
+
+    def connection(self, token: str, now_ms: int) -> Claims:
+        user, expires_ms = token.split(":")
+        if 0 < int(expires_ms) <= now_ms:
+            raise TokenExpired("the token has expired")
+        return Claims(user, int(expires_ms))
+
+    def subscription(self, token: str, now_ms: int) -> SubscriptionClaims:
+        user, expires_ms, channel = token.split(":", 2)
+        if 0 < int(expires_ms) <= now_ms:
+            raise TokenExpired("the token has expired")
+        return SubscriptionClaims(user, channel, Grant(expires_ms=int(expires_ms)))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
+from gapless.broker.terms import NO_TERMS, Terms
 from gapless.core.depth import too_deep
 from gapless.core.errors import BadRequest, GaplessError, NotAvailable
 from gapless.core.limits import (
@@ -243,16 +244,21 @@ class Broker:
             if not entered.subscriptions:
                 self.placing.idle(entered)
 
-    def enter(self, channel: str, reader: Reader, start: Start, *, join_leave: bool) -> Subscription:
+    def holds(self, channel: str, start: Start) -> bool:
+        """Tell whether `start`, which the store gave some time ago, is one to enter at still."""
+        held = self.hub.channels.get(channel)
+        return held is not None and held.epoch == start.epoch
+
+    def enter(self, channel: str, reader: Reader, start: Start, terms: Terms = NO_TERMS) -> Subscription:
         """Let the subscription read on from `start`. Call it once the reply was written, before any await."""
         entered = self._channel(channel)
-        subscription = Subscription(entered, reader, offset=start.through, join_leave=join_leave)
+        subscription = Subscription(entered, reader, offset=start.through, terms=terms)
         subscription.skipping = not entered.rules.namespace.history  # no store to read on from
         self.hub.add(subscription)
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
-        if entered.rules.namespace.join_leave:
-            self._tell(entered, Push(channel=channel, join=Join(reader.info)))
+        if subscription.join_leave:
+            self._tell(entered, Push(channel=channel, join=Join(subscription.info)))
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
@@ -260,8 +266,8 @@ class Broker:
         if not self.hub.discard(subscription):
             return
         channel = subscription.channel
-        if channel.rules.namespace.join_leave:
-            self._tell(channel, Push(channel=channel.name, leave=Leave(subscription.reader.info)))
+        if subscription.join_leave:
+            self._tell(channel, Push(channel=channel.name, leave=Leave(subscription.info)))
         if not channel.subscriptions:
             self.placing.idle(channel)
 
@@ -278,7 +284,7 @@ class Broker:
         frames: dict[Any, bytes] = {}
         for subscription in list(channel.subscriptions):  # a write may end a connection that is too slow
             reader = subscription.reader
-            if not subscription.active or not subscription.join_leave:
+            if not subscription.active or not subscription.push_join_leave:
                 continue
             if reader.paused:
                 self.hub.joins_dropped += 1
@@ -323,6 +329,19 @@ class Broker:
                 return History(page.epoch, page.head, messages)
             at = Position(page.epoch, page.after + 1 if reverse else page.through)
 
+    async def remove_history(self, channel: str) -> None:
+        """Drop what a channel keeps; its end stays, so readers who had read that far miss nothing.
+
+        Raises:
+            NotAvailable: the channel keeps no history.
+        """
+        if not self.namespaces.of(channel).namespace.history:
+            raise NotAvailable(f"channel {channel!r} keeps no history")
+        heads = await self.store.trim(channel, OFFSET_MAX)
+        followed = self.hub.channels.get(channel)
+        if followed is not None and followed.epoch == heads.epoch:
+            self.placing.hold_against(followed, heads)
+
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Return who is subscribed, by client id.
 
@@ -333,12 +352,7 @@ class Broker:
             raise NotAvailable(f"channel {channel!r} does not track presence")
         followed = self.hub.channels.get(channel)
         readers: Iterable[Subscription] = followed.subscriptions if followed is not None else ()
-        return {s.reader.info.client: s.reader.info for s in readers}
-
-    def recovers(self, channel: str, *, asked: bool) -> bool:
-        """Tell whether a subscription to `channel` is recoverable, when the client asks for it or not."""
-        namespace = self.namespaces.of(channel).namespace
-        return namespace.history and (namespace.force_recovery or (asked and namespace.allow_recovery))
+        return {s.reader.info.client: s.info for s in readers if s.presence}
 
     # The store, held against --------------------------------------------------------------
 

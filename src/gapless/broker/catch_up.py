@@ -125,6 +125,8 @@ class CatchUp:
         publications = self.slice(channel, cohort, subscription.offset, bytes_max=PAGE_BYTES_MAX)
         if not publications:  # it is not level, so something follows: if not here, then in the store
             return False
+        if subscription.reader.over(subscription):
+            return True
         self._send(subscription, publications, subscription.offset + len(publications))
         return True
 
@@ -170,6 +172,8 @@ class CatchUp:
     def _send_page(self, subscription: Subscription, page: Page, publications: list[bytes] | None) -> None:
         if publications is None:
             subscription.reader.disconnected(Disconnect.INAPPROPRIATE_PROTOCOL)
+            return
+        if subscription.reader.over(subscription):
             return
         self._send(subscription, publications, page.through)
         self.advance(subscription)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from gapless.broker.namespaces import Rules
+from gapless.broker.terms import NO_TERMS, Terms
+from gapless.broker.tokens import Grant
 from gapless.core.errors import BinaryMessage
 from gapless.core.limits import TAIL_MESSAGES_MAX
 from gapless.core.stream import Message
@@ -54,27 +56,56 @@ class Reader(Protocol):
     def flush(self) -> None:
         """Write the replies that wait for the end of the tick."""
 
+    def over(self, subscription: "Subscription") -> bool:
+        """Tell whether the time of the reader, or of its subscription, is over; then it is ended."""
+
 
 class Subscription:
     """One reader's way through one channel.
 
     `offset` is how far its socket was given the stream while it is not `level`; a level one
     stands where its channel does. `skipping` marks one that missed what came while its socket was
-    full, because its namespace says so.
+    full, because its namespace says so. The other fields are those of its `Terms`.
     """
 
-    __slots__ = ("active", "channel", "join_leave", "level", "offset", "reader", "skipping")
+    __slots__ = (
+        "active",
+        "channel",
+        "ends_ms",
+        "grant",
+        "join_leave",
+        "level",
+        "offset",
+        "presence",
+        "push_join_leave",
+        "reader",
+        "server_side",
+        "skipping",
+    )
 
     def __init__(
-        self, channel: "Channel", reader: Reader, *, offset: int = 0, join_leave: bool = False
+        self, channel: "Channel", reader: Reader, *, offset: int = 0, terms: Terms = NO_TERMS
     ) -> None:
         self.channel = channel
         self.reader = reader
         self.offset = offset
-        self.join_leave = join_leave
+        self.presence = terms.presence
+        self.join_leave = terms.join_leave
+        self.push_join_leave = terms.push_join_leave
+        self.server_side = terms.server_side
+        self.grant: Grant | None = terms.grant
+        self.ends_ms = terms.ends_ms
         self.level = False
         self.skipping = False
         self.active = True
+
+    @property
+    def info(self) -> ClientInfo:
+        """Return who reads, with what the grant says of it."""
+        info = self.reader.info
+        if self.grant is None or not self.grant.info:
+            return info
+        return ClientInfo(info.user, info.client, info.conn_info, self.grant.info)
 
 
 class Cohort:
@@ -154,12 +185,13 @@ class Channel:
         """Return the cohort of `wire`, made when first needed."""
         cohort = self.cohorts.get(wire)
         if cohort is None:
-            namespace = self.rules.namespace
-            tail = (
-                Tail(self.sent, min(namespace.history_size, TAIL_MESSAGES_MAX)) if namespace.history else None
-            )
-            cohort = self.cohorts[wire] = Cohort(wire, self.name, tail)
+            cohort = self.cohorts[wire] = Cohort(wire, self.name, self.new_tail())
         return cohort
+
+    def new_tail(self) -> Tail | None:
+        """Return an empty tail that starts at what was sent; None without history."""
+        namespace = self.rules.namespace
+        return Tail(self.sent, min(namespace.history_size, TAIL_MESSAGES_MAX)) if namespace.history else None
 
     def stand(self, epoch: str, offset: int) -> None:
         """Start over at a position: what was taken in before is of another timeline, or unknown."""

@@ -8,14 +8,17 @@ Three kinds of bytes, none of which is ever parsed again by this server:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar
 
 from gapless.core.stream import Message
-from gapless.protocol.messages import Command, HistoryResult, Reply, SubscribeResult
+from gapless.protocol.messages import Command, ConnectResult, HistoryResult, Reply, SubscribeResult
 
-__all__ = ["Codec", "codec"]
+__all__ = ["Codec", "Subs", "codec"]
+
+Subs = Mapping[str, tuple[SubscribeResult, Sequence[bytes]]]
+"""Subscriptions by channel: the result, and its publications from what `publication` gave."""
 
 
 class Codec(ABC):
@@ -71,6 +74,10 @@ class Codec(ABC):
     @abstractmethod
     def subscribed(self, id: int, result: SubscribeResult, publications: Sequence[bytes]) -> bytes:
         """Encode a subscribe reply to a part, its `publications` from what `publication` gave."""
+
+    @abstractmethod
+    def connected(self, id: int, result: ConnectResult, subs: Subs) -> bytes:
+        """Encode a connect reply to a part, with the server-side subscriptions."""
 
     @abstractmethod
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:

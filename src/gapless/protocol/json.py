@@ -10,10 +10,11 @@ from msgspec import Struct
 from gapless.core.errors import BadRequest, BinaryMessage
 from gapless.core.limits import FRAME_OBJECTS_MAX
 from gapless.core.stream import Message
-from gapless.protocol.codec import Codec
+from gapless.protocol.codec import Codec, Subs
 from gapless.protocol.messages import (
     NO_PAYLOAD,
     Command,
+    ConnectResult,
     HistoryResult,
     Payload,
     Reply,
@@ -94,10 +95,17 @@ class JsonCodec(Codec):
         """Splice the publications in as the last field."""
         assert not result.publications
         line = _line(Reply(id=id, subscribe=result))
-        if not publications:
-            return line
-        comma = b"" if line.endswith(b"{}}") else b","
-        return b'%b%b"publications":[%b]}}' % (line[:-2], comma, b",".join(publications))
+        return _with_publications(line, b"}}", publications)
+
+    def connected(self, id: int, result: ConnectResult, subs: Subs) -> bytes:
+        """Splice the subscriptions in as the last field."""
+        assert not result.subs
+        line = _line(Reply(id=id, connect=result))
+        each = [
+            b"%b:%b" % (_encode(channel), _with_publications(_line(subscribed), b"}", publications))
+            for channel, (subscribed, publications) in subs.items()
+        ]
+        return b'%b,"subs":{%b}}}' % (line[:-2], b",".join(each))
 
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:
         """Splice the publications into the empty array, which is the first field."""
@@ -109,6 +117,15 @@ class JsonCodec(Codec):
 def _line(message: Struct) -> bytes:
     line = _encode(message)
     return line.replace(b"\n", b"") if b"\n" in line else line
+
+
+def _with_publications(line: bytes, closing: bytes, publications: Sequence[bytes]) -> bytes:
+    """Splice publications into an encoded result as its last field, before what closes it."""
+    if not publications:
+        return line
+    head = line.removesuffix(closing)
+    comma = b"" if head.endswith(b"{") else b","
+    return b'%b%b"publications":[%b]%b' % (head, comma, b",".join(publications), closing)
 
 
 def _annotated(message: Message, data: bytes, epoch: str) -> bytes:

@@ -20,8 +20,16 @@ from gapless.core.errors import BadRequest
 from gapless.core.limits import FRAME_OBJECTS_MAX
 from gapless.core.stream import Message
 from gapless.protocol import client_pb2, messages
-from gapless.protocol.codec import Codec
-from gapless.protocol.messages import Command, HistoryResult, Publication, Reply, SubscribeResult, payload
+from gapless.protocol.codec import Codec, Subs
+from gapless.protocol.messages import (
+    Command,
+    ConnectResult,
+    HistoryResult,
+    Publication,
+    Reply,
+    SubscribeResult,
+    payload,
+)
 from gapless.protocol.meta import Meta
 
 __all__ = ["ProtobufCodec"]
@@ -29,6 +37,7 @@ __all__ = ["ProtobufCodec"]
 # Tags of the fields that are spliced: field number and wire type, as in client.proto.
 _REPLY_ID: Final = b"\x08"
 _REPLY_PUSH: Final = b"\x22"
+_REPLY_CONNECT: Final = b"\x2a"
 _REPLY_SUBSCRIBE: Final = b"\x32"
 _REPLY_HISTORY: Final = b"\x5a"
 _PUSH_CHANNEL: Final = b"\x12"
@@ -36,7 +45,10 @@ _PUSH_PUB: Final = b"\x22"
 _PUBLICATION_DATA: Final = b"\x22"
 _PUBLICATION_OFFSET: Final = b"\x30"
 _SUBSCRIBE_PUBLICATIONS: Final = b"\x3a"
+_CONNECT_SUBS: Final = b"\x32"
 _HISTORY_PUBLICATIONS: Final = b"\x0a"
+_ENTRY_KEY: Final = b"\x0a"
+_ENTRY_VALUE: Final = b"\x12"
 
 _UINT63_MAX: Final = 2**63 - 1
 
@@ -85,15 +97,31 @@ class ProtobufCodec(Codec):
 
     def subscribed(self, id: int, result: SubscribeResult, publications: Sequence[bytes]) -> bytes:
         """Append the publications to the encoded result."""
-        assert not result.publications
-        body = _sealed(result).SerializeToString() + _repeated(_SUBSCRIBE_PUBLICATIONS, publications)
+        body = _subscribed(result, publications)
         return _delimited(_REPLY_ID + _varint(id) + _REPLY_SUBSCRIBE + _delimited(body))
+
+    def connected(self, id: int, result: ConnectResult, subs: Subs) -> bytes:
+        """Append the subscriptions to the encoded result, each an entry of a map."""
+        assert not result.subs
+        body = _sealed(result).SerializeToString()
+        for channel, (subscribed, publications) in subs.items():
+            value = _delimited(_subscribed(subscribed, publications))
+            body += _CONNECT_SUBS + _delimited(
+                _ENTRY_KEY + _delimited(channel.encode()) + _ENTRY_VALUE + value
+            )
+        return _delimited(_REPLY_ID + _varint(id) + _REPLY_CONNECT + _delimited(body))
 
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:
         """Append the publications to the encoded result."""
         assert not result.publications
         body = _sealed(result).SerializeToString() + _repeated(_HISTORY_PUBLICATIONS, publications)
         return _delimited(_REPLY_ID + _varint(id) + _REPLY_HISTORY + _delimited(body))
+
+
+def _subscribed(result: SubscribeResult, publications: Sequence[bytes]) -> bytes:
+    assert not result.publications
+    encoded: bytes = _sealed(result).SerializeToString()
+    return encoded + _repeated(_SUBSCRIBE_PUBLICATIONS, publications)
 
 
 def _annotated(message: Message, epoch: str) -> bytes:

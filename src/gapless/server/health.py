@@ -63,7 +63,7 @@ class Heartbeat:
         data = b'"%b %d"' % (self._uid.encode(), self._count)
         listener = _Listener(self._wire, data)
         start = await self._broker.start(CHANNEL, listener, None)
-        subscription = self._broker.enter(CHANNEL, listener, start, join_leave=False)
+        subscription = self._broker.enter(CHANNEL, listener, start)
         try:
             self._broker.publish(CHANNEL, data, listener.stored)
             await asyncio.gather(listener.answered, listener.heard)
@@ -117,6 +117,10 @@ class _Listener:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def over(self, subscription: Subscription) -> bool:
+        """Never."""
+        return False
 
     def _fail(self, reason: str) -> None:
         if not self.heard.done():

@@ -6,22 +6,32 @@ tick, after the publications of that tick. It takes its time from the node's whe
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
+
 from gapless.broker.channel import Subscription, Wire
-from gapless.core.errors import BadRequest, BinaryMessage, GaplessError
+from gapless.broker.recovery import Start
+from gapless.broker.terms import Terms
+from gapless.broker.tokens import Claims, Grant
+from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, LimitExceeded
 from gapless.core.keepalive import Action
 from gapless.core.limits import SESSION_COMMANDS_MAX, SESSION_MESSAGES_MAX
+from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
-from gapless.protocol.messages import ClientInfo, Command, Push, Reply
+from gapless.protocol.messages import NO_PAYLOAD, ClientInfo, Command, Payload, Push, Refresh, Reply
+from gapless.protocol.meta import Meta
+from gapless.server import subscribing
 from gapless.server.socket import Socket
 
 if TYPE_CHECKING:
     from gapless.server.sessions import Sessions
 
-__all__ = ["Session"]
+__all__ = ["Session", "Work"]
+
+Work = Coroutine[Any, Any, None]
 
 log: Final = logging.getLogger("gapless.session")
 
@@ -31,11 +41,24 @@ _GIVEN_UP: Final = {
     Action.STUCK: Disconnect.WRITE_ERROR,
 }
 # What happens all day is logged for those who look for it.
-_WEIGHT: Final = dict.fromkeys((Disconnect.SHUTDOWN, Disconnect.EXPIRED, Disconnect.STALE), logging.DEBUG)
+_WEIGHT: Final[Mapping[int, int]] = dict.fromkeys(
+    (Disconnect.SHUTDOWN, Disconnect.EXPIRED, Disconnect.STALE), logging.DEBUG
+)
+# What ends a subscription that its client did not ask for ends the connection: no client can renew it alone.
+_WITH_THE_CONNECTION: Final = {
+    Unsubscribe.INSUFFICIENT_STATE: Disconnect.INSUFFICIENT_STATE,
+    Unsubscribe.EXPIRED: Disconnect.SUBSCRIPTION_EXPIRED,
+    Unsubscribe.STATE_INVALIDATED: Disconnect.STATE_INVALIDATED,
+}
+_NOBODY: Final = Claims(user="")
 
 
 class Session:
-    """A connection and what it follows. Implements `server.socket.Receiver` and `broker.channel.Reader`."""
+    """A connection and what it follows. Implements `server.socket.Receiver` and `broker.channel.Reader`.
+
+    `claims` is what it connected with, `info` what others see of that. `subscribing` are the channels that
+    wait for the store, with the code to unsubscribe them by as soon as they stand, if there is one.
+    """
 
     __slots__ = (
         "_backlog",
@@ -43,11 +66,13 @@ class Session:
         "_leaving",
         "_outbox",
         "_reading",
+        "_subscriptions_end_ms",
         "_tasks",
         "_unauthenticated_bytes",
         "awaited_messages",
+        "claims",
         "connected",
-        "expires_ms",
+        "ends_ms",
         "info",
         "meta",
         "node",
@@ -66,20 +91,22 @@ class Session:
         self.socket = socket
         self.wire = wire
         self.write = socket.write
+        self.claims = _NOBODY
         self.info = ClientInfo()
         self.meta: tuple[bytes, bytes] = (b"", b"")  # what its publications carry: for JSON, for other bytes
         self.subscriptions: dict[str, Subscription] = {}
-        self.subscribing: dict[str, object] = {}  # by channel: the attempt that waits for the store
+        self.subscribing: dict[str, Unsubscribe | None] = {}
         self.awaited_messages = 0  # how many its histories that are being read may bring
         self.connected = False
         self.open = True
         self.paused = False
-        self.expires_ms = 0
+        self.ends_ms = 0
         self.scheduled_ms = 0
         self._backlog: list[Command] = []  # read and not carried out yet, the last first
         self._outbox: list[bytes] = []
         self._reading = True
         self._leaving = False
+        self._subscriptions_end_ms = 0  # the first of them
         self._tasks: set[asyncio.Task[None]] | None = None
         self._unauthenticated_bytes = 0
         self._keepalive = node.keepalive()
@@ -111,7 +138,19 @@ class Session:
     def _keeps_up(self) -> bool:
         if self.paused or self._leaving or self.awaited_messages >= SESSION_MESSAGES_MAX:
             return False
-        return self._tasks is None or len(self._tasks) < SESSION_COMMANDS_MAX
+        if not self._tasks:
+            return True
+        return len(self._tasks) < SESSION_COMMANDS_MAX and not (
+            self._backlog and self._waits(self._backlog[-1])
+        )
+
+    def _waits(self, command: Command) -> bool:
+        """Tell whether a command may not overtake what waits for the store: a connect, or its channel's."""
+        if not self.connected:
+            return True
+        if not self.subscribing:
+            return False
+        return command.rpc is not None or getattr(command.request(), "channel", None) in self.subscribing
 
     def _reject(self, error: BadRequest) -> None:
         log.info("bad request", extra={"client": self.info.client, "reason": str(error)})
@@ -175,25 +214,41 @@ class Session:
 
     # From the broker ----------------------------------------------------------------------
 
+    def over(self, subscription: Subscription) -> bool:
+        """Tell whether the connection's time, or that of its subscription, is over; then it is ended."""
+        if self.expired():
+            return True
+        if 0 < subscription.ends_ms <= self.node.clock.now_ms():
+            self.unsubscribed(subscription, Unsubscribe.EXPIRED)
+            return True
+        return False
+
+    def expired(self) -> bool:
+        """Tell whether the connection is over, and end it if only its time is."""
+        if self.open and 0 < self.ends_ms <= self.node.clock.now_ms():
+            self.disconnected(Disconnect.EXPIRED)
+        return not self.open
+
     def unsubscribed(self, subscription: Subscription, code: Unsubscribe) -> None:
         """Tell the client that the server ended a subscription, and forget it."""
+        if subscription.server_side and code in _WITH_THE_CONNECTION:
+            self.disconnected(_WITH_THE_CONNECTION[code])
+            return
         channel = subscription.channel.name
         del self.subscriptions[channel]
         self.node.broker.leave(subscription)
         self.send(Reply(push=Push(channel=channel, unsubscribe=code.push())))
 
-    def disconnected(self, code: Disconnect) -> None:
-        """End the connection for a reason that the client is told."""
+    def disconnected(self, code: Disconnect | tuple[int, str]) -> None:
+        """End the connection for a reason that the client is told: one of ours, or a number with its text."""
         if self.open:
-            self.node.counts.ended[int(code)] += 1
-            log.log(
-                _WEIGHT.get(code, logging.INFO),
-                "client disconnected",
-                extra={**self._who(), "code": int(code)},
-            )
+            number, reason = (int(code), code.reason) if isinstance(code, Disconnect) else code
+            self.node.counts.ended[number] += 1
+            weight = _WEIGHT.get(number, logging.INFO)
+            log.log(weight, "client disconnected", extra={**self._who(), "code": number})
             self.flush()
             self._end()
-            self.socket.close(int(code), code.reason)
+            self.socket.close(number, reason)
 
     def hold(self) -> None:
         """Carry out nothing more: what was begun is still answered before the connection is ended."""
@@ -206,13 +261,79 @@ class Session:
     def _who(self) -> dict[str, str]:
         return {"client": self.info.client, "user": self.info.user}
 
+    # By the server ------------------------------------------------------------------------
+
+    def subscribe_by_server(self, channel: str, grant: Grant, since: Position | None = None) -> Work | None:
+        """Subscribe the client to a channel: done, or to be awaited, for which it is asked.
+
+        What it follows already stays where it is, under the new grant. Nothing happens to a connection
+        that is over, or is refused meanwhile.
+
+        Raises:
+            UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
+            LimitExceeded: the connection follows as many channels as it may.
+            Unavailable: the store does not answer, or the client is subscribing to it just now.
+        """
+        return subscribing.subscribe_by_server(self, channel, grant, since)
+
+    def unsubscribe_by_server(self, channel: str, code: Unsubscribe = Unsubscribe.SERVER) -> None:
+        """End a subscription, whoever asked for it; one that waits for the store ends once it stands."""
+        if channel in self.subscribing:
+            self.subscribing[channel] = code
+        elif channel in self.subscriptions:
+            self.unsubscribed(self.subscriptions[channel], code)
+
+    def refreshed(self, expires_ms: int, *, info: Payload = NO_PAYLOAD) -> None:
+        """Let the connection last until `expires_ms` (0: for ever), and tell the client; the past ends it."""
+        ttl = self.node.ttl_seconds(expires_ms)
+        if 0 < expires_ms <= self.node.clock.now_ms():
+            self.disconnected(Disconnect.EXPIRED)
+        elif self.open and self.connected:
+            self.identify(structs.replace(self.claims, expires_ms=expires_ms, info=info or self.claims.info))
+            self.send(Reply(push=Push(refresh=Refresh(expires_ms > 0, ttl))))
+
+    # Subscriptions ------------------------------------------------------------------------
+
+    def check_channels(self, more: int) -> None:
+        """Refuse to follow so many channels more if that is too many (`LimitExceeded`)."""
+        limit = self.node.options.channel_limit
+        if len(self.subscriptions) + len(self.subscribing) + more > limit:
+            raise LimitExceeded(f"a connection follows up to {limit} channels")
+
+    def enter(self, channel: str, start: Start, terms: Terms) -> None:
+        """Let a subscription that the client was told of read on from `start`."""
+        if self.open:  # the write may have been one too many for its namespaces
+            self._end_by(terms.ends_ms)
+            self.node.broker.enter(channel, self, start, terms)
+
+    def regrant(self, subscription: Subscription, grant: Grant) -> None:
+        """Let a subscription go on under another grant."""
+        subscription.grant = grant
+        subscription.ends_ms = subscribing.ends_ms(self, grant)
+        self._end_by(subscription.ends_ms)
+
+    def subscribed(self, channel: str) -> None:
+        """Note that a subscription waits for the store no longer, whatever became of it."""
+        code = self.subscribing.pop(channel, None)
+        if code is not None:
+            self.unsubscribe_by_server(channel, code)
+
+    async def settled(self) -> None:
+        """Wait for the commands that wait for the store."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Replies ------------------------------------------------------------------------------
+
     def flush(self) -> None:
         """Write the replies that waited for the end of the tick."""
         if self._outbox and self.open:
             parts, self._outbox = self._outbox, []
             self.write(self.wire.frames(parts))
 
-    # Replies ------------------------------------------------------------------------------
+    def write_part(self, part: bytes) -> None:
+        """Write an encoded reply or push at once. What was published before it must have been written."""
+        self.write(self.wire.frames([part]))
 
     def send_part(self, part: bytes) -> None:
         """Write an encoded reply or push at the end of the tick."""
@@ -256,9 +377,20 @@ class Session:
 
     # Time ---------------------------------------------------------------------------------
 
-    def granted(self, expires_ms: int) -> None:
-        """Note that the connection is granted, until `expires_ms` if that is not 0."""
-        self.expires_ms = expires_ms
+    def identify(self, claims: Claims) -> None:
+        """Note who connects, and until when."""
+        delay_ms = self.node.options.expired_close_delay_ms
+        self.ends_ms = claims.expires_ms + delay_ms if claims.expires_ms else 0
+        client = self.info.client or self.node.new_client_id()
+        self.node.unregister(self)
+        self.claims = claims
+        self.info = ClientInfo(user=claims.user, client=client, conn_info=claims.info)
+        self.meta = (Meta(info=self.info).encoded(), Meta(info=self.info, binary=True).encoded())
+        self.node.register(self)
+        self.schedule()
+
+    def granted(self) -> None:
+        """Note that the connection is granted."""
         if not self.connected:
             self.connected = True
             log.debug("client connected", extra=self._who())
@@ -267,7 +399,9 @@ class Session:
 
     def schedule(self) -> None:
         """Have the wheel wake this session when something falls due; woken too early, it asks again."""
-        due_ms = min(self._keepalive.due_ms, self.expires_ms or self._keepalive.due_ms)
+        due_ms = self._keepalive.due_ms
+        if self.ends_ms or self._subscriptions_end_ms:
+            due_ms = min(due_ms, self.ends_ms or due_ms, self._subscriptions_end_ms or due_ms)
         if not self.scheduled_ms or due_ms < self.scheduled_ms:
             self.scheduled_ms = due_ms
             self.node.wheel.schedule(self, due_ms)
@@ -277,8 +411,9 @@ class Session:
         if not self.open or now_ms < self.scheduled_ms:
             return
         self.scheduled_ms = 0
-        if self.expires_ms and now_ms >= self.expires_ms:
-            self.disconnected(Disconnect.EXPIRED)
+        if 0 < self._subscriptions_end_ms <= now_ms:
+            self._end_subscriptions()
+        if self.expired():
             return
         if not self._reading and not self.paused:
             self._keepalive.deaf(now_ms)
@@ -290,6 +425,18 @@ class Session:
             self.disconnected(_GIVEN_UP[action])
             return
         self.schedule()
+
+    def _end_by(self, ends_ms: int) -> None:
+        """Have the wheel wake this session when one of its subscriptions is over."""
+        if ends_ms:
+            self._subscriptions_end_ms = min(ends_ms, self._subscriptions_end_ms or ends_ms)
+            self.schedule()
+
+    def _end_subscriptions(self) -> None:
+        self._subscriptions_end_ms = 0
+        for subscription in list(self.subscriptions.values()):
+            if self.open and not self.over(subscription):
+                self._end_by(subscription.ends_ms)
 
     def _end(self) -> None:
         if not self.open:

@@ -1,15 +1,15 @@
 """All sessions of a node: how they are made, woken, and parted with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import cache
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from gapless.broker.broker import Broker
 from gapless.broker.channel import Wire
-from gapless.broker.tokens import Claims
+from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.core.keepalive import Keepalive
 from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
 from gapless.core.wheel import Wheel
@@ -20,10 +20,23 @@ from gapless.server.counts import Counts
 from gapless.server.session import Session
 from gapless.server.socket import Handshake, Socket
 
-__all__ = ["SessionOptions", "Sessions"]
+__all__ = ["SessionOptions", "Sessions", "Tokens"]
 
 WHEEL_SLOT_MS: Final = 250
 CLIENT_IDS_DRAWN: Final = 64
+
+
+class Tokens(Protocol):
+    """Holds tokens against keys: `broker.tokens.Verifier`, or a stand-in."""
+
+    def ready(self, token: str, *, subscription: bool = False) -> Awaitable[None] | None:
+        """Return what must end before the token can be held against its key; None if nothing must."""
+
+    def connection(self, token: str, now_ms: int) -> Claims:
+        """Return what a connection token says; raises `Unauthorized` or `TokenExpired`."""
+
+    def subscription(self, token: str, now_ms: int) -> SubscriptionClaims:
+        """Return what a subscription token says; raises `Unauthorized` or `TokenExpired`."""
 
 
 class SessionOptions(Struct, frozen=True, kw_only=True):
@@ -31,22 +44,27 @@ class SessionOptions(Struct, frozen=True, kw_only=True):
 
     insecure: bool = False
     allow_anonymous_connect_without_token: bool = False
+    disallow_anonymous_connection_tokens: bool = False
+    personal_channel_prefix: str = ""  # what the user's id follows; empty: users have none
+    single_connection: bool = False
+    connect_include_server_time: bool = False
     ping_interval_ms: int = 25_000
     pong_timeout_ms: int = 8_000
     stale_close_delay_ms: int = 10_000
     expired_close_delay_ms: int = 25_000
+    expired_sub_close_delay_ms: int = 25_000
     channel_limit: int = 128
     history_max_publication_limit: int = 300
     stuck_close_delay_ms: int = SOCKET_STUCK_MS
     unauthenticated_bytes_max: int = UNAUTHENTICATED_BYTES_MAX
 
+    def personal_channel(self, user: str) -> str:
+        """Return the channel that is the user's own, or nothing."""
+        return self.personal_channel_prefix + user if self.personal_channel_prefix and user else ""
+
 
 class Sessions:
-    """Makes a session of every accepted connection, and wakes those that something falls due for.
-
-    `verify` turns a connection token into claims, given the time; it raises `Unauthorized`
-    or `TokenExpired`.
-    """
+    """Makes a session of every accepted connection, and wakes those that something falls due for."""
 
     def __init__(
         self,
@@ -54,15 +72,17 @@ class Sessions:
         clock: Clock,
         options: SessionOptions,
         *,
-        verify: Callable[[str, int], Claims],
+        tokens: Tokens,
         random: Random,
     ) -> None:
         self.broker = broker
         self.clock = clock
         self.options = options
-        self.verify = verify
+        self.tokens = tokens
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
+        self._by_client: dict[str, Session] = {}
+        self._by_user: dict[str, dict[Session, None]] = {}
         self.counts = Counts(HANDLERS)
         self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
         self._random = random
@@ -82,11 +102,41 @@ class Sessions:
     def forget(self, session: Session) -> None:
         """Let go of a session that has ended."""
         self.all.discard(session)
+        self.unregister(session)
         self.counts.leave(binary=session.wire.codec.binary, stalled=session.paused)
 
-    def users(self) -> set[str]:
-        """Return the users that are connected."""
-        return {session.info.user for session in self.all if session.connected}
+    def unregister(self, session: Session) -> None:
+        """Note that a session belongs to nobody, or is about to belong to somebody else."""
+        self._by_client.pop(session.info.client, None)
+        same = self._by_user.get(session.info.user, {})
+        same.pop(session, None)
+        if not same:
+            self._by_user.pop(session.info.user, None)
+
+    def register(self, session: Session) -> None:
+        """Note who a session belongs to, so that `of` finds it."""
+        self._by_client[session.info.client] = session
+        self._by_user.setdefault(session.info.user, {})[session] = None
+
+    def of(self, user: str, *, client: str = "") -> list[Session]:
+        """Return the sessions of a user, or of them the one of that client id; without a user, any one's.
+
+        One whose token was accepted is among them even before its connect was answered. The empty user
+        without a client id is nobody: the anonymous are not one user.
+        """
+        if not client:
+            return list(self._by_user.get(user, ())) if user else []
+        session = self._by_client.get(client)
+        return [session] if session is not None and user in ("", session.info.user) else []
+
+    @property
+    def num_users(self) -> int:
+        """How many different users are connected, all the anonymous as one."""
+        return len(self._by_user)
+
+    def ttl_seconds(self, expires_ms: int) -> int:
+        """Return how long it is until then, at least a second; 0 for never."""
+        return max(1, (expires_ms - self.clock.now_ms()) // 1000) if expires_ms else 0
 
     def new_client_id(self) -> str:
         """Return a random id in the form of a UUID (version 4)."""

@@ -1,0 +1,235 @@
+"""The commands about the connection itself: connect, refresh."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final
+
+from msgspec import structs
+
+from gapless import __version__
+from gapless.broker import permissions
+from gapless.broker.recovery import Start
+from gapless.broker.tokens import Claims, Grant
+from gapless.core.errors import BadRequest, GaplessError, TokenExpired, Unauthorized
+from gapless.core.stream import Position
+from gapless.protocol.codes import Disconnect
+from gapless.protocol.messages import ConnectRequest, ConnectResult, RefreshRequest, RefreshResult, Reply
+from gapless.server import subscribing
+from gapless.server.session import Session, Work
+from gapless.server.subscribing import Beginning
+
+__all__ = ["connect", "refresh"]
+
+NAME_CHARACTERS_MAX: Final = 16
+VERSION_CHARACTERS_MAX: Final = 64
+SERVER_VERSION: Final = f"gapless {__version__}"
+ANONYMOUS: Final = Claims(user="")
+PLAIN: Final = Grant()
+
+
+# Connect --------------------------------------------------------------------------------------
+
+
+def connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
+    """Grant the connection, or end it: nothing else may follow a refused connect."""
+    if len(request.name) > NAME_CHARACTERS_MAX or len(request.version) > VERSION_CHARACTERS_MAX:
+        raise BadRequest(f"name has up to {NAME_CHARACTERS_MAX} characters, version {VERSION_CHARACTERS_MAX}")
+    fetched = session.node.tokens.ready(request.token) if request.token else None
+    if fetched is not None:
+        return _connect_with_key(session, id, request, fetched)
+    return _connect(session, id, request)
+
+
+async def _connect_with_key(
+    session: Session, id: int, request: ConnectRequest, fetched: Awaitable[None]
+) -> None:
+    await fetched
+    work = _connect(session, id, request)
+    if work is not None:
+        await work
+
+
+def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
+    claims = _authenticated(session, request.token)
+    if claims is None:
+        return None
+    grants = _grants(session, claims, request)
+    if len(grants) > session.node.options.channel_limit:
+        session.disconnected(Disconnect.CHANNEL_LIMIT)
+        return None
+    positions = {
+        channel: Position(asked.epoch, asked.offset)
+        for channel, asked in request.subs.items()
+        if asked.recover
+    }
+    beginnings = [
+        Beginning.of(session, channel, grant, positions.get(channel)) for channel, grant in grants.items()
+    ]
+    if session.node.options.single_connection and claims.user:
+        for other in session.node.of(claims.user):
+            if other is not session:
+                other.disconnected(Disconnect.CONNECTION_LIMIT)
+    session.identify(claims)
+    starts = subscribing.found(session, beginnings)
+    if starts is None:
+        return _grant_later(session, id, beginnings)
+    _grant(session, id, beginnings, starts)
+    return None
+
+
+def _authenticated(session: Session, token: str) -> Claims | None:
+    """Return who connects, or end the connection."""
+    node = session.node
+    options = node.options
+    if not token:
+        if options.insecure or options.allow_anonymous_connect_without_token:
+            return ANONYMOUS
+        session.disconnected(Disconnect.BAD_REQUEST)
+        return None
+    now_ms = node.clock.now_ms()
+    try:
+        claims = node.tokens.connection(token, now_ms)
+    except TokenExpired:
+        raise
+    except Unauthorized:
+        session.disconnected(Disconnect.INVALID_TOKEN)
+        return None
+    if options.insecure:
+        return structs.replace(claims, expires_ms=0) if claims.expires_ms else claims
+    if 0 < claims.expires_ms <= now_ms:
+        raise TokenExpired("the connection that the token grants has expired")
+    if not claims.user and options.disallow_anonymous_connection_tokens:
+        session.disconnected(Disconnect.PERMISSION_DENIED)
+        return None
+    return claims
+
+
+def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mapping[str, Grant]:
+    """Return the channels that the server subscribes the connection to.
+
+    Those of its token, the user's own, and what the client asks to have back and may follow by itself.
+    """
+    personal = session.node.options.personal_channel(claims.user)
+    if not personal and not request.subs:
+        return claims.subscriptions
+    grants = dict(claims.subscriptions)
+    if personal:
+        grants.setdefault(personal, PLAIN)
+    for channel in request.subs:
+        if channel not in grants and _follows(session, channel, claims.user):
+            grants[channel] = PLAIN
+    return grants
+
+
+def _follows(session: Session, channel: str, user: str) -> bool:
+    namespaces = session.node.broker.namespaces
+    try:
+        namespaces.of(channel)
+        return session.node.options.insecure or permissions.subscribes(namespaces, channel, user)
+    except GaplessError:  # no such namespace any more, or not this user's: it is not given back
+        return False
+
+
+async def _grant_later(session: Session, id: int, beginnings: Sequence[Beginning]) -> None:
+    starts = await subscribing.find(session, beginnings)
+    if not session.expired():
+        _grant(session, id, beginnings, starts)
+
+
+def _grant(session: Session, id: int, beginnings: Sequence[Beginning], starts: Sequence[Start]) -> None:
+    node, claims = session.node, session.claims
+    session.granted()
+    result = ConnectResult(
+        client=session.info.client,
+        version=SERVER_VERSION,
+        expires=claims.expires_ms > 0,
+        ttl=node.ttl_seconds(claims.expires_ms),
+        ping=node.options.ping_interval_ms // 1000,
+        pong=node.options.pong_timeout_ms > 0,
+        time=node.clock.now_ms() if node.options.connect_include_server_time else 0,
+    )
+    if beginnings:
+        _answer(session, id, result, beginnings, starts)
+    else:
+        session.send(Reply(id, connect=result))
+
+
+def _answer(
+    session: Session,
+    id: int,
+    result: ConnectResult,
+    beginnings: Sequence[Beginning],
+    starts: Sequence[Start],
+) -> None:
+    """Write the reply with what was subscribed to, then let each subscription read on."""
+    session.node.broker.hub.settle()
+    if not session.open:
+        return
+    fitting = list(subscribing.fitting(session, starts))
+    subs = {}
+    for (channel, terms, since), start in zip(beginnings, fitting, strict=True):
+        told = subscribing.result_of(session, terms, start, recovering=since is not None)
+        subs[channel] = (told, start.publications)
+    session.write_part(session.wire.codec.connected(id, result, subs))
+    for (channel, terms, _), start in zip(beginnings, fitting, strict=True):
+        session.enter(channel, start, terms)
+
+
+# Refresh --------------------------------------------------------------------------------------
+
+
+def refresh(session: Session, id: int, request: RefreshRequest) -> Work | None:
+    """Prolong the connection with a new token of the same user."""
+    if not request.token:
+        session.disconnected(Disconnect.BAD_REQUEST)
+        return None
+    fetched = session.node.tokens.ready(request.token)
+    if fetched is not None:
+        return _refresh_with_key(session, id, request, fetched)
+    _refresh(session, id, request)
+    return None
+
+
+async def _refresh_with_key(
+    session: Session, id: int, request: RefreshRequest, fetched: Awaitable[None]
+) -> None:
+    await fetched
+    _refresh(session, id, request)
+
+
+def _refresh(session: Session, id: int, request: RefreshRequest) -> None:
+    claims = _prolonging(session, request.token)
+    if claims is None:
+        return
+    session.identify(structs.replace(claims, info=claims.info or session.claims.info))
+    result = RefreshResult(
+        client=session.info.client,
+        version=SERVER_VERSION,
+        expires=claims.expires_ms > 0,
+        ttl=session.node.ttl_seconds(claims.expires_ms),
+    )
+    session.send(Reply(id, refresh=result))
+
+
+def _prolonging(session: Session, token: str) -> Claims | None:
+    """Return what a new token says, or end the connection.
+
+    A client whose token is old, or grants other channels than before, is to connect anew.
+    """
+    now_ms = session.node.clock.now_ms()
+    try:
+        claims = session.node.tokens.connection(token, now_ms)
+    except TokenExpired:
+        session.disconnected(Disconnect.EXPIRED)
+        return None
+    except Unauthorized:
+        session.disconnected(Disconnect.INVALID_TOKEN)
+        return None
+    if claims.user != session.info.user:
+        session.disconnected(Disconnect.INVALID_TOKEN)
+    elif 0 < claims.expires_ms <= now_ms:
+        session.disconnected(Disconnect.EXPIRED)
+    elif claims.subscriptions.keys() != session.claims.subscriptions.keys():
+        session.disconnected(Disconnect.INSUFFICIENT_STATE)
+    else:
+        return claims
+    return None

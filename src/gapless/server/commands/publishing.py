@@ -1,0 +1,111 @@
+"""The commands that publish: `publish`, and rpc `gapless.publish` for what it has no place for."""
+
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
+from gapless.core.stream import Stored
+from gapless.protocol.messages import (
+    NO_PAYLOAD,
+    Payload,
+    PublishRequest,
+    PublishResult,
+    Reply,
+    RpcRequest,
+    RpcResult,
+    payload,
+)
+from gapless.protocol.meta import Meta, is_json
+from gapless.server.commands import rights
+from gapless.server.session import Session
+
+__all__ = ["publish", "rpc"]
+
+NULL: Final = b"null"
+
+
+class Publish(Struct, forbid_unknown_fields=True):
+    """The parameters of rpc `gapless.publish`, a JSON object on either protocol."""
+
+    channel: str
+    data: Payload = NO_PAYLOAD
+    idempotency_key: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Published(Struct):
+    """What rpc `gapless.publish` returns: where the message stands; 0 where the channel keeps no history."""
+
+    offset: int
+    epoch: str
+
+
+_decode: Final = msgspec.json.Decoder(Publish).decode
+
+
+def publish(session: Session, id: int, request: PublishRequest) -> None:
+    """Publish to a channel; answered once the message is stored and handed to this node's subscribers."""
+    channel, data = request.channel, bytes(request.data)
+    rights.check(session, channel, "publish")
+    if not data or (data == NULL and not session.wire.codec.binary):
+        raise BadRequest("a publication needs data")
+    binary = session.wire.codec.binary and not is_json(data)
+    subscription = session.subscriptions.get(channel)
+    if subscription is None or subscription.grant is None or not subscription.grant.info:
+        meta = session.meta[binary]
+    else:
+        meta = Meta(info=subscription.info, binary=binary).encoded()
+    session.node.broker.publish(
+        channel, data, partial(_published, session, id), meta=meta, binary=binary, origin=session
+    )
+
+
+def _published(session: Session, id: int, outcome: Stored | GaplessError) -> None:
+    if not session.open:
+        return
+    if isinstance(outcome, GaplessError):
+        session.refuse(id, outcome)
+    else:
+        session.send(Reply(id, publish=PublishResult()))
+
+
+def rpc(session: Session, id: int, request: RpcRequest) -> None:
+    """Call a method of the node: there is `gapless.publish`."""
+    if request.method != "gapless.publish":
+        raise MethodNotFound(f"there is no method {request.method!r}")
+    try:
+        asked = _decode(bytes(request.data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"gapless.publish: {error}") from error
+    _publish_keyed(session, id, asked)
+
+
+def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
+    """Publish with what only the rpc takes; the rights are those of `publish`."""
+    rights.check(session, asked.channel, "publish")
+    data = bytes(asked.data)
+    if not data or data == NULL:
+        raise BadRequest("a publication needs data")
+    subscription = session.subscriptions.get(asked.channel)
+    info = session.info if subscription is None else subscription.info
+    session.node.broker.publish(
+        asked.channel,
+        data,
+        partial(_answer_position, session, id),
+        meta=Meta(info=info, tags=asked.tags).encoded(),
+        key=asked.idempotency_key,
+        origin=session,
+    )
+
+
+def _answer_position(session: Session, id: int, outcome: Stored | GaplessError) -> None:
+    if not session.open:
+        return
+    if isinstance(outcome, GaplessError):
+        session.refuse(id, outcome)
+        return
+    position: Any = Published(outcome.offset, outcome.epoch if outcome.offset else "")
+    session.send(Reply(id, rpc=RpcResult(payload(msgspec.json.encode(position)))))

@@ -1,0 +1,28 @@
+"""What a session may do in a channel: everything on an insecure node, else what the namespace says."""
+
+from gapless.broker import permissions
+from gapless.server.session import Session
+
+__all__ = ["check", "check_looking", "sees"]
+
+
+def check(session: Session, channel: str, verb: str) -> None:
+    """Refuse what the namespace does not allow (`PermissionDenied`)."""
+    if not session.node.options.insecure:
+        namespaces, subscribed = session.node.broker.namespaces, channel in session.subscriptions
+        permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
+
+
+def check_looking(session: Session, channel: str, verb: str) -> None:
+    """Let nobody read by another command what it may not subscribe to."""
+    if not session.node.options.insecure and channel not in session.subscriptions:
+        permissions.limited(session.node.broker.namespaces, channel, session.info.user)
+    check(session, channel, verb)
+
+
+def sees(session: Session, channel: str, verb: str) -> bool:
+    """Tell whether a subscriber of `channel` may."""
+    if session.node.options.insecure:
+        return True
+    namespace = session.node.broker.namespaces.of(channel).namespace
+    return permissions.allowed(namespace, verb, session.info.user, subscribed=True)

@@ -1,0 +1,200 @@
+"""The commands about one subscription: subscribe, unsubscribe, sub_refresh."""
+
+from collections.abc import Awaitable
+from typing import Final
+
+from gapless.broker import permissions
+from gapless.broker.recovery import Start
+from gapless.broker.terms import Asked, Terms
+from gapless.broker.tokens import Grant
+from gapless.core.errors import (
+    AlreadySubscribed,
+    BadRequest,
+    NotAvailable,
+    PermissionDenied,
+    PositionLost,
+    TokenExpired,
+    Unauthorized,
+)
+from gapless.core.stream import Position
+from gapless.protocol.codes import Disconnect, Unsubscribe
+from gapless.protocol.messages import (
+    Reply,
+    SubRefreshRequest,
+    SubRefreshResult,
+    SubscribeRequest,
+    UnsubscribeRequest,
+    UnsubscribeResult,
+)
+from gapless.server.commands import rights
+from gapless.server.session import Session, Work
+from gapless.server.subscribing import result_of, terms_of
+
+__all__ = ["sub_refresh", "subscribe", "unsubscribe"]
+
+REJECT_UNRECOVERED: Final = 2  # SubscribeRequest.flag: rather an error than a start from the head
+
+
+def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | None:
+    """Follow a channel, from its end or from the position that the client presents."""
+    channel = request.channel
+    session.node.broker.namespaces.of(channel)
+    if request.type or request.phase:
+        raise NotAvailable("map and shared-poll subscriptions are not available")
+    if channel in session.subscriptions or channel in session.subscribing:
+        raise AlreadySubscribed(f"already subscribed to {channel!r}")
+    session.check_channels(1)
+    if not request.token:
+        if not session.node.options.insecure:
+            permissions.check_subscribe(session.node.broker.namespaces, channel, session.info.user)
+        return _begin(session, id, request, None)
+    fetched = session.node.tokens.ready(request.token, subscription=True)
+    if fetched is not None:
+        session.subscribing[channel] = None
+        return _begin_with_key(session, id, request, fetched)
+    return _begin_with_token(session, id, request)
+
+
+async def _begin_with_key(
+    session: Session, id: int, request: SubscribeRequest, fetched: Awaitable[None]
+) -> None:
+    try:
+        await fetched
+        work = _begin_with_token(session, id, request)
+        if work is not None:
+            await work
+    finally:
+        session.subscribed(request.channel)
+
+
+def _begin_with_token(session: Session, id: int, request: SubscribeRequest) -> Work | None:
+    try:
+        grant = _granted(session, request.channel, request.token)
+    except TokenExpired:
+        raise
+    except Unauthorized as error:
+        raise PermissionDenied(str(error)) from error
+    return _begin(session, id, request, grant) if session.open else None
+
+
+def _granted(session: Session, channel: str, token: str) -> Grant | None:
+    """Return what a subscription token grants; one for another channel or user ends the connection."""
+    now_ms = session.node.clock.now_ms()
+    claims = session.node.tokens.subscription(token, now_ms)
+    if claims.channel != channel or claims.user != session.info.user:
+        session.disconnected(Disconnect.INVALID_TOKEN)
+        return None
+    if 0 < claims.grant.expires_ms <= now_ms:
+        raise TokenExpired("the subscription that the token grants has expired")
+    return claims.grant
+
+
+def _begin(session: Session, id: int, request: SubscribeRequest, grant: Grant | None) -> Work | None:
+    channel = request.channel
+    terms = _terms(session, request, grant)
+    since = Position(request.epoch, request.offset) if request.recover and terms.recoverable else None
+    start = session.node.broker.start_now(channel, session, since)
+    if start is not None:
+        _enter(session, id, request, terms, start)
+        return None
+    session.subscribing.setdefault(channel)
+    return _begin_later(session, id, request, terms, since)
+
+
+def _terms(session: Session, request: SubscribeRequest, grant: Grant | None) -> Terms:
+    """Return what the subscription is like: who may read history may ask for recovery, as in Centrifugo."""
+    channel = request.channel
+    namespace = session.node.broker.namespaces.of(channel).namespace
+    recover, positioned = request.recoverable or request.recover, request.positioned
+    if not (recover or positioned or request.join_leave):
+        return terms_of(session, channel, grant)
+    reads = rights.sees(session, channel, "history")
+    asked = Asked(
+        recoverable=recover and (namespace.allow_recovery or reads),
+        positioned=positioned and (namespace.allow_positioning or reads),
+        join_leave=request.join_leave and namespace.join_leave and rights.sees(session, channel, "presence"),
+    )
+    return terms_of(session, channel, grant, asked=asked)
+
+
+async def _begin_later(
+    session: Session, id: int, request: SubscribeRequest, terms: Terms, since: Position | None
+) -> None:
+    channel = request.channel
+    try:
+        start = await session.node.broker.start(channel, session, since)
+        grant = terms.grant
+        if grant is not None and 0 < grant.expires_ms <= session.node.clock.now_ms():
+            raise TokenExpired("the subscription that the token grants has expired")
+        if not session.expired():
+            _enter(session, id, request, terms, start)
+    finally:
+        session.subscribed(channel)
+
+
+def _enter(session: Session, id: int, request: SubscribeRequest, terms: Terms, start: Start) -> None:
+    recovering = request.recover and terms.recoverable
+    session.node.broker.hub.settle()
+    if not session.open:
+        return
+    if session.paused and start.publications:
+        start = start.bare()
+    if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:
+        raise PositionLost("the position cannot be recovered")
+    result = result_of(session, terms, start, recovering=recovering)
+    session.write_part(session.wire.codec.subscribed(id, result, start.publications))
+    session.enter(request.channel, start, terms)
+
+
+def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
+    """Stop following a channel; harmless where none is followed."""
+    session.node.broker.namespaces.of(request.channel)
+    subscription = session.subscriptions.pop(request.channel, None)
+    if subscription is not None:
+        session.node.broker.leave(subscription)
+    session.send(Reply(id, unsubscribe=UnsubscribeResult()))
+
+
+def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> Work | None:
+    """Prolong a subscription with a new token."""
+    subscription = session.subscriptions.get(request.channel)
+    if request.type:
+        raise NotAvailable("map and shared-poll subscriptions are not available")
+    if subscription is None:
+        raise PermissionDenied(f"not subscribed to {request.channel!r}")
+    if subscription.server_side:
+        session.disconnected(Disconnect.BAD_REQUEST)
+        return None
+    if not request.token:
+        raise BadRequest("a subscription is prolonged with a token")
+    fetched = session.node.tokens.ready(request.token, subscription=True)
+    if fetched is not None:
+        return _prolong_with_key(session, id, request, fetched)
+    _prolong(session, id, request)
+    return None
+
+
+async def _prolong_with_key(
+    session: Session, id: int, request: SubRefreshRequest, fetched: Awaitable[None]
+) -> None:
+    await fetched
+    _prolong(session, id, request)
+
+
+def _prolong(session: Session, id: int, request: SubRefreshRequest) -> None:
+    subscription = session.subscriptions.get(request.channel)
+    if subscription is None:
+        raise PermissionDenied(f"not subscribed to {request.channel!r}")
+    try:
+        grant = _granted(session, request.channel, request.token)
+    except TokenExpired:
+        # The client subscribes again; an error alone would keep the SDKs from it.
+        session.unsubscribed(subscription, Unsubscribe.EXPIRED)
+        raise
+    except Unauthorized:
+        session.disconnected(Disconnect.INVALID_TOKEN)
+        return
+    if grant is not None:
+        session.regrant(subscription, grant)
+        ttl = session.node.ttl_seconds(grant.expires_ms)
+        session.send(Reply(id, sub_refresh=SubRefreshResult(expires=grant.expires_ms > 0, ttl=ttl)))
