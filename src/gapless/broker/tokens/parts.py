@@ -77,7 +77,7 @@ def _header(part: bytes) -> Header:
     if len(part) > TOKEN_HEADER_BYTES_MAX:
         raise Unauthorized(f"a token's header has up to {TOKEN_HEADER_BYTES_MAX} bytes")
     try:
-        header = json.loads(decoded(part), object_pairs_hook=_unique, parse_constant=_no_json)
+        header = json.loads(decoded(part).decode(), object_pairs_hook=_unique, parse_constant=_no_json)
     except (ValueError, RecursionError) as error:
         raise Unauthorized("the token's header is not base64url of JSON") from error
     if not isinstance(header, dict):
