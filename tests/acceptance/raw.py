@@ -152,11 +152,11 @@ class RawClient:
         return self.answer(self._ids)
 
     def push(self, channel: str) -> dict[str, Any]:
-        """Wait for the next push about a channel."""
+        """Wait for the next push about a channel, or about the connection where that is empty."""
         while True:
             reply = self._passed.pop(0) if self._passed else next(self.replies())
             push: dict[str, Any] = reply.get("push", {})
-            if push.get("channel") == channel:
+            if push and push.get("channel", "") == channel:
                 return push
 
     def publication(self, channel: str) -> Any:

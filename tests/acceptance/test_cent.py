@@ -1,13 +1,15 @@
 """The public client of the server API (`cent`, sync and async) works unchanged."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import cent
 import pytest
 
-from tests.acceptance.stock import CONFIG
+from tests.acceptance.raw import RawClient
+from tests.acceptance.stock import CONFIG, token
 from tests.program import API_KEY, Program
 
 
@@ -114,7 +116,52 @@ def test_errors_are_the_clients_own(program: Program, api: Both) -> None:
             Both(program, asynchronous=asynchronous, key="wrong")("info", cent.InfoRequest())
 
 
-def test_a_method_that_is_not_there_is_a_transport_error(api: Both) -> None:
+PAID: dict[str, dict[str, Any]] = {
+    "connections": {"user": "", "expression": ""},
+    "get_user_status": {"users": ["ann"]},
+    "update_user_status": {"users": ["ann"]},
+    "delete_user_status": {"users": ["ann"]},
+    "block_user": {"user": "ann"},
+    "unblock_user": {"user": "ann"},
+    "revoke_token": {"uid": "1"},
+    "invalidate_user_tokens": {"user": "ann"},
+    "device_list": {},
+    "user_topic_list": {},
+    "cancel_push": {"uid": "1"},
+}
+
+
+@pytest.mark.parametrize("method", sorted(PAID))
+def test_a_method_of_the_paid_edition_is_not_found(api: Both, method: str) -> None:
+    request = getattr(cent, "".join(map(str.capitalize, method.split("_"))) + "Request")
     with pytest.raises(cent.CentTransportError) as caught:
-        api("connections", cent.ConnectionsRequest(user="", expression=""))
+        api(method, request(**PAID[method]))
     assert caught.value.status_code == 404
+
+
+def test_a_user_is_subscribed_seen_refreshed_and_disconnected(
+    program: Program, api: Both, channel: str
+) -> None:
+    with RawClient(program.port, token("ann")) as ann:
+        api("subscribe", cent.SubscribeRequest(user="ann", channel=channel, data={"a": 1}, info={"b": 2}))
+        assert ann.push(channel)["subscribe"]["data"] == {"a": 1}
+        (present,) = api("presence", cent.PresenceRequest(channel=channel)).presence.values()
+        assert (present.user, present.chan_info) == ("ann", {"b": 2})
+        stats = api("presence_stats", cent.PresenceStatsRequest(channel=channel))
+        assert (stats.num_clients, stats.num_users) == (1, 1)
+        found = api("channels", cent.ChannelsRequest(pattern=f"{channel[:-1]}?")).channels
+        assert {name: info.num_clients for name, info in found.items()} == {channel: 1}
+        api("refresh", cent.RefreshRequest(user="ann", expire_at=int(time.time()) + 600))
+        assert ann.push("")["refresh"]["expires"]
+        api("unsubscribe", cent.UnsubscribeRequest(user="ann", channel=channel))
+        assert ann.push(channel)["unsubscribe"]["code"] == 2000
+        going = cent.Disconnect(code=4500, reason="bye")
+        api("disconnect", cent.DisconnectRequest(user="ann", disconnect=going))
+        assert ann.end() == 4500
+
+
+def test_history_is_removed(api: Both, channel: str) -> None:
+    at = api("publish", cent.PublishRequest(channel=channel, data=1))
+    api("history_remove", cent.HistoryRemoveRequest(channel=channel))
+    held = api("history", cent.HistoryRequest(channel=channel, limit=10))
+    assert (held.publications, held.offset) == ([], at.offset)

@@ -101,9 +101,10 @@ class Placing:
             await self.check_generation()
             raise Unavailable("the store has begun a new generation; try again")
         for channel in channels:
-            self._hold_against(channel, heads)
+            self.hold_against(channel, heads)
 
-    def _hold_against(self, channel: Channel, heads: Heads) -> None:
+    def hold_against(self, channel: Channel, heads: Heads) -> None:
+        """Take in what the store said of a channel in this generation: what it dropped, and how far it goes."""
         floor, last = heads.heads[channel.name]
         if not channel.epoch:
             channel.stand(heads.epoch, last)

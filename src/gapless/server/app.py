@@ -1,5 +1,8 @@
 """Everything that is served over HTTP and is not hot, as an ASGI app."""
 
+from collections.abc import Callable
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,15 +12,51 @@ from gapless.core.errors import GaplessError
 from gapless.server.api import Door
 from gapless.server.config import Config
 from gapless.server.health import Heartbeat
+from gapless.server.metrics import Sources
+from gapless.server.site import NO_ROUTE, App
 
-__all__ = ["build"]
+__all__ = ["Counted", "build"]
 
 JSON = "application/json"
 
 
-def build(config: Config, door: Door, heartbeat: Heartbeat) -> Starlette:
-    """Return the app of a node."""
+class Counted:
+    """An app whose responses are counted by route and status; `count` takes both."""
 
+    def __init__(self, app: App, count: Callable[[bytes, int], None]) -> None:
+        self._app = app
+        self._count = count
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                self._count(route.path.encode() if route is not None else NO_ROUTE, message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted)
+
+
+def build(config: Config, door: Door, heartbeat: Heartbeat, sources: Sources) -> Starlette:
+    """Return the app of a node."""
+    routes: list[Route] = []
+    if not config.http_api.disabled:
+        routes += _api(door, config.http_api.handler_prefix)
+    if config.health.enabled:
+        routes += _health(heartbeat, config.health.handler_prefix)
+    if config.prometheus.enabled:
+        from gapless.server.exposition import metrics_endpoint
+
+        answer = metrics_endpoint(sources, config.prometheus.key)
+        routes.append(Route(config.prometheus.handler_prefix, answer))
+    if not config.websocket.disabled:
+        routes.append(Route(config.websocket.handler_prefix, _upgrade_required))
+    return Starlette(routes=routes)
+
+
+def _api(door: Door, prefix: str) -> list[Route]:
     async def call(request: Request) -> Response:
         method, scope = request.path_params["method"], request.scope
         status, body = await door.answer(
@@ -25,16 +64,32 @@ def build(config: Config, door: Door, heartbeat: Heartbeat) -> Starlette:
         )
         return Response(body, status, media_type=JSON)
 
-    async def health(request: Request) -> Response:
+    async def call_legacy(request: Request) -> Response:
+        scope = request.scope
+        status, body = await door.answer_legacy(scope["headers"], scope["query_string"], await request.body())
+        return Response(body, status, media_type=JSON)
+
+    return [
+        Route(f"{prefix}/{{method}}", call, methods=["POST"]),
+        Route(prefix, call_legacy, methods=["POST"]),
+    ]
+
+
+def _health(heartbeat: Heartbeat, prefix: str) -> list[Route]:
+    async def ready(request: Request) -> Response:
         try:
             await heartbeat.beat()
         except GaplessError as error:
             return Response(str(error), 503)
         return Response(b"{}", media_type=JSON)
 
-    routes = []
-    if not config.http_api.disabled:
-        routes.append(Route(f"{config.http_api.handler_prefix}/{{method}}", call, methods=["POST"]))
-    if config.health.enabled:
-        routes.append(Route(config.health.handler_prefix, health))
-    return Starlette(routes=routes)
+    async def live(request: Request) -> Response:
+        """Answer whenever the loop turns: a process that does not is to be restarted."""
+        return Response(b"{}", media_type=JSON)
+
+    return [Route(prefix, ready), Route(f"{prefix}/live", live)]
+
+
+async def _upgrade_required(request: Request) -> Response:
+    fields = {"upgrade": "websocket", "connection": "upgrade"}
+    return Response("a WebSocket is opened here", 426, fields)

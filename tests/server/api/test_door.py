@@ -1,6 +1,7 @@
 """Who may call the server API, and how its errors are told."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from msgspec.structs import replace
 
 from gapless.server.api import Api, Door
 from gapless.server.config.model import HttpApi
+from gapless.server.node import Node
 from gapless.server.request import Request
 from tests.conversation import OPEN, Stage, play, rest
-from tests.server.running import call, running
+from tests.server.raw_socket import RawSocket
+from tests.server.running import KEY, call, running
 from tests.server.serving import on_a_loop
 
 KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000)
@@ -100,7 +103,7 @@ def test_a_call_that_is_given_up_leaves_the_commit_alone() -> None:
     async def scene(stage: Stage) -> None:
         failures: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-        door = Door(Api(stage.broker, list), HttpApi(insecure=True))
+        door = Door(Api(stage.broker, {}), HttpApi(insecure=True))
         call = asyncio.create_task(door.answer("publish", [], b"", b'{"channel":"a","data":1}'))
         await asyncio.sleep(0)
         call.cancel()
@@ -118,8 +121,60 @@ def test_a_hot_call_that_fails_is_answered_all_the_same() -> None:
         request = Request(b"POST", b"/api/batch", "1.1", [])
         request.body = b'{"commands":[{"history":{"channel":"a","limit":1}}]}'
         request.answer = lambda _, status, body, headers: answers.append(status)
-        Door(Api(stage.broker, list), HttpApi(insecure=True)).hot()["POST", "/api/batch"](request)
+        Door(Api(stage.broker, {}), HttpApi(insecure=True)).hot()["POST", "/api/batch"](request)
         await rest()
         assert answers == [500]
 
     play(scene, without=KEPT)
+
+
+# Legacy ---------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_old_clients_name_the_method_in_the_body_of_one_call_or_several() -> None:
+    async with running() as node:
+        one = {"method": "publish", "params": {"channel": "chat:1", "data": 1}}
+        status, answer = await call(node, "/api", one)
+        assert (status, answer["result"]["offset"]) == (200, 1)
+        several = [
+            {"id": 1, "method": "PUBLISH", "params": {"channel": "chat:1", "data": 2}},
+            {"id": 2, "method": "unheard_of", "params": {}},
+            {"method": "history", "params": {"channel": "chat:1", "limit": 9}},
+            {"method": "publish", "params": {"channel": "unknown:1", "data": 2}},
+        ]
+        body = "\n".join(map(json.dumps, several)).encode()
+        replies = await lines(node, body)
+        assert replies[0]["id"] == 1
+        assert replies[0]["result"]["offset"] == 2
+        assert (replies[1]["id"], replies[1]["error"]["code"]) == (2, 104)
+        assert [item["data"] for item in replies[2]["result"]["publications"]] == [1, 2]
+        assert replies[3]["error"]["code"] == 102
+
+
+async def lines(node: Node, body: bytes) -> list[Any]:
+    socket = await RawSocket.connect(node.port)
+    try:
+        head = f"POST /api HTTP/1.1\r\nHost: here\r\nX-API-Key: {KEY}\r\nConnection: close\r\n"
+        socket.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        (response,) = await socket.responses()
+    finally:
+        socket.leave()
+    return [json.loads(line) for line in response.body.splitlines()]
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"[]", b"{", b'{"method":1}', b"\xff", b'{"method":"info"}\n{'])
+def test_what_is_no_legacy_call_is_refused(body: bytes) -> None:
+    @on_a_loop
+    async def test() -> None:
+        async with running() as node:
+            status, answer = await call(node, "/api", body)
+            assert (status, answer["error"]["code"]) == (400, 107)
+
+    test()
+
+
+@on_a_loop
+async def test_an_old_client_needs_the_key_too() -> None:
+    async with running() as node:
+        assert (await call(node, "/api", {"method": "info"}, key="wrong"))[0] == 401

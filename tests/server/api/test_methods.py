@@ -62,6 +62,28 @@ async def test_the_same_key_twice_is_one_message_and_another_payload_a_conflict(
 
 
 @on_a_loop
+async def test_a_stale_version_is_a_success_that_stores_nothing() -> None:
+    async with running() as node:
+        first = await result(node, "publish", channel="chat:1", data=1, version=5, version_epoch="a")
+        for version, epoch, offset in ((5, "a", 1), (4, "a", 1), (6, "a", 2), (1, "b", 3)):
+            told = await result(
+                node, "publish", channel="chat:1", data=version, version=version, version_epoch=epoch
+            )
+            assert told == {**first, "offset": offset}
+        assert await kept(node, "chat:1") == [1, 6, 1]
+
+
+@on_a_loop
+async def test_an_expected_position_is_whole_and_must_be_the_end() -> None:
+    async with running() as node:
+        at = await result(node, "publish", channel="chat:1", data=1)
+        await result(node, "publish", channel="chat:1", data=2, expected=at)
+        for expected in (at, {"offset": 2, "epoch": "another"}, {"offset": 3, "epoch": at["epoch"]}):
+            assert (await error(node, "publish", channel="chat:1", data=3, expected=expected))[0] == 1001
+        assert await kept(node, "chat:1") == [1, 2]
+
+
+@on_a_loop
 async def test_a_payload_keeps_its_text_but_for_newlines_between_its_words() -> None:
     async with running() as node:
         status, _ = await call(
@@ -93,7 +115,6 @@ async def test_bytes_come_as_base64_and_tags_travel_beside_them() -> None:
         ({"channel": "chat:1", "b64data": "!"}, 107),
         ({"channel": "object:1", "data": [1]}, 107),
         ({"channel": "unknown:1", "data": 1}, 102),
-        ({"channel": "chat:1", "data": 1, "version": 3}, 108),
         ({"channel": "chat:1", "data": 1, "idempotency_key": "k" * 129}, 107),
     ],
 )
@@ -150,7 +171,7 @@ async def test_a_batch_answers_each_command_in_order() -> None:
         assert replies[2]["broadcast"]["responses"][0]["result"]["offset"] == 2
         assert [publication["data"] for publication in replies[3]["history"]["publications"]] == [1, 2]
         assert replies[4]["publish"]["offset"] == 3
-        assert replies[5]["error"]["code"] == 104
+        assert replies[5]["error"]["code"] == 108
         assert len(replies[6]["info"]["nodes"]) == 1
 
 

@@ -9,7 +9,9 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gapless.core.errors import BadRequest, GaplessError, MethodNotFound, Unauthorized
-from gapless.server.api.methods import Api, Outcome, Work, error_body
+from gapless.server.api.calls import Outcome, Work, error_body
+from gapless.server.api.methods import Api
+from gapless.server.api.requests import LegacyCommand, legacy_commands
 from gapless.server.config.model import ErrorMode, HttpApi
 from gapless.server.request import TEXT, Request
 from gapless.server.site import Handler
@@ -31,10 +33,14 @@ class Door:
     def __init__(self, api: Api, options: HttpApi) -> None:
         self._api = api
         self._prefix = options.handler_prefix
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.open_to(options)
+
+    def open_to(self, options: HttpApi) -> None:
+        """Let in from now on who presents this key."""
         self._key = options.key.encode()
         self._insecure = options.insecure
         self._transport_mode = options.error_mode is ErrorMode.TRANSPORT
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def hot(self) -> dict[tuple[str, str], Handler]:
         """Return the routes that are answered without an ASGI app."""
@@ -45,19 +51,50 @@ class Door:
         permitted, transport_mode = self._read(headers, query)
         if not permitted:
             return _refusal(Unauthorized("the API key is missing or wrong"))
+        try:
+            outcome = await self._outcome(method, body)
+        except (BadRequest, MethodNotFound) as error:
+            return _refusal(error)
+        return _answer(method, transport_mode, outcome)
+
+    async def answer_legacy(self, headers: Headers, query: bytes, body: bytes) -> Answer:
+        """Carry out calls that name their method in the body: JSON objects, one after the other.
+
+        Each is answered on a line of its own. An error is always told in the body.
+        """
+        permitted, _ = self._read(headers, query)
+        if not permitted:
+            return _refusal(Unauthorized("the API key is missing or wrong"))
+        try:
+            commands = legacy_commands(body)
+        except BadRequest as error:
+            return _refusal(error)
+        return 200, b"\n".join([await self._legacy(command) for command in commands])
+
+    async def _legacy(self, command: LegacyCommand) -> bytes:
+        told = b'"id":%d,' % command.id if command.id else b""
+        method = command.method.lower()
+        try:
+            outcome = await self._outcome(method, bytes(command.params))
+        except (BadRequest, MethodNotFound) as error:
+            outcome = error
+        return b"{%b%b" % (told, _in_body(method, outcome)[1:])
+
+    async def _outcome(self, method: str, body: bytes) -> Outcome:
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def told(outcome: Outcome) -> None:
             if not done.done():  # given up, when the node stops
                 done.set_result(outcome)
 
-        try:
-            work = self._api.call(method, body, told)
-        except (BadRequest, MethodNotFound) as error:
-            return _refusal(error)
+        work = self._api.call(method, body, told)
         if work is not None:
             await work
-        return _answer(method, transport_mode, await done)
+        return await done
+
+    def permits(self, headers: Headers, query: bytes) -> bool:
+        """Tell whether a caller may call."""
+        return self._read(headers, query)[0]
 
     def _serve(self, method: str, request: Request) -> None:
         permitted, transport_mode = self._read(request.headers, request.query)
@@ -109,11 +146,15 @@ async def _finish(work: Work, request: Request) -> None:
 
 
 def _answer(method: str, transport_mode: bool, outcome: Outcome) -> Answer:
-    if isinstance(outcome, bytes):
-        return 200, outcome if method == "batch" else b'{"result":%b}' % outcome
-    if transport_mode:
+    if transport_mode and isinstance(outcome, GaplessError):
         return outcome.http_status, error_body(outcome)
-    return 200, b'{"error":%b}' % error_body(outcome)
+    return 200, _in_body(method, outcome)
+
+
+def _in_body(method: str, outcome: Outcome) -> bytes:
+    if isinstance(outcome, GaplessError):
+        return b'{"error":%b}' % error_body(outcome)
+    return outcome if method == "batch" else b'{"result":%b}' % outcome
 
 
 def _refusal(error: GaplessError) -> Answer:

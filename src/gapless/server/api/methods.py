@@ -1,54 +1,41 @@
 """Carries out the methods of the server API, whatever brought them."""
 
 import asyncio
-import base64
-from collections.abc import Callable, Coroutine, Sequence
-from functools import lru_cache, partial
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from gapless.broker.broker import Broker
-from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, MethodNotFound
-from gapless.core.limits import API_ITEMS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.stream import Done, Entry, Message, Position, Stored
+from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
+from gapless.core.limits import API_ITEMS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX
+from gapless.core.stream import Done, Entry, Position, Stored
 from gapless.core.stream import Outcome as Appended
-from gapless.protocol.codec import codec
-from gapless.protocol.meta import Meta
-from gapless.server.api.info import Node
+from gapless.server.api.calls import Answering, Outcome, Told, Work, error_body, telling, text
 from gapless.server.api.requests import (
     BatchRequest,
     BroadcastRequest,
     Command,
     Content,
-    HistoryRequest,
-    InfoRequest,
     PublishRequest,
 )
 
-__all__ = ["Api", "Outcome", "Told", "Work", "error_body"]
+__all__ = ["Api"]
 
-Outcome = bytes | GaplessError
-"""What became of a call: its result in JSON, or why there is none."""
-Told = Callable[[Outcome], object]
-Work = Coroutine[Any, Any, None]
 Payload = tuple[bytes, bytes, bool]  # data, what is stored beside it, whether it is not JSON
-
-encode: Final = msgspec.json.Encoder().encode
 
 
 class Api:
-    """The methods by name. `nodes` tells how the nodes are."""
+    """The methods by name: those that publish, and `others`, each with what it is asked."""
 
-    def __init__(self, broker: Broker, nodes: Callable[[], list[Node]]) -> None:
+    def __init__(self, broker: Broker, others: Mapping[str, tuple[type[Any], Answering]]) -> None:
         self._broker = broker
-        self._nodes = nodes
         methods: dict[str, tuple[type[Any], Callable[[Any, Told], Work | None]]] = {
             "publish": (PublishRequest, self.publish),
             "broadcast": (BroadcastRequest, self.broadcast),
             "batch": (BatchRequest, self.batch),
-            "history": (HistoryRequest, self.history),
-            "info": (InfoRequest, self.info),
+            **{name: (kind, telling(method)) for name, (kind, method) in others.items()},
         }
         self._runs = {name: run for name, (_, run) in methods.items()}
         self._decoders = {name: msgspec.json.Decoder(kind).decode for name, (kind, _) in methods.items()}
@@ -85,7 +72,7 @@ class Api:
 
     def _entry(self, channel: str, content: Content, payload: Payload) -> Entry:
         data, beside, binary = payload
-        return self._broker.entry(
+        entry = self._broker.entry(
             channel,
             data,
             meta=beside,
@@ -93,6 +80,12 @@ class Api:
             key=content.idempotency_key or None,
             skip_history=content.skip_history or False,
         )
+        if content.version:
+            entry.version = content.version
+            entry.version_epoch = content.version_epoch or ""
+        if content.expected is not None:
+            entry.expected = Position(content.expected.epoch, content.expected.offset)
+        return entry
 
     def _append(self, entries: Sequence[Entry], take: Done, together: int = COMMIT_ENTRIES_MAX) -> None:
         """Append entries, so many to a commit, and take their outcomes; a refusal stops what follows."""
@@ -126,41 +119,19 @@ class Api:
         together = max(1, min(COMMIT_ENTRIES_MAX, COMMIT_BYTES_MAX // len(payload[0])))
         self._append(entries, take, together)
 
-    # Looking ------------------------------------------------------------------------------
-
-    async def history(self, request: HistoryRequest, told: Told) -> None:
-        """Tell publications, and the position of the channel's end. At most a page of messages at once."""
-        limit, since = request.limit or 0, request.since
-        try:
-            held = await self._broker.history(
-                request.channel,
-                limit=PAGE_MESSAGES_MAX if limit < 0 else min(limit, PAGE_MESSAGES_MAX),
-                since=Position(since.epoch, since.offset) if since is not None else None,
-                reverse=request.reverse or False,
-            )
-        except GaplessError as error:
-            told(error)
-            return
-        publications = b",".join(map(_publication, held.messages))
-        told(b'{"publications":[%b],"offset":%d,"epoch":%b}' % (publications, held.offset, _text(held.epoch)))
-
-    def info(self, request: InfoRequest, told: Told) -> None:
-        """Tell how the nodes are."""
-        told(encode({"nodes": self._nodes()}))
-
     # Batches ------------------------------------------------------------------------------
 
     def batch(self, request: BatchRequest, told: Told) -> Work | None:
         """Tell a reply for each command, in the order of the request.
 
-        Publications join the writer's queue in that order without waiting for each other; what reads
+        Publications join the writer's queue in that order without waiting for each other; what looks or acts
         is begun when all before it is done, unless the batch is parallel.
         """
         commands = request.commands
         if len(commands) > API_ITEMS_MAX:
             raise BadRequest(f"a batch has up to {API_ITEMS_MAX} commands")
         replies = _Collection(len(commands), lambda all: told(b'{"replies":[%b]}' % all))
-        if not request.parallel and any(command.history is not None for command in commands):
+        if not request.parallel and any(map(_must_wait, commands)):
             return self._one_by_one(commands, replies)
         waiting: list[Work] = []
         entries: list[Entry] = []
@@ -213,7 +184,7 @@ class _Collection:
             told(b"")
 
     def take_stored(self, name: bytes, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
-        parts, text = self._parts, _text
+        parts = self._parts
         for entry, outcome in zip(entries, outcomes, strict=True):
             if type(outcome) is Stored and outcome.offset:
                 at = outcome.offset, text(outcome.epoch)
@@ -230,6 +201,10 @@ class _Collection:
         self._missing -= count
         if count and not self._missing:
             self._told(b",".join(self._parts))
+
+
+def _must_wait(command: Command) -> bool:
+    return command.publish is None and command.broadcast is None
 
 
 def _part(name: bytes, outcome: Outcome) -> bytes:
@@ -255,31 +230,4 @@ def _result(outcome: Appended) -> Outcome:
         return outcome
     if not outcome.offset:
         return b"{}"
-    return b'{"offset":%d,"epoch":%b}' % (outcome.offset, _text(outcome.epoch))
-
-
-@lru_cache(maxsize=4)
-def _text(epoch: str) -> bytes:
-    return encode(epoch)
-
-
-def error_body(error: GaplessError) -> bytes:
-    """Encode an error as a backend is told it: our name for it and whether to retry, besides Centrifugo's."""
-    return encode(
-        {
-            "code": error.number,
-            "message": str(error) or error.code,
-            "reason": error.code,
-            "temporary": error.temporary,
-        }
-    )
-
-
-def _publication(message: Message) -> bytes:
-    try:
-        return codec(binary=False).publication(message)
-    except BinaryMessage:
-        beside = msgspec.json.decode(message.meta or b"{}", type=Meta)
-        encoded = base64.b64encode(message.data).decode()
-        told = {"data": None, "b64data": encoded, "offset": message.offset, "tags": beside.tags}
-        return encode(told if beside.info is None else {**told, "info": beside.info})
+    return b'{"offset":%d,"epoch":%b}' % (outcome.offset, text(outcome.epoch))

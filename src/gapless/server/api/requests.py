@@ -1,4 +1,7 @@
-"""What a backend may ask. Names are Centrifugo's; fields that are not listed are ignored, as there."""
+"""What a backend may ask. Names are Centrifugo's; fields that are not listed are ignored, as there.
+
+Each method's request and what it means stand in one class; the reference is made of them.
+"""
 
 import base64
 from typing import Annotated
@@ -6,27 +9,44 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from gapless.core.errors import BadRequest, NotAvailable
-from gapless.protocol.messages import StreamPosition
+from gapless.broker.tokens.claims import Grant, Override, Overrides, Seconds, granted_payload
+from gapless.core.errors import BadRequest, Unauthorized
+from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX
+from gapless.protocol.messages import Payload, StreamPosition
 from gapless.protocol.meta import Meta as Beside
 from gapless.protocol.meta import is_json
 
 __all__ = [
     "BatchRequest",
     "BroadcastRequest",
+    "ChannelsRequest",
     "Command",
     "Content",
+    "DisconnectRequest",
+    "Going",
+    "HistoryRemoveRequest",
     "HistoryRequest",
     "InfoRequest",
+    "LegacyCommand",
+    "PresenceRequest",
+    "PresenceStatsRequest",
     "PublishRequest",
+    "RefreshRequest",
+    "RpcRequest",
+    "SubscribeRequest",
+    "UnsubscribeRequest",
+    "Whom",
+    "legacy_commands",
 ]
 
 
 class Content(Struct, gc=False):
     """What is published: `data`, any JSON, or `b64data`, any bytes; and how.
 
-    `idempotency_key` makes a retry within 24 hours the same publication. `skip_history` passes the message
-    on without keeping it. `version` is not available yet, `delta` has no effect.
+    `idempotency_key` makes a retry within `store.idempotency_window` the same publication. `skip_history`
+    passes the message on without keeping it. A `version` that is not above the last one of its
+    `version_epoch` is stale: the answer is where the channel stands, and nothing is stored. `expected` (ours)
+    is the position at which the channel must end, or the answer is error 1001. `delta` has no effect.
     """
 
     data: msgspec.Raw = msgspec.Raw()
@@ -34,23 +54,22 @@ class Content(Struct, gc=False):
     tags: dict[str, str] | None = None
     idempotency_key: str | None = None
     skip_history: bool | None = None
-    version: int | None = None
+    version: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    version_epoch: str | None = None
+    expected: StreamPosition | None = None
 
     def payload(self) -> tuple[bytes, bytes, bool]:
         """Return the data, what is stored beside it, and whether it is something else than JSON.
 
         Raises:
             BadRequest: there is no data, or what there is is not base64.
-            NotAvailable: a version was asked for.
         """
         data = bytes(self.data)
-        if data and self.b64data is None and self.tags is None and self.version is None:
+        if data and self.b64data is None and self.tags is None:
             return data, b"", False
         return self._unusual(data)
 
     def _unusual(self, data: bytes) -> tuple[bytes, bytes, bool]:
-        if self.version:
-            raise NotAvailable("versions are not available")
         binary = False
         if self.b64data:
             data = _from_base64(self.b64data)
@@ -82,8 +101,120 @@ class HistoryRequest(Struct, gc=False):
     reverse: bool | None = None
 
 
+class HistoryRemoveRequest(Struct, gc=False):
+    """Drop what a channel keeps. Its end stays where it is: no offset is given again."""
+
+    channel: str = ""
+
+
+class PresenceRequest(Struct, gc=False):
+    """Ask who is subscribed to a channel, by client id."""
+
+    channel: str = ""
+
+
+class PresenceStatsRequest(Struct, gc=False):
+    """Ask how many clients and users are subscribed to a channel."""
+
+    channel: str = ""
+
+
+class ChannelsRequest(Struct, gc=False):
+    """Ask which channels somebody follows, and how many do.
+
+    `pattern` is a glob (`*`, `?`, `[a-z]`). With `limit` (ours) the answer has so many in the order of their
+    names; while there are more it has `next`, which as `after` asks for those that follow.
+    """
+
+    pattern: str | None = None
+    limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    after: str | None = None
+
+
 class InfoRequest(Struct, gc=False):
     """Ask how the nodes are."""
+
+
+class RpcRequest(Struct, gc=False):
+    """Call a method that extends the server. There is none yet: error 104."""
+
+    method: str = ""
+    params: msgspec.Raw = msgspec.Raw()
+
+
+class Going(Struct, gc=False):
+    """A disconnect code (3000 to 4999) and its reason, as the client is told them."""
+
+    code: Annotated[int, Meta(ge=3000, le=4999)] = 3503
+    reason: Annotated[str, Meta(max_length=CLOSE_REASON_BYTES_MAX)] = ""
+
+
+class Whom(Struct, gc=False):
+    """A user's connections; of them one, with `client`. No transport here has `session` ids."""
+
+    user: str = ""
+    client: str | None = None
+    session: str | None = None
+
+
+class SubscribeRequest(Whom, gc=False):
+    """Subscribe a user's connections to a channel.
+
+    `recover_since` is a position to recover from, `expire_at` (seconds since the Unix epoch) ends the
+    subscription, `info` is what others see of it, `data` what the client is told with it, `override` holds
+    in place of options of the namespace: each as `{"value": true}`.
+    """
+
+    channel: str = ""
+    info: msgspec.Raw = msgspec.Raw()
+    b64info: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    b64data: str | None = None
+    expire_at: Seconds | None = None
+    recover_since: StreamPosition | None = None
+    override: Overrides | None = None
+
+    def grant(self) -> Grant:
+        """Return what is granted.
+
+        Raises:
+            BadRequest: `b64info` or `b64data` is not base64 of JSON.
+        """
+        return Grant(
+            info=_read(self.info, self.b64info),
+            data=_read(self.data, self.b64data),
+            override=self.override.override() if self.override is not None else Override(),
+            expires_ms=int((self.expire_at or 0) * 1000),
+        )
+
+
+class UnsubscribeRequest(Whom, gc=False):
+    """End a user's subscriptions to a channel."""
+
+    channel: str = ""
+
+
+class DisconnectRequest(Whom, gc=False):
+    """End a user's connections, but for those with a client id in `whitelist`."""
+
+    whitelist: list[str] | None = None
+    disconnect: Going | None = None
+
+
+class RefreshRequest(Whom, gc=False):
+    """Let a user's connections last until `expire_at` (seconds; 0: for ever), or end now if `expired`."""
+
+    expired: bool | None = None
+    expire_at: Seconds | None = None
+    info: msgspec.Raw = msgspec.Raw()
+
+    def expires_ms(self) -> int:
+        """Return when they end; 0 is never."""
+        return int((self.expire_at or 0) * 1000)
+
+    def conn_info(self) -> Payload:
+        """Return what others see of them from now on, if that changes."""
+        return _read(self.info, None)
 
 
 class Command(Struct, gc=False):
@@ -91,8 +222,43 @@ class Command(Struct, gc=False):
 
     publish: PublishRequest | None = None
     broadcast: BroadcastRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: UnsubscribeRequest | None = None
+    disconnect: DisconnectRequest | None = None
+    refresh: RefreshRequest | None = None
+    presence: PresenceRequest | None = None
+    presence_stats: PresenceStatsRequest | None = None
     history: HistoryRequest | None = None
+    history_remove: HistoryRemoveRequest | None = None
+    channels: ChannelsRequest | None = None
     info: InfoRequest | None = None
+    rpc: RpcRequest | None = None
+
+
+class LegacyCommand(Struct, gc=False):
+    """A call in the form of old API clients, which name the method in the body."""
+
+    method: str = ""
+    params: msgspec.Raw = msgspec.Raw()
+    id: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+
+
+def legacy_commands(body: bytes) -> list[LegacyCommand]:
+    """Read legacy commands: one JSON object, or several on a line each.
+
+    Raises:
+        BadRequest: there is none, there are too many, or one is malformed.
+    """
+    decoder = msgspec.json.Decoder(LegacyCommand)
+    try:
+        body.decode()
+        lines = [line for line in body.splitlines() if line.strip()]
+        commands = decoder.decode_lines(body) if lines[0].rstrip().endswith(b"}") else [decoder.decode(body)]
+    except (ValueError, IndexError, RecursionError) as error:
+        raise BadRequest(f"malformed request: {error}") from error
+    if len(commands) > API_ITEMS_MAX:
+        raise BadRequest(f"up to {API_ITEMS_MAX} commands may come at once")
+    return commands
 
 
 class BatchRequest(Struct, gc=False):
@@ -100,6 +266,13 @@ class BatchRequest(Struct, gc=False):
 
     commands: list[Command] = []
     parallel: bool | None = None
+
+
+def _read(plain: msgspec.Raw, encoded: str | None) -> Payload:
+    try:
+        return granted_payload(plain, encoded)
+    except Unauthorized as error:
+        raise BadRequest(str(error)) from error
 
 
 def _from_base64(text: str) -> bytes:

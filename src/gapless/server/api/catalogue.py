@@ -1,0 +1,39 @@
+"""The methods that look and act, by name, beside those that publish (`methods.Api`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gapless.core.errors import MethodNotFound
+from gapless.server.api import requests
+from gapless.server.api.calls import Answering
+from gapless.server.api.connections import Connections
+from gapless.server.api.info import Node
+from gapless.server.api.looking import Looking
+from gapless.server.sessions import Sessions
+
+__all__ = ["every_method"]
+
+
+def every_method(
+    sessions: Sessions, nodes: Callable[[], list[Node]]
+) -> dict[str, tuple[type[Any], Answering]]:
+    """Return each method with the type of its request. `nodes` tells how the nodes are."""
+    looking, connections = Looking(sessions.broker, nodes), Connections(sessions)
+    return {
+        "subscribe": (requests.SubscribeRequest, connections.subscribe),
+        "unsubscribe": (requests.UnsubscribeRequest, connections.unsubscribe),
+        "disconnect": (requests.DisconnectRequest, connections.disconnect),
+        "refresh": (requests.RefreshRequest, connections.refresh),
+        "presence": (requests.PresenceRequest, looking.presence),
+        "presence_stats": (requests.PresenceStatsRequest, looking.presence_stats),
+        "history": (requests.HistoryRequest, looking.history),
+        "history_remove": (requests.HistoryRemoveRequest, looking.history_remove),
+        "channels": (requests.ChannelsRequest, looking.channels),
+        "info": (requests.InfoRequest, looking.info),
+        "rpc": (requests.RpcRequest, rpc),
+    }
+
+
+def rpc(request: requests.RpcRequest) -> bytes:
+    """Refuse: nothing extends the server."""
+    raise MethodNotFound(f"no method {request.method!r} is registered")
