@@ -37,7 +37,7 @@ def made(pair: Pair, client_ca: str = "") -> ssl.SSLContext:
     return found
 
 
-def refused(now_ms: int = NOW_MS, **values: str) -> str:
+def refused(values: dict[str, str], now_ms: int = NOW_MS) -> str:
     with pytest.raises(ConfigError) as caught:
         context(Tls(enabled=True, **values), now_ms)
     assert "PRIVATE KEY" not in str(caught.value)
@@ -101,13 +101,13 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
         "cert_pem: a\0b: cannot be read: is no path": {"cert_pem": "a\0b", "key_pem": key},
     }
     for told, values in table.items():
-        assert f"http_server.tls.{told}" in refused(**values)
+        assert f"http_server.tls.{told}" in refused(values)
 
 
 @pytest.mark.parametrize(("days", "told"), [(40, "expired on"), (-40, "is not valid before")])
 def test_a_certificate_that_is_not_valid_now_is_refused(days: int, told: str) -> None:
     now_ms = int((NOW + timedelta(days=days)).timestamp() * 1000)
-    assert told in refused(now_ms, cert_pem=OURS.cert, key_pem=OURS.key)
+    assert told in refused({"cert_pem": OURS.cert, "key_pem": OURS.key}, now_ms)
 
 
 # The port -----------------------------------------------------------------------------------

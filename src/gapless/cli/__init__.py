@@ -10,6 +10,7 @@ from gapless.core.errors import GaplessError, UsageError
 __all__ = ["main"]
 
 COMMANDS: Final = {
+    "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),
     "dev": ("serving", "Run with all defaults, insecure, for development."),
     "publish": ("publishing", "Publish one message to a channel."),
     "serve": ("serving", "Run the server."),

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["milliseconds"]
+__all__ = ["milliseconds", "spelled"]
 
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
@@ -25,3 +25,12 @@ def milliseconds(text: str) -> int:
     if total_ms != int(total_ms):
         raise ValueError(f"{text!r} is not of whole milliseconds")
     return int(total_ms)
+
+
+def spelled(duration_ms: int) -> str:
+    """Write a duration in the largest units that it is whole in: 5_400_000 is `1h30m`."""
+    written = ""
+    for unit, unit_ms in sorted(_UNITS_MS.items(), key=lambda item: -item[1]):
+        count, duration_ms = divmod(duration_ms, unit_ms)
+        written += f"{count}{unit}" if count else ""
+    return written or "0s"

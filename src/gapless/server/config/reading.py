@@ -33,6 +33,12 @@ class Reading(Struct, frozen=True):
     remarks: list[str]
     origins: dict[str, str]
 
+    def checked(self) -> Config:
+        """Return the configuration; raises ConfigError, which says all that is wrong, if there is none."""
+        if self.config is None:
+            raise ConfigError(_joined(self.mistakes))
+        return self.config
+
 
 def read(
     sources: Iterable[Source], *, lenient: bool = False, tell: Callable[[str], object] = lambda remark: None
@@ -48,9 +54,7 @@ def read(
     found = examine(sources, lenient=lenient)
     for remark in found.remarks:
         tell(remark)
-    if found.config is None:
-        raise ConfigError(_joined(found.mistakes))
-    return found.config
+    return found.checked()
 
 
 def _joined(mistakes: list[str]) -> str:

@@ -1,0 +1,72 @@
+"""`gapless config`."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from gapless.broker.tokens import Verifier
+from gapless.server.clock import LoopClock
+from gapless.server.config import Config, Reading, examine, from_all
+from gapless.server.config.showing import Line, lines
+from gapless.server.tls import context
+from gapless.server.tokens import Trusts
+
+__all__ = ["config"]
+
+# A longer value pushes its origin to the right, not those of all others.
+VALUE_CHARACTERS: Final = 40
+
+
+@click.command()
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key of the file."
+)
+@click.option(
+    "--lenient", is_flag=True, help="Warn about keys that gapless does not have, instead of refusing."
+)
+@click.option("--default", "defaults", is_flag=True, help="Show what holds when nothing is configured.")
+@click.option("--check", is_flag=True, help="Print mistakes only, also those in the files of keys.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: key, value, origin.")
+def config(
+    file: Path | None, assignments: tuple[str, ...], lenient: bool, defaults: bool, check: bool, as_json: bool
+) -> None:
+    """Show each key with its value and where it was set; `serve` with these options would have them too.
+
+    Secrets are not shown. What has no effect is told on standard error. Mistakes end with code 2.
+    """
+    sources = [] if defaults else from_all(file, os.environ, assignments)
+    found = examine(sources, lenient=lenient)
+    for remark in found.remarks:
+        click.echo(f"Warning: {remark}", err=True)
+    if check:
+        asyncio.run(_try_out(found.checked()))
+    else:
+        _show(found, as_json=as_json)
+
+
+async def _try_out(config: Config) -> None:
+    """Use what else can be wrong with a configuration: the keys that it names."""
+    clock = LoopClock()
+    context(config.http_server.tls, clock.now_ms())
+    Verifier(*Trusts(clock).read(config.client)).close()
+
+
+def _show(found: Reading, *, as_json: bool) -> None:
+    shown = list(lines(found.checked(), found.origins))
+    if as_json:
+        for line in shown:
+            click.echo(msgspec.json.encode(line))
+        return
+    rows = [(line.key, _value(line), line.origin) for line in shown]
+    wide = [max(len(row[column]) for row in rows) for column in range(2)]
+    for key, value, origin in rows:
+        click.echo(f"{key:<{wide[0]}}  {value:<{min(wide[1], VALUE_CHARACTERS)}}  {origin}")
+
+
+def _value(line: Line) -> str:
+    return msgspec.json.encode(line.value).decode()

@@ -1,0 +1,47 @@
+"""Shows a configuration: each key with its value, as a file would have it, and where it was set; no secrets."""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from gapless.server.config.durations import spelled
+from gapless.server.config.fields import DURATION, is_secret, leaves
+from gapless.server.config.model import Config
+
+__all__ = ["HIDDEN", "Line", "lines", "masked"]
+
+DEFAULT: Final = "default"
+HIDDEN: Final = "***"
+PEM: Final = ("-----BEGIN ", "LS0tLS1CRUdJTi")  # as it is, and in base64
+_IN_URL: Final = re.compile(
+    r"(?<=:)[^:/@\s]+(?=@)|(?<=[?&]password=)[^&]+|(?<=[?&]secret=)[^&]+", re.IGNORECASE
+)
+
+
+class Line(Struct, frozen=True):
+    """One key. `origin` is a file with its line, a variable, a flag, or `default`."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+def lines(config: Config, origins: dict[str, str]) -> Iterator[Line]:
+    """Return every key that there is, in the model's order."""
+    for path, field, value in leaves(config):
+        written = spelled(value) if field.name.endswith(DURATION) else value
+        yield Line(path, masked(path, written), origins.get(path, DEFAULT))
+
+
+def masked(path: str, value: Any) -> Any:
+    """Return the value of a key as it may be shown and logged: no key, no password, no PEM."""
+    if isinstance(value, Enum):
+        return value.value
+    if not isinstance(value, str) or not value:
+        return value
+    if is_secret(path) or any(begin in value for begin in PEM):
+        return HIDDEN
+    return _IN_URL.sub(HIDDEN, value) if "://" in value else value
