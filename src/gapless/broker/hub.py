@@ -81,9 +81,14 @@ class Hub:
         """Forget a channel that nobody follows."""
         assert not channel.subscriptions
         del self.channels[channel.name]
-        self.tail_bytes -= sum(
-            cohort.tail.bytes for cohort in channel.cohorts.values() if cohort.tail is not None
-        )
+        self.forget_tails(channel)
+
+    def forget_tails(self, channel: Channel) -> None:
+        """Let go of what a channel's cohorts hold; the tails they get are as long as its rules say now."""
+        for cohort in channel.cohorts.values():
+            if cohort.tail is not None:
+                self.tail_bytes -= cohort.tail.bytes
+            cohort.tail = channel.new_tail()
 
     # The tick -----------------------------------------------------------------------------
 

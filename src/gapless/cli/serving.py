@@ -1,10 +1,12 @@
 """`gapless serve` and `gapless dev`."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
@@ -12,9 +14,10 @@ from typing import Final
 import click
 import uvloop
 
-from gapless.cli.logs import start_logging
+from gapless.cli.logs import set_level, start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
-from gapless.core.errors import StoreFailed
+from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
+from gapless.core.errors import GaplessError, StoreFailed
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, from_all, read
 from gapless.server.config.model import HttpServer
@@ -22,6 +25,8 @@ from gapless.server.node import Node
 
 __all__ = ["dev", "serve"]
 
+# What the process ends with when it was asked to stop twice.
+CUT_SHORT: Final = 1
 DEFAULT_PORT: Final = HttpServer().port
 DEV_STORE: Final = "sqlite:gapless-dev.db"
 DEV: Final = Source(
@@ -43,6 +48,8 @@ DEV: Final = Source(
     },
 )
 
+log: Final = logging.getLogger("gapless.cli")
+
 
 @click.command()
 @click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
@@ -54,12 +61,17 @@ DEV: Final = Source(
 )
 def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> None:
     """Run the server: what --config says, then the environment (GAPLESS_*), then --set."""
+
+    def read_with(tell: Callable[[str], object]) -> Config:
+        return read(from_all(file, os.environ, assignments), lenient=lenient, tell=tell)
+
+    warn: Callable[[str], object] = partial(log.warning, "%s")
     told: list[str] = []
-    config = read(from_all(file, os.environ, assignments), lenient=lenient, tell=told.append)
-    log = start_logging(config.log)
+    config = read_with(told.append)
+    start_logging(config.log)
     for message in told:
-        log.warning("%s", message)
-    run(config, lambda node: None)
+        warn(message)
+    run(config, lambda node: None, partial(read_with, warn))
 
 
 @click.command()
@@ -96,34 +108,56 @@ and publish to it:
     run(config, started)
 
 
-def run(config: Config, started: Callable[[Node], None]) -> None:
-    """Run a node until it is asked to stop.
+def run(config: Config, started: Callable[[Node], None], reread: Callable[[], Config] | None = None) -> None:
+    """Run a node until it is asked to stop; asked again, the process ends at once.
+
+    `reread` reads the configuration anew when the process gets a SIGHUP.
 
     Raises:
         ConfigError, StoreRefused: it could not start.
         StoreError: the store had to close.
     """
     raise_open_files_limit()
-    uvloop.run(_run(config, started))
+    uvloop.run(_run(config, started, reread))
 
 
-async def _run(config: Config, started: Callable[[Node], None]) -> None:
+async def _run(config: Config, started: Callable[[Node], None], reread: Callable[[], Config] | None) -> None:
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked)
     node = Node(config, LoopClock(), SystemRandom())
+    if reread is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     await node.start()
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, node, reread)
     spare_the_collector()
     started(node)
+    tell_ready()
     await asyncio.wait((asked, node.failed), return_when=asyncio.FIRST_COMPLETED)
+    tell_stopping()
     await node.stop()
     if node.failed.done():
         raise StoreFailed(f"the store had to close: {node.failed.result()}")
 
 
 def _ask(asked: asyncio.Future[None]) -> None:
-    """Stop in good order; at the second time at once."""
+    """Stop in good order; at the second time at once, as `kill -9` would: nothing acknowledged gets lost."""
     if asked.done():
-        raise SystemExit(1)
+        log.warning("asked to stop a second time: ending at once")
+        logging.shutdown()
+        os._exit(CUT_SHORT)
     asked.set_result(None)
+
+
+def _reload(node: Node, reread: Callable[[], Config]) -> None:
+    """Read the configuration again; one that cannot be read changes nothing."""
+    tell_reloading()
+    try:
+        config = reread()
+        node.reload(config)
+        set_level(config.log.level)
+    except GaplessError as error:
+        log.error("the configuration stays as it was: %s", error)
+    tell_ready()

@@ -42,8 +42,9 @@ SCROLL_READS_MAX: Final = 1_000
 NEWEST_MESSAGES_MAX: Final = 100
 NEWEST_CHANNEL_BYTES_MAX: Final = 256 * 1024
 NEWEST_BYTES_MAX: Final = 32 * 1024 * 1024
-# Tokens whose signature need not be verified again for each page, and the largest that are remembered.
+# Tokens whose signature need not be verified again for each page, for how long, and the largest of them.
 TOKENS_REMEMBERED_MAX: Final = 10_000
+TOKENS_REMEMBERED_MS: Final = 60_000
 TOKEN_REMEMBERED_BYTES_MAX: Final = 2 * 1024
 
 # How often a node holds its channels against the store; a lost ring is noticed within that.

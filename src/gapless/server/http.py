@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from gapless.core.limits import HEAD_BYTES_MAX, HEAD_FIELDS_MAX
 from gapless.ports import Timer
 from gapless.server.request import NO_HEADERS, STATUS_LINES, TEXT, Refused, Request, check_size, read_head
-from gapless.server.site import READ_BYTES, Site
+from gapless.server.site import NO_ROUTE, READ_BYTES, Site
 
 __all__ = ["HttpConnection"]
 
@@ -200,7 +200,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         request.keep_alive = request.version != "1.0" and parser.should_keep_alive()
         self._quiet = False
-        if (method, request.path) in site.hot:
+        request.route = site.find(method, request.path)
+        if request.route is not None:
             self._arriving = request
             if request.expects_continue and self._current is None:
                 self._transport.write(_CONTINUE)
@@ -294,8 +295,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         if isinstance(exchange, Request):
             exchange.address = self._client[0] if self._client else ""
             exchange.answer = self._respond
+            assert exchange.route is not None
             try:
-                self._site.hot[exchange.method, exchange.path](exchange)
+                exchange.route.run(exchange)
             except Exception:
                 log.exception("the handler of %s failed", exchange.path.decode())
                 exchange.keep_alive = False
@@ -309,8 +311,11 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _respond(self, request: Request, status: int, body: bytes, headers: bytes) -> None:
         if self._ending:
             return
+        assert request.route is not None
+        self._site.count(request.route.name, status)
         last = not request.keep_alive or self._site.draining
-        self._transport.write(self._encode(status, body, headers, last=last))
+        response = self._encode(status, body, headers, last=last)
+        self._transport.write(response if request.method != b"HEAD" else response[: -len(body) or None])
         if last:
             self._transport.close()
         self._answered()
@@ -370,6 +375,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _answer_refusal(self, refusal: Refused) -> None:
         self._parser = None
+        self._site.count(NO_ROUTE, refusal.status)
         response = self._encode(refusal.status, refusal.reason.encode(), refusal.headers + TEXT, last=True)
         self._transport.write(response)
         if not self._transport.can_write_eof():
@@ -412,6 +418,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         except Refused as refusal:
             self._refuse(refusal)
         else:
+            self._site.count(request.path, 101)
             self._let_go()
 
     def _watch(self) -> None:

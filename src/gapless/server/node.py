@@ -5,26 +5,35 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Final
 
 from gapless import __version__, backends
 from gapless.broker.broker import Broker
+from gapless.broker.governing import govern
 from gapless.broker.tokens import Verifier
 from gapless.core.errors import StoreError, StoreRefused, Unavailable
-from gapless.core.limits import MESSAGE_BYTES_MAX, PART_PER_TURN_MIN, PART_TURN_MS
+from gapless.core.limits import MESSAGE_BYTES_MAX
 from gapless.ports import Clock, Durability, Streams
-from gapless.protocol.codes import Disconnect
+from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
-from gapless.server.api import Api, Door
-from gapless.server.app import build
+from gapless.server.api import Api, Door, every_method
+from gapless.server.app import Counted, build
 from gapless.server.config import Config
 from gapless.server.front import Front
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
+from gapless.server.messages import messages
+from gapless.server.metrics import LoopLag, Sources
 from gapless.server.origin import Origins
+from gapless.server.parting import part_with, pause
+from gapless.server.reloading import changes, may_stay, reloaded
 from gapless.server.sessions import SessionOptions, Sessions
-from gapless.server.site import Site
+from gapless.server.site import HttpLimits, Site
+from gapless.server.tls import context as tls_context
+from gapless.server.tokens import Trusts
 from gapless.server.websocket import WebSocketLimits
 
 __all__ = ["Node"]
@@ -42,6 +51,7 @@ class Node:
         self._config = config
         self._clock = clock
         self._random = random
+        self._trusts = Trusts(clock)
         self.uid = f"{random.getrandbits(128):032x}"
         self._message_bytes_max = max(MESSAGE_BYTES_MAX, config.websocket.message_size_limit)
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
@@ -98,33 +108,52 @@ class Node:
             message_bytes_max=self._message_bytes_max,
         )
         self._heartbeat = Heartbeat(self._broker, clock, self.uid)
+        self._tokens = Verifier(*self._trusts.read(config.client))
         self.sessions = Sessions(
             self._broker,
             clock,
             session_options(config),
-            verify=Verifier(hmac_secret_key=config.client.token.hmac_secret_key).connection,
+            tokens=self._tokens,
             random=self._random,
         )
-        door = Door(Api(self._broker, lambda: [self.info()]), config.http_api)
-        endpoint = WebSocketEndpoint(
+        self._door = Door(
+            Api(self._broker, every_method(self.sessions, lambda: [self.info()])), config.http_api
+        )
+        self._origins = Origins(config.client.allowed_origins)
+        self._endpoint = WebSocketEndpoint(
             self.sessions.accept,
             clock,
-            origins=Origins(config.client.allowed_origins),
+            origins=self._origins,
             limits=WebSocketLimits(message_bytes_max=config.websocket.message_size_limit),
         )
-        site = Site(
-            build(config, door, self._heartbeat),
-            clock,
-            hot={} if config.http_api.disabled else door.hot(),
-            upgrades={} if config.websocket.disabled else {config.websocket.handler_prefix: endpoint.upgrade},
-        )
-        self._front = Front(site)
+        self._messages = messages(config, self.sessions, self._door, self._origins)
+        self._front = Front(self._site(), tls=tls_context(config.http_server.tls, clock.now_ms()))
         await self._broker.open()
         try:
             await self._listen()
         except BaseException:
             await self._broker.close()
             raise
+        if config.prometheus.enabled:
+            self._lag.start()
+
+    def _site(self) -> Site:
+        """Return what the port serves."""
+        config = self._config
+        upgrade = {config.websocket.handler_prefix: self._endpoint.upgrade}
+        site = Site(
+            None,
+            self._clock,
+            hot={} if config.http_api.disabled else self._door.hot(),
+            patterns=self._messages.routes() if config.messages.enabled else {},
+            upgrades={} if config.websocket.disabled else upgrade,
+            limits=HttpLimits(body_bytes_max=config.http_api.body_size_limit),
+        )
+        self._lag = LoopLag(self._clock)
+        engine = config.store.url.partition(":")[0]
+        sources = Sources(self._broker, self.sessions, site, self._clock, self._lag, engine, self._started_ms)
+        site.app = Counted(build(config, self._door, self._heartbeat, sources), site.count)
+        return site
 
     async def _listen(self) -> None:
         server = self._config.http_server
@@ -144,10 +173,41 @@ class Node:
         if not self.failed.done():
             self.failed.set_result(error)
 
+    # Reload -------------------------------------------------------------------------------
+
+    def reload(self, config: Config) -> None:
+        """Go on with another configuration, as far as that needs no restart; what does is told in a warning.
+
+        It holds at once: subscriptions that it does not allow any more are ended (2000). Files that it names
+        are read again.
+
+        Raises:
+            ConfigError: a key or certificate cannot be used; nothing has changed then.
+        """
+        now = reloaded(self._config, config)
+        namespaces = now.channel.compiled(NAMESPACE)
+        secured = tls_context(now.http_server.tls, self._clock.now_ms())
+        self._tokens.replace(*self._trusts.read(now.client))
+        self._front.tls = secured
+        for change in changes(self._config, now):
+            log.info("configuration changed: %s", change)
+        for change in changes(now, config):
+            log.warning("not changed before a restart: %s", change)
+        self._config = now
+        self._origins.replace(now.client.allowed_origins)
+        self._door.open_to(now.http_api)
+        self._messages.forget_tokens()
+        self.sessions.options = session_options(now)
+        for session in self.sessions.all:
+            for channel in session.subscribing:  # let in by the old rules, and not there yet
+                session.unsubscribe_by_server(channel, Unsubscribe.STATE_INVALIDATED)
+        ended = govern(self._broker, namespaces, partial(may_stay, namespaces, insecure=now.client.insecure))
+        log.info("configuration read again: %d subscriptions ended", ended)
+
     # Stop ---------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Fail `/health`, accept nobody, ask clients to reconnect elsewhere, finish what is in flight.
+        """Fail `/health`, accept nobody, ask clients to reconnect (spread), finish what is in flight.
 
         All within `shutdown.timeout`, of which a part is the store's; what has not ended by then is cut.
         Repeated calls do nothing.
@@ -155,59 +215,50 @@ class Node:
         if self._heartbeat.stopping:
             return
         self._heartbeat.stopping = True
-        timeout_ms = self._config.shutdown.timeout_ms
-        end_ms = self._clock.now_ms() + timeout_ms
-        cut_ms = end_ms - timeout_ms // STORE_PART
+        options, clock = self._config.shutdown, self._clock
+        end_ms = clock.now_ms() + options.timeout_ms
+        cut_ms = end_ms - options.timeout_ms // STORE_PART
         log.info("stopping")
+        if options.delay_ms:
+            await pause(clock, min(options.delay_ms, options.timeout_ms // 2))
         self._front.stop_accepting()
-        await self._part_with_clients(cut_ms)
-        await self._front.shutdown(max(0, cut_ms - self._clock.now_ms()))
+        await part_with(
+            list(self.sessions.all), self._broker, clock, spread_ms=options.spread_ms, end_ms=cut_ms
+        )
+        await self._front.shutdown(max(0, cut_ms - clock.now_ms()))
+        self._lag.stop()
+        self._tokens.close()
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")
         log.info("stopped")
 
-    async def _part_with_clients(self, end_ms: int) -> None:
-        """Disconnect everybody (3001), in turns, so that they do not come back all at once."""
-        leaving = list(self.sessions.all)
-        turns = max(1, (end_ms - self._clock.now_ms()) // (2 * PART_TURN_MS))
-        per_turn = max(PART_PER_TURN_MIN, -(-len(leaving) // turns))
-        for first in range(0, len(leaving), per_turn):
-            for session in leaving[first : first + per_turn]:
-                session.disconnected(Disconnect.SHUTDOWN)
-            await self._pause()
-        while self.sessions.all and self._clock.now_ms() < end_ms:
-            await self._pause()
-
-    async def _pause(self) -> None:
-        over = asyncio.get_running_loop().create_future()
-        self._clock.after(PART_TURN_MS, lambda: over.set_result(None))
-        await over
-
     async def _in_time(self, work: Awaitable[None], end_ms: int) -> bool:
         task = asyncio.ensure_future(work)
-        timer = self._clock.after(max(0, end_ms - self._clock.now_ms()), task.cancel)
+        late = asyncio.ensure_future(pause(self._clock, max(0, end_ms - self._clock.now_ms())))
         try:
+            await asyncio.wait((task, late), return_when=asyncio.FIRST_COMPLETED)
+        finally:  # whoever cancels this wait is not told that it took too long
+            late.cancel()
+            in_time = task.done()
+            task.cancel()
+        with suppress(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError:
-            return False
-        finally:
-            timer.cancel()
-        return True
+        return in_time
 
     # Look ---------------------------------------------------------------------------------
 
     def info(self) -> api.Node:
         """Tell how the node is doing."""
-        followed = [channel for channel in self._broker.hub.channels.values() if channel.subscriptions]
+        hub = self._broker.hub
         return api.Node(
             uid=self.uid,
             name=f"{socket.gethostname()}_{self.port}",
             version=__version__,
             num_clients=len(self.sessions.all),
-            num_users=len(self.sessions.users()),
-            num_channels=len(followed),
-            num_subs=sum(len(channel.subscriptions) for channel in followed),
+            num_users=self.sessions.num_users,
+            num_channels=hub.followed,
+            num_subs=hub.subscriptions,
             uptime=(self._clock.now_ms() - self._started_ms) // 1000,
             store=api.StoreInfo(
                 engine=self._config.store.url.partition(":")[0],
@@ -220,14 +271,27 @@ class Node:
 
 def session_options(config: Config) -> SessionOptions:
     """Return what the configuration says about connections."""
-    client = config.client
+    client, personal = config.client, config.client.subscribe_to_user_personal_channel
     return SessionOptions(
         insecure=client.insecure,
         allow_anonymous_connect_without_token=client.allow_anonymous_connect_without_token,
+        disallow_anonymous_connection_tokens=client.disallow_anonymous_connection_tokens,
+        personal_channel_prefix=_personal_channel_prefix(config),
+        single_connection=personal.enabled and personal.single_connection,
+        connect_include_server_time=client.connect_include_server_time,
         ping_interval_ms=client.ping_interval_ms,
         pong_timeout_ms=client.pong_timeout_ms,
         stale_close_delay_ms=client.stale_close_delay_ms,
         expired_close_delay_ms=client.expired_close_delay_ms,
+        expired_sub_close_delay_ms=client.expired_sub_close_delay_ms,
         channel_limit=client.channel_limit,
         history_max_publication_limit=client.history_max_publication_limit,
     )
+
+
+def _personal_channel_prefix(config: Config) -> str:
+    personal, channel = config.client.subscribe_to_user_personal_channel, config.channel
+    if not personal.enabled:
+        return ""
+    namespace = personal.personal_channel_namespace
+    return (namespace + channel.namespace_boundary if namespace else "") + channel.user_boundary

@@ -15,6 +15,10 @@ class Origins:
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self.replace(patterns)
+
+    def replace(self, patterns: Iterable[str]) -> None:
+        """Allow these from now on."""
         lower = [pattern.lower() for pattern in patterns]
         self._any = "*" in lower
         self._allowed = re.compile("|".join(map(_expression, lower))) if lower else None

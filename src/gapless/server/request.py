@@ -3,12 +3,22 @@
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from gapless.core.limits import HEAD_BYTES_MAX, TARGET_BYTES_MAX
 
-__all__ = ["JSON", "NO_HEADERS", "STATUS_LINES", "TEXT", "Refused", "Request", "check_size", "read_head"]
+__all__ = [
+    "JSON",
+    "NO_HEADERS",
+    "STATUS_LINES",
+    "TEXT",
+    "Refused",
+    "Request",
+    "Route",
+    "check_size",
+    "read_head",
+]
 
 JSON: Final = b"content-type: application/json\r\n"
 TEXT: Final = b"content-type: text/plain; charset=utf-8\r\n"
@@ -32,12 +42,19 @@ class Refused(Exception):
         self.headers = headers
 
 
+class Route(NamedTuple):
+    """What answers a hot request, and the name under which it is counted."""
+
+    name: bytes
+    run: "Callable[[Request], None]"
+
+
 class Request:
     """A request whose head is sound.
 
     `path` and `query` are as sent, still percent-encoded; the names in `headers` are in lower case; `address`
-    is the peer's IP address. `body_bytes` is the announced length of the body, `body` the body once it is
-    whole; both only of requests to hot routes.
+    is the peer's IP address. Only requests to hot routes have a `route`, `body_bytes`, which is the announced
+    length of the body, and `body`, the body once it is whole.
     """
 
     __slots__ = (
@@ -52,6 +69,7 @@ class Request:
         "method",
         "path",
         "query",
+        "route",
         "version",
     )
 
@@ -68,6 +86,7 @@ class Request:
         self.chunked = False
         self.expects_continue = False
         self.keep_alive = False
+        self.route: Route | None = None
         self.answer: Callable[[Request, int, bytes, bytes], None] | None = None
 
     def again(self, body: bytes) -> "Request":
@@ -84,6 +103,7 @@ class Request:
         same.chunked = self.chunked
         same.expects_continue = self.expects_continue
         same.keep_alive = self.keep_alive
+        same.route = self.route
         same.answer = None
         return same
 

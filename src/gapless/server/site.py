@@ -1,6 +1,7 @@
 """What all HTTP connections of one port share."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,12 +11,12 @@ from aiofastnet import Transport
 from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS
 from gapless.ports import Clock
 from gapless.server.heads import Heads
-from gapless.server.request import NO_HEADERS, Request
+from gapless.server.request import NO_HEADERS, Request, Route
 
 if TYPE_CHECKING:
     from gapless.server.http import HttpConnection
 
-__all__ = ["READ_BYTES", "App", "Handler", "HttpLimits", "Site", "Upgrade"]
+__all__ = ["NO_ROUTE", "READ_BYTES", "App", "Handler", "HttpLimits", "Site", "Upgrade"]
 
 App = Any  # an ASGI 3 application; uvicorn, Starlette and asgiref each type it in their own way
 Handler = Callable[[Request], None]
@@ -23,6 +24,7 @@ Upgrade = Callable[[Request, Transport, bytes], None]
 """Take a connection over: its request, its transport, and what came after the head. Raises `Refused`."""
 
 READ_BYTES: Final = 64 * 1024
+NO_ROUTE: Final = b"other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class HttpLimits:
 class Site:
     """What all connections of one port share.
 
-    `hot` maps a method and a path without a query to its handler, `upgrades` a path to what takes a
-    WebSocket over.
+    `hot` maps a method and a path without a query to its handler, `patterns` what matches a whole path to
+    the route of every method there, `upgrades` a path to what takes a WebSocket over.
     """
 
     def __init__(
@@ -49,12 +51,17 @@ class Site:
         clock: Clock,
         *,
         hot: Mapping[tuple[str, str], Handler] | None = None,
+        patterns: Mapping[re.Pattern[bytes], Route] | None = None,
         upgrades: Mapping[str, Upgrade] | None = None,
         limits: HttpLimits | None = None,
     ) -> None:
         self.app = app
         self.clock = clock
-        self.hot = {(method.encode(), path.encode()): run for (method, path), run in (hot or {}).items()}
+        self._hot = {
+            (method.encode(), path.encode()): Route(path.encode(), run)
+            for (method, path), run in (hot or {}).items()
+        }
+        self._patterns = dict(patterns or {})
         self.upgrades = {path.encode(): upgrade for path, upgrade in (upgrades or {}).items()}
         self.limits = limits or HttpLimits()
         self.connections: set[HttpConnection] = set()
@@ -65,8 +72,23 @@ class Site:
         )  # for all: what is read is parsed before the next read
         self.date = NO_HEADERS  # a whole line
         self.default_headers: list[tuple[bytes, bytes]] = []
+        self.responses: dict[tuple[bytes, int], int] = {}  # by route and status
         self.draining = False
         self._empty = asyncio.Event()
+
+    def count(self, route: bytes, status: int) -> None:
+        """Count a response."""
+        counted = route, status
+        self.responses[counted] = self.responses.get(counted, 0) + 1
+
+    def find(self, method: bytes, path: bytes) -> Route | None:
+        """Return what answers such a request at once; None leaves it to the app."""
+        route = self._hot.get((method, path))
+        if route is None:
+            for pattern, matched in self._patterns.items():
+                if pattern.fullmatch(path):
+                    return matched
+        return route
 
     def left(self, connection: "HttpConnection") -> None:
         """Forget a connection."""

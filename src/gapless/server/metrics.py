@@ -1,0 +1,393 @@
+"""What a node tells Prometheus: one table, from which the reference is made too.
+
+Everything read here is a number that the node keeps anyway: a scrape looks at no channel and no connection.
+No label holds a name that clients choose, so the number of time series is bounded.
+"""
+
+import os
+import platform
+import resource
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gapless import __version__
+from gapless.broker.broker import Broker
+from gapless.core.histogram import Histogram
+from gapless.ports import Clock, Statistics, Timer
+from gapless.server.sessions import Sessions
+from gapless.server.site import Site
+
+__all__ = ["METRICS", "Kind", "LoopLag", "Metric", "Sample", "Scrape", "Sources"]
+
+LAG_PROBE_MS: Final = 250
+LAG_BOUNDS_MS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000)
+
+Sample = tuple[tuple[str, ...], float | Histogram]
+"""The values of the labels, and the number that goes with them."""
+
+
+class Kind(StrEnum):
+    """Prometheus' types of metrics."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"  # here: how many, and their sum
+
+
+class LoopLag:
+    """How late the event loop is with what falls due: what everybody on this node waits at least."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.histogram = Histogram(LAG_BOUNDS_MS)
+        self._clock = clock
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._due_ms = self._clock.now_ms() + LAG_PROBE_MS
+        self._timer = self._clock.after(LAG_PROBE_MS, self._measure)
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _measure(self) -> None:
+        self.histogram.observe(max(0, self._clock.now_ms() - self._due_ms))
+        self.start()
+
+
+class Sources(NamedTuple):
+    """Where the numbers are kept."""
+
+    broker: Broker
+    sessions: Sessions
+    site: Site
+    clock: Clock
+    lag: LoopLag
+    engine: str
+    started_ms: int
+
+
+class Scrape:
+    """One look at the sources."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.broker, self.sessions, self.site, self.clock, self.lag, self.engine, self.started_ms = sources
+
+    @cached_property
+    def store(self) -> Statistics:
+        """How the writer is doing."""
+        return self.broker.store.statistics()
+
+    @cached_property
+    def usage(self) -> resource.struct_rusage:
+        """What this process used of the machine."""
+        return resource.getrusage(resource.RUSAGE_SELF)
+
+
+class Metric(NamedTuple):
+    """A row of the table: what is told, and how it is found."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Scrape], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+
+def _one(read: Callable[[Scrape], float | Histogram]) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda scrape: [((), read(scrape))]
+
+
+def _by(
+    read: Callable[[Scrape], Mapping[str, int] | Mapping[int, int]],
+) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda scrape: [
+        ((str(label) if label else "other",), count) for label, count in read(scrape).items()
+    ]
+
+
+def _commands(scrape: Scrape) -> Iterable[Sample]:
+    for request, count in scrape.sessions.counts.commands.items():
+        yield (_snake(request.__name__.removesuffix("Request")),), count
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _responses(scrape: Scrape) -> Iterable[Sample]:
+    for (route, status), count in scrape.site.responses.items():
+        yield (route.decode(), str(status)), count
+
+
+def _disconnects(scrape: Scrape) -> Iterable[Sample]:
+    counts = scrape.sessions.counts
+    for by, codes in (("server", counts.ended), ("client", counts.left)):
+        for code, count in codes.items():
+            yield (by, str(code) if code else "other"), count
+
+
+def _commit_quantiles(scrape: Scrape) -> Iterable[Sample]:
+    store = scrape.store
+    return [(("0.5",), store.commit_ns_p50 / 1e9), (("0.99",), store.commit_ns_p99 / 1e9)]
+
+
+def _resident_bytes(scrape: Scrape) -> Iterable[Sample]:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        yield (), int(statm.read_text().split()[1]) * resource.getpagesize()
+
+
+def _open_files(scrape: Scrape) -> Iterable[Sample]:
+    # Listing 100,000 descriptors takes as long as sending 10,000 messages; Linux 6.2 tells the number.
+    count = Path("/proc/self/fd").stat().st_size if os.path.isdir("/proc/self/fd") else 0
+    if count:
+        yield (), count
+
+
+def _seconds(histogram: Histogram) -> Histogram:
+    """Return a histogram of milliseconds as one of seconds."""
+    converted = Histogram([bound / 1000 for bound in histogram.bounds])
+    converted.counts, converted.sum = list(histogram.counts), histogram.sum / 1000
+    return converted
+
+
+METRICS: Final = (
+    # Connections
+    Metric(
+        "gapless_connections",
+        Kind.GAUGE,
+        "Connections that are open.",
+        _by(lambda scrape: scrape.sessions.counts.open),
+        ("protocol",),
+    ),
+    Metric(
+        "gapless_connections_opened_total",
+        Kind.COUNTER,
+        "Connections that were opened.",
+        _by(lambda scrape: scrape.sessions.counts.opened),
+        ("protocol",),
+    ),
+    Metric(
+        "gapless_users",
+        Kind.GAUGE,
+        "Different users that are connected.",
+        _one(lambda scrape: scrape.sessions.num_users),
+    ),
+    Metric(
+        "gapless_disconnects_total",
+        Kind.COUNTER,
+        "Connections that ended, by who ended them and the close code.",
+        _disconnects,
+        ("by", "code"),
+    ),
+    Metric(
+        "gapless_commands_total",
+        Kind.COUNTER,
+        "Commands of clients, by what they ask for.",
+        _commands,
+        ("command",),
+    ),
+    Metric(
+        "gapless_command_errors_total",
+        Kind.COUNTER,
+        "Commands of clients that were answered with an error, by its code.",
+        _by(lambda scrape: scrape.sessions.counts.errors),
+        ("code",),
+    ),
+    # Channels
+    Metric(
+        "gapless_channels",
+        Kind.GAUGE,
+        "Channels that somebody on this node is subscribed to.",
+        _one(lambda scrape: scrape.broker.hub.followed),
+    ),
+    Metric(
+        "gapless_subscriptions",
+        Kind.GAUGE,
+        "Subscriptions on this node.",
+        _one(lambda scrape: scrape.broker.hub.subscriptions),
+    ),
+    Metric(
+        "gapless_subscriptions_behind",
+        Kind.GAUGE,
+        "Subscriptions that read on from a position of their own: they recover, or their socket is full.",
+        _one(lambda scrape: scrape.broker.hub.subscriptions - scrape.broker.hub.level),
+    ),
+    Metric(
+        "gapless_sockets_stalled",
+        Kind.GAUGE,
+        "Connections whose socket takes nothing more for now.",
+        _one(lambda scrape: scrape.sessions.counts.stalled),
+    ),
+    Metric(
+        "gapless_publications_total",
+        Kind.COUNTER,
+        "Publications that were taken from clients and backends.",
+        _one(lambda scrape: scrape.broker.publications),
+    ),
+    Metric(
+        "gapless_publications_waiting",
+        Kind.GAUGE,
+        "Publications that were taken and are not answered yet.",
+        _one(lambda scrape: scrape.broker.publications - scrape.broker.answered),
+    ),
+    Metric(
+        "gapless_deliveries_total",
+        Kind.COUNTER,
+        "Publications that were written to subscribers, each of them counted.",
+        _one(lambda scrape: scrape.broker.hub.deliveries),
+    ),
+    Metric(
+        "gapless_delivered_bytes_total",
+        Kind.COUNTER,
+        "Bytes of these publications, as they were sent.",
+        _one(lambda scrape: scrape.broker.hub.delivered_bytes),
+    ),
+    Metric(
+        "gapless_publications_dropped_total",
+        Kind.COUNTER,
+        "Publications that slow subscribers went without, where their namespace says so.",
+        _one(lambda scrape: scrape.broker.hub.dropped),
+    ),
+    Metric(
+        "gapless_joins_dropped_total",
+        Kind.COUNTER,
+        "Joins and leaves that slow subscribers went without.",
+        _one(lambda scrape: scrape.broker.hub.joins_dropped),
+    ),
+    Metric(
+        "gapless_tail_bytes",
+        Kind.GAUGE,
+        "Memory that holds the encoded ends of channels, from which who comes back is served.",
+        _one(lambda scrape: scrape.broker.hub.tail_bytes),
+    ),
+    # Recovery
+    Metric(
+        "gapless_recoveries_total",
+        Kind.COUNTER,
+        "Positions that clients presented, by how they were answered: from the tail, from the store, with the"
+        " newest of a cache, or lost (recovered: false).",
+        _by(lambda scrape: scrape.broker.recovery.outcomes),
+        ("outcome",),
+    ),
+    Metric(
+        "gapless_recovered_messages",
+        Kind.HISTOGRAM,
+        "How many messages those had missed whose position was recovered.",
+        _one(lambda scrape: scrape.broker.recovery.sizes),
+    ),
+    # Store
+    Metric(
+        "gapless_store_commit_seconds",
+        Kind.SUMMARY,
+        "Commits of the store, and the time they took.",
+        lambda scrape: [((), _summary(scrape.store.commits, scrape.store.commit_ns_sum / 1e9))],
+    ),
+    Metric(
+        "gapless_store_recent_commit_seconds",
+        Kind.GAUGE,
+        "How long the latest commits took.",
+        _commit_quantiles,
+        ("quantile",),
+    ),
+    Metric(
+        "gapless_store_entries_total",
+        Kind.COUNTER,
+        "Messages in these commits; divided by the commits, the size of a batch.",
+        _one(lambda scrape: scrape.store.entries),
+    ),
+    Metric(
+        "gapless_store_queue_entries",
+        Kind.GAUGE,
+        "Messages that wait for a commit.",
+        _one(lambda scrape: scrape.store.queue_entries),
+    ),
+    Metric(
+        "gapless_store_queue_bytes",
+        Kind.GAUGE,
+        "Bytes that wait for a commit.",
+        _one(lambda scrape: scrape.store.queue_bytes),
+    ),
+    Metric(
+        "gapless_store_reads_total",
+        Kind.COUNTER,
+        "Pages that were read from the store.",
+        _one(lambda scrape: scrape.store.reads),
+    ),
+    # HTTP
+    Metric(
+        "gapless_http_connections",
+        Kind.GAUGE,
+        "HTTP connections that are open, WebSockets not among them.",
+        _one(lambda scrape: len(scrape.site.connections)),
+    ),
+    Metric(
+        "gapless_http_responses_total",
+        Kind.COUNTER,
+        "HTTP requests that were answered; 101 opens a WebSocket.",
+        _responses,
+        ("route", "status"),
+    ),
+    # Node
+    Metric(
+        "gapless_loop_lag_seconds",
+        Kind.HISTOGRAM,
+        "How late the event loop is with what falls due.",
+        _one(lambda scrape: _seconds(scrape.lag.histogram)),
+    ),
+    Metric(
+        "gapless_uptime_seconds",
+        Kind.GAUGE,
+        "Time since the node was started.",
+        _one(lambda scrape: (scrape.clock.now_ms() - scrape.started_ms) / 1000),
+    ),
+    Metric(
+        "gapless_build_info",
+        Kind.GAUGE,
+        "Always 1; the labels tell what runs.",
+        lambda scrape: [((__version__, platform.python_version()), 1)],
+        ("version", "python"),
+    ),
+    Metric(
+        "gapless_store_info",
+        Kind.GAUGE,
+        "Always 1; the labels tell what an acknowledgement is worth.",
+        lambda scrape: [((scrape.engine, scrape.broker.store.durability.value), 1)],
+        ("engine", "durability"),
+    ),
+    # Process, by the names that Prometheus gives these for every program
+    Metric(
+        "process_cpu_seconds_total",
+        Kind.COUNTER,
+        "CPU time of this process.",
+        _one(lambda scrape: scrape.usage.ru_utime + scrape.usage.ru_stime),
+    ),
+    Metric("process_resident_memory_bytes", Kind.GAUGE, "Memory that this process holds.", _resident_bytes),
+    Metric("process_open_fds", Kind.GAUGE, "File descriptors that are open (Linux 6.2 on).", _open_files),
+    Metric(
+        "process_max_fds",
+        Kind.GAUGE,
+        "File descriptors that may be open.",
+        _one(lambda scrape: resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+    ),
+    Metric(
+        "process_start_time_seconds",
+        Kind.GAUGE,
+        "When the node was started, since the Unix epoch.",
+        _one(lambda scrape: scrape.started_ms / 1000),
+    ),
+)
+
+
+def _summary(count: int, total: float) -> Histogram:
+    """Return a count and a sum."""
+    summary = Histogram(())
+    summary.counts, summary.sum = [count], total
+    return summary

@@ -1,0 +1,78 @@
+"""What of a configuration can change while a node runs, and how a change is told without its secrets."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from gapless.broker.channel import Subscription
+from gapless.broker.namespaces import Namespaces
+from gapless.broker.permissions import subscribes
+from gapless.core.errors import GaplessError
+from gapless.server.config import Config
+from gapless.server.config.fields import leaves
+from gapless.server.config.showing import HIDDEN, masked
+
+__all__ = ["changes", "may_stay", "reloaded"]
+
+
+SYSTEM: Final = "gapless."  # how the system's own namespaces begin
+
+
+def reloaded(running: Config, read: Config) -> Config:
+    """Return what a node goes on with that runs with one configuration and reads another.
+
+    Namespaces, clients' options with their keys and origins, the API's key, the certificate, how much is
+    logged and how a stop is spread are those that were read; all else needs a restart.
+    """
+    api = replace(
+        running.http_api,
+        key=read.http_api.key,
+        insecure=read.http_api.insecure,
+        error_mode=read.http_api.error_mode,
+    )
+    log = replace(running.log, level=read.log.level)
+    tls = read.http_server.tls if running.http_server.tls.enabled else running.http_server.tls
+    if not tls.enabled:
+        tls = running.http_server.tls
+    return replace(
+        running,
+        http_server=replace(running.http_server, tls=tls),
+        client=read.client,
+        channel=read.channel,
+        http_api=api,
+        log=log,
+        shutdown=read.shutdown,
+    )
+
+
+def changes(before: Config, after: Config) -> Iterator[str]:
+    """Yield each key that changed, with its values unless they are secret."""
+    old, new = _values(before), _values(after)
+    for path in [*new, *(path for path in old if path not in new)]:
+        if path not in old or path not in new or old[path] != new[path]:
+            yield f"{path} ({_told(path, old)} → {_told(path, new)})"
+
+
+def may_stay(namespaces: Namespaces, subscription: Subscription, *, insecure: bool) -> bool:
+    """Tell whether these namespaces allow a subscription; a grant holds whatever they say."""
+    channel, reader = subscription.channel.name, subscription.reader
+    if insecure or subscription.grant is not None or subscription.server_side:
+        return True
+    if channel.startswith(SYSTEM):
+        return True
+    try:
+        return subscribes(namespaces, channel, reader.info.user)
+    except GaplessError:
+        return False
+
+
+def _values(config: Config) -> dict[str, Any]:
+    return {path: value for path, _, value in leaves(config)}
+
+
+def _told(path: str, values: dict[str, Any]) -> str:
+    if path not in values:
+        return "not there"
+    value = values[path]
+    return "a secret" if value and masked(path, value) == HIDDEN else repr(masked(path, value))
