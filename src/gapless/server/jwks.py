@@ -62,7 +62,7 @@ class Endpoint:
             if late:
                 raise Unavailable(f"no whole answer within {JWKS_MS} ms") from None
             raise
-        except (OSError, httptools.HttpParserError) as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that DNS could not hold
             raise Unavailable(f"no answer: {error}") from error
         finally:
             timer.cancel()
@@ -99,7 +99,7 @@ class _Answer:
         self.complete = False
         self.body = bytearray()
         self._received_bytes = 0
-        self._head_over = False
+        self._head_over = False  # that of the answer itself, not of one that only precedes it (1xx)
         self._framed = False  # the head says where the body ends
         self._parser = httptools.HttpResponseParser(self)
 
@@ -107,7 +107,10 @@ class _Answer:
         self._received_bytes += len(data)
         if self._received_bytes > JWKS_BYTES_MAX:
             raise Unavailable(f"the answer has more than {JWKS_BYTES_MAX} bytes")
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise Unavailable(f"the answer is not HTTP/1.1 as asked for: {error}") from error
         status = self._parser.get_status_code() if self._head_over else OK
         if status != OK:
             raise Unavailable(f"the answer is status {status}, not {OK}; redirects are not followed")
@@ -118,17 +121,20 @@ class _Answer:
             raise Unavailable("the answer breaks off")
         return bytes(self.body)
 
+    def on_message_begin(self) -> None:
+        self._framed = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._framed = self._framed or name.lower() in (b"content-length", b"transfer-encoding")
 
     def on_headers_complete(self) -> None:
-        self._head_over = True
+        self._head_over = self._parser.get_status_code() >= OK
 
     def on_body(self, body: bytes) -> None:
         self.body += body
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete = self._head_over
 
 
 def _checked(url: str, *, insecure: bool) -> SplitResult:
