@@ -78,4 +78,5 @@ def _pem(field: str, value: str) -> str:
     try:
         return Path(value).read_text()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{field} must be PEM or the path of a PEM file, not {value!r}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"{field} must be PEM or the path of a PEM file: {reason}") from error
