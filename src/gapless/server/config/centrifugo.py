@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from gapless.server.config.durations import milliseconds
 from gapless.server.config.fields import paths
 from gapless.server.config.model import Config
 
@@ -99,8 +100,19 @@ def _judge_section(key: Key, path: str, value: Any) -> Iterator[Remark]:
 
 
 def _is_off(key: Key, value: Any) -> bool:
-    written = ("true" if value is True else str(value)).lower()
-    return written in _OFF or written == key.default or about_value(key.path, value) == ""
+    if isinstance(value, list) and len(value) == 1:
+        return _is_off(key, value[0])
+    written = str(value).lower()
+    if written in _OFF or written == key.default or about_value(key.path, value) == "":
+        return True
+    return key.kind == "duration" and _as_long(written, key.default or "0")
+
+
+def _as_long(written: str, other: str) -> bool:
+    try:
+        return milliseconds(written) == milliseconds(other)
+    except ValueError:
+        return False
 
 
 def _remark(key: Key, path: str) -> Remark:

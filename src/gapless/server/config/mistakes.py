@@ -63,12 +63,12 @@ def told(remark: Remark) -> str:
 
 def _hint(path: str) -> str:
     """Name the path most like `path`: in its section, else by its last word, else by all of them."""
-    known = dict.fromkeys(general(other) for other, _ in paths(Config))
+    known = list(dict.fromkeys(general(other) for other, _ in paths(Config)))
     if path in known:
         return "; write it below its sections, each an object of its own"
     section, _, key = path.rpartition(".")
     siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
-    anywhere = {other.rpartition(".")[2]: other for other in known}
+    anywhere = {other.rpartition(".")[2]: other for other in reversed(known)}  # the first of a name counts
     whole = {other.replace(".", "_"): other for other in known}
     for among, word in ((siblings, key), (anywhere, key), (whole, path.replace(".", "_"))):
         found = get_close_matches(word, among, n=1, cutoff=0.7)

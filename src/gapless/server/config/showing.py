@@ -1,4 +1,4 @@
-"""Shows a configuration: each key with its value, as a file would have it, and where it was set; no secrets."""
+"""Shows a configuration: each key with its value, as a file has it, and where it was set; no secrets."""
 
 import re
 from collections.abc import Iterator
