@@ -174,10 +174,11 @@ async def rest() -> None:
 class Stage:
     """A node over a memory store, with its clock in the test's hand."""
 
-    def __init__(self, clock: HandClock, broker: Broker, sessions: Sessions) -> None:
+    def __init__(self, clock: HandClock, broker: Broker, sessions: Sessions, tokens: "PlainTokens") -> None:
         self.clock = clock
         self.broker = broker
         self.sessions = sessions
+        self.tokens = tokens
 
     def peer(self) -> Peer:
         return Peer(self)
@@ -204,11 +205,19 @@ def token(user: str, channel: str = "", *, until_ms: int = 0, **claims: Any) -> 
 class PlainTokens:
     """Stands in for tokens and their signature: what `token` returns, `user`, and `user@milliseconds`.
 
-    While `fetching` is set, keys are being fetched.
+    Between `fetch` and `fetched`, keys are being fetched.
     """
 
     def __init__(self) -> None:
         self.fetching: asyncio.Future[None] | None = None
+
+    def fetch(self) -> None:
+        self.fetching = asyncio.get_running_loop().create_future()
+
+    def fetched(self) -> None:
+        assert self.fetching is not None
+        self.fetching.set_result(None)
+        self.fetching = None
 
     def ready(self, token: str, *, subscription: bool = False) -> Awaitable[None] | None:
         return asyncio.shield(self.fetching) if self.fetching is not None else None
@@ -258,10 +267,11 @@ def play(
         store = await backends.open("memory:", Options(now_ms=clock.now_ms))
         broker = Broker(store, clock, Namespaces(without=without, named=named), soon=loop.call_soon)
         await broker.open()
+        tokens = PlainTokens()
         given = SessionOptions(**{"allow_anonymous_connect_without_token": True, **options})
-        sessions = Sessions(broker, clock, given, tokens=PlainTokens(), random=Random(1))
+        sessions = Sessions(broker, clock, given, tokens=tokens, random=Random(1))
         try:
-            await scene(Stage(clock, broker, sessions))
+            await scene(Stage(clock, broker, sessions, tokens))
         finally:
             await broker.close()
             await store.close()

@@ -203,7 +203,9 @@ MALFORMED = [
     b'{"id":' + b"9" * 5_000 + b"}",
     b'{"id":1,"subscribe":[]}',
     b'{"id":1,"subscribe":{"channel":1}}',
-    b'{"id":1,"subscribe":{"channel":null}}',
+    b'{"id":1,"subscribe":{"channel":[null]}}',
+    b'{"id":null,"subscribe":{"channel":7}}',
+    b'{"id":null' + b',"tf":{"a":' * 9_000,
     b'{"id":1,"subscribe":{"channel":"\xff"}}',
     b'{"id":1,"subscribe":{"offset":-1}}',
     b'{"id":1,"subscribe":{"offset":9223372036854775808}}',
@@ -326,6 +328,37 @@ def test_publications_are_spliced_into_a_subscribe_reply() -> None:
     assert JSON.subscribed(3, SubscribeResult(epoch="}}", data=payload(b"{}")), publications[:1]) == (
         b'{"id":3,"subscribe":{"epoch":"}}","data":{},"publications":[{"data":1,"offset":1}]}}'
     )
+
+
+def test_subscriptions_are_spliced_into_a_connect_reply() -> None:
+    subs = {
+        'a"b': (SubscribeResult(), [b'{"data":1,"offset":1}']),
+        "c": (SubscribeResult(epoch="}}", offset=7), []),
+    }
+    assert JSON.connected(3, ConnectResult(client="x"), subs) == (
+        b'{"id":3,"connect":{"client":"x","subs":{"a\\"b":{"publications":[{"data":1,"offset":1}]},'
+        b'"c":{"epoch":"}}","offset":7}}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("with_nulls", "without"),
+    [
+        (b'{"id":null,"send":{"data":{"a":null}}}', b'{"send":{"data":{"a":null}}}'),
+        (b'{"id":1,"connect":{"token": null ,"data":null}}', b'{"id":1,"connect":{}}'),
+        (
+            b'{"id":1,"connect":{"subs":{"a":{"offset":null,"epoch":"e"},"b":null}}}',
+            b'{"id":1,"connect":{"subs":{"a":{"epoch":"e"}}}}',
+        ),
+        (b'{"id":1,"publish":{"channel":null,"data":"\\ud800"}}', b'{"id":1,"publish":{"data":"\\ufffd"}}'),
+        (
+            b'{"id":1,"history":{"channel":"a","since":{"offset":1,"epoch":null}}}',
+            b'{"id":1,"history":{"channel":"a","since":{"offset":1}}}',
+        ),
+    ],
+)
+def test_null_is_no_value(with_nulls: bytes, without: bytes) -> None:
+    assert JSON.commands(with_nulls) == JSON.commands(without)
 
 
 def test_publications_are_spliced_into_a_history_reply() -> None:

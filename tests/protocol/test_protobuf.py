@@ -13,6 +13,7 @@ from gapless.core.stream import Message
 from gapless.protocol.messages import (
     ClientInfo,
     Command,
+    ConnectResult,
     HistoryResult,
     PingRequest,
     Publication,
@@ -112,6 +113,12 @@ def test_publications_are_spliced_into_replies(id: int, datas: list[bytes]) -> N
     ]
     assert PROTOBUF.replies(PROTOBUF.history(id, HistoryResult(epoch="e", offset=9), encoded)) == [
         Reply(id, history=HistoryResult(publications, "e", 9))
+    ]
+    subscribed = (SubscribeResult(epoch="e", offset=1), encoded)
+    connected = PROTOBUF.connected(id, ConnectResult(client="x"), {"a": subscribed, "é": subscribed})
+    told = SubscribeResult(epoch="e", offset=1, publications=publications)
+    assert PROTOBUF.replies(connected) == [
+        Reply(id, connect=ConnectResult(client="x", subs={"a": told, "é": told}))
     ]
 
 

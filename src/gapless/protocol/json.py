@@ -49,6 +49,10 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode_command: Final = msgspec.json.Decoder(Command).decode
 _decode_reply: Final = msgspec.json.Decoder(Reply).decode
 _decode_meta: Final = msgspec.json.Decoder(_Meta).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+# Objects within a command: its request, in that the subscriptions, in those each, in that a filter.
+_NULLS_DEPTH: Final = 4
 
 
 class JsonCodec(Codec):
@@ -159,12 +163,26 @@ def _object(line: bytes, decode: Callable[[bytes], Object]) -> Object:
     try:
         return decode(line)
     except msgspec.ValidationError:
-        raise
+        if b"null" not in line:
+            raise
+        return decode(_without_nulls(_ESCAPE.sub(_mend, line), _NULLS_DEPTH))
     except msgspec.DecodeError:
         mended = _ESCAPE.sub(_mend, line)
         if mended == line:
             raise
         return decode(mended)
+
+
+def _without_nulls(line: bytes, depth: int) -> bytes:
+    """Leave out fields that are null: to Centrifugo they are zero values. Application data stays as it is."""
+    kept: dict[str, msgspec.Raw] = {}
+    for name, value in _decode_fields(line).items():
+        text = bytes(value)
+        if depth and name != "data" and text.startswith(b"{"):
+            kept[name] = msgspec.Raw(_without_nulls(text, depth - 1))
+        elif text != b"null":
+            kept[name] = value
+    return _encode(kept)
 
 
 # JavaScript writes half of a surrogate pair (an emoji cut in two) as a lone escape, which msgspec refuses.

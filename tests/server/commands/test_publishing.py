@@ -1,0 +1,99 @@
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.conversation import OPEN, Peer, Stage, play, token
+
+KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000, force_recovery=True)
+
+
+async def call(peer: Peer, **data: Any) -> dict[str, Any]:
+    """Call rpc gapless.publish; return what it returned, or the error."""
+    replies = await peer.ask({"rpc": {"method": "gapless.publish", "data": data}})
+    [reply] = [reply for reply in replies if "id" in reply]
+    answer: dict[str, Any] = reply.get("error") or reply["rpc"]["data"]
+    return answer
+
+
+def test_a_keyed_publication_is_stored_once_and_its_position_told() -> None:
+    async def scene(stage: Stage) -> None:
+        reader = await stage.reader("a")
+        peer = stage.peer()
+        await peer.connect(token="ann")
+        at = {"offset": 1, "epoch": stage.broker.placing.epoch}
+        assert await call(peer, channel="a", data={"n": 1}, idempotency_key="k", tags={"t": "x"}) == at
+        assert await call(peer, channel="a", data={"n": 1}, idempotency_key="k", tags={"t": "x"}) == at
+        assert (await call(peer, channel="a", data={"n": 2}, idempotency_key="k"))["code"] == 1002
+        [push] = reader.heard()
+        publication = push["push"]["pub"]
+        assert (publication["data"], publication["tags"]) == ({"n": 1}, {"t": "x"})
+        assert publication["info"]["user"] == "ann"
+
+    play(scene, without=KEPT)
+
+
+def test_without_history_there_is_no_position_to_tell() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        assert await call(peer, channel="a", data=1) == {"offset": 0, "epoch": ""}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, 107),
+        ({"channel": "a"}, 107),
+        ({"channel": "a", "data": None}, 107),
+        ({"channel": "a", "data": 1, "idempotency_key": ""}, 107),
+        ({"channel": "a", "data": 1, "idempotency_key": "k" * 129}, 107),
+        ({"channel": "a", "data": 1, "idempotency_keys": "k"}, 107),
+        ({"channel": "a", "data": 1, "tags": {"a": 1}}, 107),
+        ({"channel": "a", "data": "x" * 70_000}, 107),
+        ({"channel": "gone:a", "data": 1}, 102),
+        ({"channel": "closed:a", "data": 1}, 103),
+    ],
+)
+def test_the_rpc_takes_what_publish_would(data: dict[str, Any], expected: int) -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect(token="ann")
+        assert (await call(peer, **data))["code"] == expected
+
+    play(scene, replace(KEPT, name="closed", allow_publish_for_client=False), without=KEPT)
+
+
+def test_no_other_method_is_there() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        for method in ("", "gapless", "gapless.publishs"):
+            [reply] = await peer.ask({"rpc": {"method": method, "data": {}}})
+            assert reply["error"]["code"] == 104
+
+    play(scene)
+
+
+@pytest.mark.parametrize("publish", [{"channel": "a"}, {"channel": "a", "data": None}])
+def test_nothing_is_no_publication(publish: dict[str, Any]) -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect()
+        [reply] = await peer.ask({"publish": publish})
+        assert reply["error"]["code"] == 107
+
+    play(scene)
+
+
+def test_a_grant_without_info_leaves_publications_as_they_are() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect(token="ann")
+        await peer.follow("a", token=token("ann", "a"))
+        publication, _ = await peer.ask({"publish": {"channel": "a", "data": 1}})
+        assert publication["push"]["pub"]["info"] == {"user": "ann", "client": peer.session.info.client}
+
+    play(scene)
