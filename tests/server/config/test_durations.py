@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.server.config.durations import milliseconds
+from gapless.server.config.durations import milliseconds, spelled
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,19 @@ def test_a_duration_is_read_as_go_writes_it(text: str, expected_ms: int) -> None
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         milliseconds(text)
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "text"),
+    [
+        (0, "0s"),
+        (1, "1ms"),
+        (25_000, "25s"),
+        (90_500, "1m30s500ms"),
+        (5_400_000, "1h30m"),
+        (720 * 3_600_000, "720h"),
+    ],
+)
+def test_a_duration_is_written_so_that_it_is_read_as_the_same(duration_ms: int, text: str) -> None:
+    assert spelled(duration_ms) == text
+    assert milliseconds(text) == duration_ms

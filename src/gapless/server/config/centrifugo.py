@@ -76,7 +76,7 @@ def judge(path: str, value: Any) -> Iterator[Remark]:
     Nothing is said of what is switched off, or has the value that it has in Centrifugo anyway.
     """
     key = _listed().get(general(path))
-    if key is None:
+    if key is None or key.verdict is Verdict.SAME:  # that one is only written in another way
         yield Remark(Verdict.UNKNOWN, path, path)
     elif key.kind == "section":
         yield from _judge_section(key, path, value)

@@ -22,19 +22,19 @@ _END: Final = ""
 
 
 class Places(Struct, frozen=True):
-    """The line of each path, from 1, where it stands first; `doubled` are those that stand there again.
+    """The line of each path, from 1, where it stands first; `doubled` has that of the second time, if any.
 
     In JSON that is a mistake; in TOML a table may be opened in several places.
     """
 
     lines: dict[str, int]
-    doubled: list[str]
+    doubled: dict[str, int]
 
 
 @lru_cache(maxsize=4)
 def places(text: str, *, is_json: bool) -> Places:
     """Find the keys of a valid JSON or TOML file."""
-    found = Places({}, [])
+    found = Places({}, {})
     scanner = _Scanner(text, _JSON if is_json else _TOML, found)
     if is_json:
         _json_value(scanner, "")
@@ -68,11 +68,10 @@ class _Scanner:
 
     def note(self, path: str, *, at: int | None = None) -> str:
         """Remember that `path` stands at this word, or at number `at`; return it."""
-        if path in self._found.lines:
-            self._found.doubled.append(path)
-        else:
-            start = self._words[self.index if at is None else at].start()
-            self._found.lines[path] = bisect_right(self._line_ends, start) + 1
+        start = self._words[self.index if at is None else at].start()
+        line = bisect_right(self._line_ends, start) + 1
+        known = self._found.doubled if path in self._found.lines else self._found.lines
+        known.setdefault(path, line)
         return path
 
 

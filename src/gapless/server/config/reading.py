@@ -203,12 +203,10 @@ class _Reader:
     def merge(self, into: Sections, other: Sections, source: Source) -> None:
         """Lay `other` over `into`."""
         for key, value in other.items():
-            held = into.get(key)
-            if isinstance(value, dict) and isinstance(held, dict):
-                self.merge(held, value, source)
-            elif isinstance(value, dict) and key == "namespaces":
-                into[key] = held or []
-                self._merge_named(into[key], value, source)
+            if isinstance(value, dict) and key == "namespaces":
+                self._merge_named(into.setdefault(key, []), value, source)
+            elif isinstance(value, dict):
+                self.merge(into.setdefault(key, {}), value, source)
             else:
                 into[key] = value
 

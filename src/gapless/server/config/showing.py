@@ -16,9 +16,8 @@ __all__ = ["HIDDEN", "Line", "lines", "masked"]
 DEFAULT: Final = "default"
 HIDDEN: Final = "***"
 PEM: Final = ("-----BEGIN ", "LS0tLS1CRUdJTi")  # as it is, and in base64
-_IN_URL: Final = re.compile(
-    r"(?<=:)[^:/@\s]+(?=@)|(?<=[?&]password=)[^&]+|(?<=[?&]secret=)[^&]+", re.IGNORECASE
-)
+_LOGIN: Final = re.compile(r"(://[^:/@]*:).*@")
+_QUERY: Final = re.compile(r"([?&][^=&]*(?:key|password|secret)=)[^&]*", re.IGNORECASE)
 
 
 class Line(Struct, frozen=True):
@@ -44,4 +43,4 @@ def masked(path: str, value: Any) -> Any:
         return value
     if is_secret(path) or any(begin in value for begin in PEM):
         return HIDDEN
-    return _IN_URL.sub(HIDDEN, value) if "://" in value else value
+    return _QUERY.sub(rf"\1{HIDDEN}", _LOGIN.sub(rf"\1{HIDDEN}@", value))

@@ -105,8 +105,8 @@ def _parse_json(path: Path, text: str) -> Any:
         raise ConfigError(f"{path}: is no JSON: {error}") from error
     from gapless.server.config.places import places
 
-    for doubled in places(text, is_json=True).doubled:
-        raise ConfigError(f"{path}: {doubled} is there twice")
+    for doubled, line in places(text, is_json=True).doubled.items():
+        raise ConfigError(f"{path}:{line}: {doubled}: is there twice")
     return tree
 
 

@@ -1,0 +1,128 @@
+"""Where settings come from, and what of it cannot be read."""
+
+from pathlib import Path
+
+import pytest
+
+from gapless.core.errors import ConfigError
+from gapless.core.limits import CONFIG_BYTES_MAX
+from gapless.server.config import from_all, from_environment, from_file, from_flags, read
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("missing.toml", None, "missing.toml: cannot be read: No such file or directory"),
+        ("binary.toml", b"\xff", "binary.toml: cannot be read: not UTF-8"),
+        ("huge.toml", b"#" * (CONFIG_BYTES_MAX + 1), "huge.toml: cannot be read: it has more than"),
+        ("gapless.yaml", b"a: 1", "gapless.yaml: write the configuration as TOML or JSON"),
+        ("a.toml", b"a = 1\nb\n", "a.toml:2: is no TOML: Expected '=' after a key"),
+        ("a.toml", b"a = 1\nb = 1\na = 2\n", "a.toml:3: is no TOML: Cannot overwrite a value"),
+        ("a.toml", b'a = "', "a.toml: is no TOML: Unterminated string (at end of document)"),
+        ("a.json", b'{\n"a": }', "a.json:2: is no JSON: Expecting value"),
+        ("a.json", b'{"a": 1,\n"b": {"c": 1,\n"c": 2}}', "a.json:3: b.c: is there twice"),
+        ("a.json", b"[1]", "a.json: must hold an object"),
+        ("a.json", b"[" * 100_000, "a.json: is no JSON: maximum recursion depth"),
+        ("a.json", b"", "a.json:1: is no JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_line(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        from_file(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path}/{told}")
+
+
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "gapless.toml"
+    path.write_bytes(b"\xef\xbb\xbf[http_server]\r\nport = 9000\r\nprot = 1\r\n")
+    source = from_file(path)
+    assert source.tree["http_server"]["port"] == 9000
+    assert source.place("http_server.prot") == f"{path}:3"
+
+
+def test_sections_lists_and_tables_are_json_in_a_variable() -> None:
+    environment = {
+        "GAPLESS_STORE": '{"url": "memory:", "idempotency_window": "1h"}',
+        "GAPLESS_CLIENT__TOKEN": '{"hmac_secret_key": "x"}',
+        "GAPLESS_MESSAGES__ALIASES": '{"/rooms/{id}": "chat:{id}"}',
+        "GAPLESS_CLIENT__ALLOWED_ORIGINS": '["https://a.example"]',
+        "GAPLESS_CHANNEL__NAMESPACES": '[{"name": "chat", "history_size": 10, "history_ttl": "1m"}]',
+        "GAPLESS_CHANNEL__WITHOUT_NAMESPACE__PRESENCE": "TRUE",
+        "GAPLESS_PORT": "tcp://10.0.0.1:8000",
+    }
+    config = read(from_environment(environment))
+    assert config.store.url == "memory:"
+    assert config.store.idempotency_window_ms == 3_600_000
+    assert config.client.token.hmac_secret_key == "x"
+    assert config.messages.aliases == {"/rooms/{id}": "chat:{id}"}
+    assert config.client.allowed_origins == ["https://a.example"]
+    assert config.channel.namespaces[0].history_size == 10
+    assert config.channel.without_namespace.presence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "GAPLESS_HTTP_SERVER__PORT",
+            "",
+            "http_server.port: expected a whole number from 0 to 65535, not ''",
+        ),
+        ("GAPLESS_MESSAGES__ALIASES", "/a=b", "messages.aliases: expected a table of texts, not '/a=b'"),
+        ("GAPLESS_MESSAGES__ALIASES", '{"/a": 1}', "messages.aliases: expected a table of texts"),
+        ("GAPLESS_STORE", "memory:", "store: expected a section with keys of its own, not 'memory:'"),
+        (
+            "GAPLESS_CLIENT__ALLOWED_ORIGINS",
+            "[1]",
+            "client.allowed_origins: expected a list of texts, not '[1]'",
+        ),
+        ("GAPLESS_CHANNEL__NAMESPACES__CHAT__PRESENCE", "1", "there is no namespace 'chat'"),
+        ("GAPLESS_HTTP_API__KEY__X", "1", "http_api.key: expected a text, not what is there"),
+        ("GAPLESS_HTTP_SERVER_PORT", "1", "write GAPLESS_HTTP_SERVER__PORT"),
+        ("GAPLESS_NOTHING__HERE", "1", "nothing: unknown key"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_it(name: str, value: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(from_environment({name: value}))
+    assert str(caught.value).startswith(f"{name}: ")
+    assert told in str(caught.value)
+
+
+def test_a_namespace_of_the_file_can_be_changed_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "gapless.toml"
+    path.write_text('[[channel.namespaces]]\nname = "my-chat.Room"\n[[channel.namespaces]]\nname = "news"\n')
+    variables = {"GAPLESS_CHANNEL__NAMESPACES__MY_CHAT_ROOM__PRESENCE": "true"}
+    config = read(from_all(path, variables, ["channel.namespaces.news.join_leave=true"]))
+    assert [n.presence for n in config.channel.namespaces] == [True, False]
+    assert [n.join_leave for n in config.channel.namespaces] == [False, True]
+
+
+def test_a_secret_can_be_given_as_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(" made up \n")
+    name = "GAPLESS_CLIENT__TOKEN__HMAC_SECRET_KEY"
+    assert read(from_environment({f"{name}_FILE": str(secret)})).client.token.hmac_secret_key == " made up "
+    assert read(from_environment({"GAPLESS_LOG__FILE": "x.log"})).log.file == "x.log"
+    for environment, told in {
+        (f"{name}_FILE", f"{tmp_path}/none"): f"{name}_FILE: {tmp_path}/none: cannot be read: No such file",
+        (
+            "GAPLESS_HTTP_API__NAME_FILE",
+            str(secret),
+        ): "GAPLESS_HTTP_API__NAME_FILE: http_api.name: unknown key",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            read(from_environment(dict([environment])))
+        assert told in str(caught.value)
+    with pytest.raises(ConfigError, match=f"{name} is set too"):
+        read(from_environment({name: "x", f"{name}_FILE": str(secret)}))
+
+
+def test_a_flag_without_a_value_is_told_how_to_write_one() -> None:
+    for flag in ("port", "=1"):
+        with pytest.raises(ConfigError, match=r"write section\.key=value"):
+            list(from_flags([flag]))
