@@ -1,6 +1,7 @@
 """Keeps a connection to a server, over picows: comes back when it is lost, with a growing wait."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -35,8 +36,18 @@ def backoff_ms(attempt: int, random: Random) -> int:
     return most_ms // 2 + random.randrange(most_ms // 2 + 1)
 
 
-async def follow(url: str, following: Following, watcher: Watcher, *, clock: Clock, random: Random) -> None:
+async def follow(
+    url: str,
+    following: Following,
+    watcher: Watcher,
+    *,
+    clock: Clock,
+    random: Random,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Follow a channel of the server at the WebSocket `url` until cancelled.
+
+    `tls` says whom to trust at a `wss://` URL; without it those whom the machine does.
 
     Raises:
         UsageError: the server refuses for good.
@@ -45,7 +56,7 @@ async def follow(url: str, following: Following, watcher: Watcher, *, clock: Clo
     while True:
         connection = _Connection(following, watcher, clock)
         try:
-            await connection.run(url)
+            await connection.run(url, tls)
             reason = "the connection ended"
         except (OSError, WSError, TimeoutError, BadRequest, Unavailable) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -73,16 +84,18 @@ class _Connection(WSListener):
         self._timer: Timer | None = None
         self._transport: WSTransport | None = None
 
-    async def run(self, url: str) -> None:
+    async def run(self, url: str, tls: ssl.SSLContext | None) -> None:
         """Return when the connection has ended, or raise why."""
         try:
-            await self._open(url)
+            await self._open(url, tls)
             await self._ended
         finally:
             self._let_go()
 
-    async def _open(self, url: str) -> None:
-        opening = asyncio.ensure_future(ws_connect(lambda: self, url, websocket_handshake_timeout=None))
+    async def _open(self, url: str, tls: ssl.SSLContext | None) -> None:
+        opening = asyncio.ensure_future(
+            ws_connect(lambda: self, url, ssl_context=tls, websocket_handshake_timeout=None)
+        )
         timer = self._clock.after(CONNECT_MS, opening.cancel)
         try:
             await opening
