@@ -13,6 +13,7 @@ from typing import Final
 from gapless import __version__, backends
 from gapless.broker.broker import Broker
 from gapless.broker.governing import govern
+from gapless.broker.namespaces import Namespaces
 from gapless.broker.tokens import Verifier
 from gapless.core.errors import StoreError, StoreRefused, Unavailable
 from gapless.core.limits import MESSAGE_BYTES_MAX
@@ -193,16 +194,23 @@ class Node:
             log.info("configuration changed: %s", change)
         for change in changes(now, config):
             log.warning("not changed before a restart: %s", change)
-        self._config = now
+        before, self._config = self._config, now
         self._origins.replace(now.client.allowed_origins)
         self._door.open_to(now.http_api)
         self._messages.forget_tokens()
         self.sessions.options = session_options(now)
+        if (before.channel, before.client.insecure) != (now.channel, now.client.insecure):
+            self._govern(namespaces)
+        log.info("configuration read again")
+
+    def _govern(self, namespaces: Namespaces) -> None:
         for session in self.sessions.all:
             for channel in session.subscribing:  # let in by the old rules, and not there yet
                 session.unsubscribe_by_server(channel, Unsubscribe.STATE_INVALIDATED)
-        ended = govern(self._broker, namespaces, partial(may_stay, namespaces, insecure=now.client.insecure))
-        log.info("configuration read again: %d subscriptions ended", ended)
+        insecure = self._config.client.insecure
+        ended = govern(self._broker, namespaces, partial(may_stay, namespaces, insecure=insecure))
+        if ended:
+            log.info("%d subscriptions ended that are not allowed any more", ended)
 
     # Stop ---------------------------------------------------------------------------------
 
