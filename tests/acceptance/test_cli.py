@@ -186,7 +186,7 @@ def test_unknown_keys_are_refused_unless_leniently_read(tmp_path: Path) -> None:
     program = Program(tmp_path, OPEN, {"admin": {"enabled": True}})
     code, said = ended(program)
     assert code == 2
-    assert "gapless.json:1: admin: this key of Centrifugo's is not one that gapless has" in said
+    assert "gapless.json:1: admin.enabled: this key of Centrifugo's is not one that gapless has" in said
     lenient = subprocess.Popen([*program.command(), "--lenient"], stderr=subprocess.PIPE, text=True)
     assert lenient.stderr is not None
     try:
@@ -237,3 +237,110 @@ def test_dev_says_that_it_is_insecure_and_what_to_try(tmp_path: Path) -> None:
         dev.terminate()
         dev.communicate(timeout=DEADLINE_SECONDS)
     assert dev.returncode == 0
+
+
+# The other commands ---------------------------------------------------------------------------
+
+
+def gapless(program: Program, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the client's, with the server's URL and key."""
+    url = f"http://127.0.0.1:{program.port}"
+    command = [GAPLESS, *arguments, "--url", url, "--key", API_KEY]
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+
+
+def printed(program: Program, *arguments: str, given: str | None = None) -> list[str]:
+    done = gapless(program, *arguments, given=given)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_is_kept_is_printed_from_the_end_or_from_a_place(program: Program) -> None:
+    places = [publish(program, "chat", str(number)) for number in range(5)]
+    assert printed(program, "history", "chat") == ["0", "1", "2", "3", "4"]
+    assert printed(program, "history", "chat", "--limit", "2") == ["3", "4"]
+    assert printed(program, "history", "chat", "--after", places[2]) == ["3", "4"]
+    assert printed(program, "history", "chat", "--since", "1h", "--limit", "3") == ["0", "1", "2"]
+    assert printed(program, "history", "chat", "--since", "0s") == []
+    lines = [json.loads(line) for line in printed(program, "history", "chat", "--all", "--json")]
+    assert [(line["position"], line["data"]) for line in lines] == list(zip(places, range(5), strict=True))
+
+
+def test_each_line_of_a_load_is_a_message_and_a_repeat_of_it_none(program: Program) -> None:
+    lines = [json.dumps({"n": number}) for number in range(1_200)]
+    for _ in range(2):
+        said = printed(program, "publish", "chat", "-", "--idempotency-key", "load", given="\n".join(lines))
+        assert said == ["published 1200 messages"]
+    assert printed(program, "history", "chat", "--all") == [line.replace(" ", "") for line in lines][200:]
+    refused = gapless(program, "publish", "other:1", "-", given="1\n2\n")
+    assert refused.returncode == 2
+    assert "line 1: there is no namespace 'other' (102); those before it are published" in refused.stderr
+
+
+def test_a_broadcast_tells_of_each_channel(program: Program) -> None:
+    done = gapless(program, "broadcast", "one", "unknown:1", "two", "hi")
+    assert done.returncode == 1
+    first, second, third = done.stdout.splitlines()
+    assert re.fullmatch(r"one\t\w+:1", first)
+    assert second == "unknown:1\tthere is no namespace 'unknown' (102)"
+    assert re.fullmatch(r"two\t\w+:1", third)
+    assert "1 of 3 channels were not published to" in done.stderr
+    assert printed(program, "history", "two") == ['"hi"']
+
+
+def test_channels_and_nodes_are_listed(program: Program) -> None:
+    tail = Tail(program, "chat1")
+    followed(program, 1)
+    assert printed(program, "channels", "--pattern", "chat*") == ["       1  chat1"]
+    assert json.loads(printed(program, "channels", "--json")[0]) == {"channel": "chat1", "num_clients": 1}
+    tail.stop()
+    (node,) = json.loads(printed(program, "info", "--json")[0])
+    assert node["store"]["durability"] in ("process", "disk")
+    assert any(line.split()[:1] == ["durability"] for line in printed(program, "info"))
+
+
+def test_a_channel_is_followed_from_a_time(program: Program) -> None:
+    for number in range(3):
+        publish(program, "chat", str(number))
+    tail = Tail(program, "chat", "--since", "10m", "--key", API_KEY)
+    assert tail.lines(3) == ["0", "1", "2"]
+    tail.stop()
+
+
+def token(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [GAPLESS, "token", *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+
+
+SECRET = "client.token.hmac_secret_key=a secret of thirty-two characters"
+
+
+def test_a_token_that_was_made_is_found_good_and_says_what_it_was_given() -> None:
+    made = token("make", "ann", "--set", SECRET, "--claims", '{"info": {"a": 1}, "jti": "7"}')
+    assert made.returncode == 0, made.stderr
+    checked = token("check", "-", "--set", SECRET, "--json", given=made.stdout)
+    said = json.loads(checked.stdout)
+    assert (said["user"], said["token_id"], said["info"]) == ("ann", "7", {"a": 1})
+    assert said["expires_ms"] > said["issued_ms"] > 0
+    forged = token("check", made.stdout.strip(), "--set", f"{SECRET}!")
+    assert forged.returncode == 2
+    assert "Traceback" not in forged.stderr
+
+
+def test_a_subscription_token_is_made_for_a_channel() -> None:
+    made = token("make", "ann", "--channel", "chat:1", "--ttl", "0", "--set", SECRET, "--json")
+    signed = json.loads(made.stdout)["token"]
+    checked = token("check", signed, "--subscription", "--set", SECRET)
+    assert {tuple(line.split()[:2]) for line in checked.stdout.splitlines()} >= {
+        ("user", "ann"),
+        ("channel", "chat:1"),
+    }
+    refused = token("check", signed, "--set", SECRET)
+    assert refused.returncode == 2
+    assert "a subscription token does not open a connection" in refused.stderr
+
+
+def test_without_a_secret_no_token_is_made() -> None:
+    refused = token("make", "ann")
+    assert refused.returncode == 2
+    assert "client.token.hmac_secret_key is not configured" in refused.stderr

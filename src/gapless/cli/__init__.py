@@ -10,11 +10,16 @@ from gapless.core.errors import GaplessError, UsageError
 __all__ = ["main"]
 
 COMMANDS: Final = {
+    "broadcast": ("publishing", "Publish one message to several channels."),
+    "channels": ("looking", "List the channels that somebody follows."),
     "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),
     "dev": ("serving", "Run with all defaults, insecure, for development."),
-    "publish": ("publishing", "Publish one message to a channel."),
+    "history": ("looking", "Print what a channel keeps."),
+    "info": ("looking", "Print how the nodes are."),
+    "publish": ("publishing", "Publish one message to a channel, or each line of a file."),
     "serve": ("serving", "Run the server."),
     "tail": ("tailing", "Follow a channel, without a gap across reconnects."),
+    "token": ("tokens", "Make and check tokens."),
     "version": ("versioning", "Print the version."),
 }
 

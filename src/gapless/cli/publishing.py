@@ -1,40 +1,52 @@
-"""`gapless publish`."""
+"""`gapless publish` and `gapless broadcast`."""
 
-import http.client
-from typing import Any
-from urllib.parse import urlsplit
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, Final
 
 import click
 import msgspec
 
-from gapless.core.errors import GaplessError, Unauthorized, Unavailable, UsageError
+from gapless.cli.calling import Server, as_json, at_server, refusal
+from gapless.cli.progress import progress
+from gapless.core.errors import BadRequest
 from gapless.protocol.meta import is_json
 
-__all__ = ["publish"]
+__all__ = ["broadcast", "publish"]
 
-ANSWER_SECONDS_MAX = 30
+STDIN: Final = "-"
+LINES_AT_ONCE: Final = 500
+BYTES_AT_ONCE: Final = 256 * 1024
 
 
 @click.command()
 @click.argument("channel")
 @click.argument("data")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
-@click.option("--key", default="", envvar="GAPLESS_HTTP_API__KEY", help="The API key.")
-@click.option("--idempotency-key", help="Makes a repeat within 24 hours the same message.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-def publish(channel: str, data: str, url: str, key: str, idempotency_key: str | None, as_json: bool) -> None:
+@at_server
+@click.option(
+    "--idempotency-key", help="Makes a repeat the same message, for as long as the server keeps keys."
+)
+@as_json
+def publish(
+    channel: str,
+    data: str,
+    server: Server,
+    idempotency_key: str | None,
+    as_json: bool,
+) -> None:
     """Publish DATA to CHANNEL, and print the message's position.
 
-    DATA is JSON; what is not JSON is sent as a text.
+    DATA is JSON; what is not JSON is sent as a text. With - each line of standard input is a message; its
+    number makes the key, so that the same load can be repeated: --idempotency-key is put before it.
     """
-    encoded = data.encode()
-    request: dict[str, Any] = {
-        "channel": channel,
-        "data": msgspec.Raw(encoded if is_json(encoded) else msgspec.json.encode(data)),
-    }
+    if data == STDIN:
+        result = _load(server, channel, sys.stdin.buffer, idempotency_key)
+        click.echo(msgspec.json.encode(result) if as_json else f"published {result['published']} messages")
+        return
+    request: dict[str, Any] = {"channel": channel, "data": _payload(data.encode())}
     if idempotency_key is not None:
         request["idempotency_key"] = idempotency_key
-    result = call(url, "publish", request, key)
+    result = server.call("publish", request)
     if as_json:
         click.echo(msgspec.json.encode(result))
     elif "offset" in result:
@@ -43,38 +55,80 @@ def publish(channel: str, data: str, url: str, key: str, idempotency_key: str | 
         click.echo("published; the channel keeps no history", err=True)
 
 
-def call(url: str, method: str, request: dict[str, Any], key: str) -> dict[str, Any]:
-    """Call a method of the server API at `url`.
+@click.command()
+@click.argument("channels", nargs=-1, required=True)
+@click.argument("data")
+@at_server
+@click.option("--idempotency-key", help="Makes a repeat the same message in each channel.")
+@as_json
+def broadcast(
+    channels: tuple[str, ...],
+    data: str,
+    server: Server,
+    idempotency_key: str | None,
+    as_json: bool,
+) -> None:
+    """Publish DATA to each of CHANNELS, and print for each its position, or why not."""
+    request: dict[str, Any] = {"channels": channels, "data": _payload(data.encode())}
+    if idempotency_key is not None:
+        request["idempotency_key"] = idempotency_key
+    responses = server.call("broadcast", request)["responses"]
+    for channel, response in zip(channels, responses, strict=True):
+        if as_json:
+            click.echo(msgspec.json.encode({"channel": channel, **response}))
+        else:
+            click.echo(f"{channel}\t{_told(response)}")
+    failed = sum("error" in response for response in responses)
+    if failed:
+        raise click.ClickException(f"{failed} of {len(channels)} channels were not published to")
 
-    Raises:
-        GaplessError: the server cannot be reached, or refuses.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise click.BadParameter(f"{url!r} is no http:// URL", param_hint="--url")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=ANSWER_SECONDS_MAX)
+
+def _told(response: dict[str, Any]) -> str:
+    if "error" in response:
+        return str(refusal(response["error"]))
+    result = response["result"]
+    return f"{result['epoch']}:{result['offset']}" if "offset" in result else "published"
+
+
+def _payload(line: bytes) -> msgspec.Raw:
     try:
-        path = f"{parts.path.rstrip('/') or '/api'}/{method}"
-        connection.request("POST", path, msgspec.json.encode(request), {"X-API-Key": key})
-        response = connection.getresponse()
-        body = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from error
-    finally:
-        connection.close()
-    return _result(url, response.status, body)
+        return msgspec.Raw(line if is_json(line) else msgspec.json.encode(line.decode()))
+    except UnicodeDecodeError as error:
+        raise BadRequest("what is published must be JSON or UTF-8 text") from error
 
 
-def _result(url: str, status: int, body: bytes) -> dict[str, Any]:
-    if status == Unauthorized.http_status:
-        raise Unauthorized("the API key is missing or wrong: give it with --key or GAPLESS_HTTP_API__KEY")
-    try:
-        answer = msgspec.json.decode(body, type=dict[str, dict[str, Any]])
-    except msgspec.DecodeError as error:
-        raise GaplessError(f"{url} answers {status}, and not as gapless does") from error
-    if "error" in answer:
-        told = answer["error"]
-        kind = Unavailable if told.get("temporary") else UsageError
-        raise kind(f"{told.get('message')} ({told.get('code')})")
-    return answer["result"]
+def _load(server: Server, channel: str, lines: IO[bytes], prefix: str | None) -> dict[str, int]:
+    """Publish each line, so many to a request; what was not stored ends it, with the number of its line."""
+    published = 0
+    with progress("publishing", "messages") as tell:
+        for batch in _batches(line.rstrip(b"\r\n") for line in lines):
+            commands = [
+                {"publish": _command(channel, line, prefix, published + number)}
+                for number, line in enumerate(batch, start=1)
+            ]
+            replies = server.call("batch", {"commands": commands})["replies"]
+            for number, reply in enumerate(replies, start=1):
+                if "error" in reply:
+                    error = refusal(reply["error"])
+                    raise type(error)(f"line {published + number}: {error}; those before it are published")
+            published += len(batch)
+            tell(published, None)
+    return {"published": published}
+
+
+def _command(channel: str, line: bytes, prefix: str | None, number: int) -> dict[str, Any]:
+    command: dict[str, Any] = {"channel": channel, "data": _payload(line)}
+    return command if prefix is None else {**command, "idempotency_key": f"{prefix}-{number}"}
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size_bytes = 0
+    for line in lines:
+        if batch and (len(batch) == LINES_AT_ONCE or size_bytes + len(line) > BYTES_AT_ONCE):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(line)
+        size_bytes += len(line)
+    if batch:
+        yield batch

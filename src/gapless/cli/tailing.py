@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import ssl
 import sys
+from pathlib import Path
 from random import SystemRandom
 from urllib.parse import urlsplit
 
@@ -11,6 +13,9 @@ import click
 import msgspec
 import uvloop
 
+from gapless.cli.calling import Server, trusted
+from gapless.cli.looking import at_time
+from gapless.cli.places import position, since_ms, told
 from gapless.client.connection import Watcher, follow
 from gapless.client.following import Arrived, Event, Following
 from gapless.core.stream import Position
@@ -21,37 +26,45 @@ __all__ = ["tail"]
 ENDPOINT = "/connection/websocket"
 
 
-def position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:
-    """Read a position as `tail` and `publish` print it."""
-    if value is None:
-        return None
-    epoch, _, offset = value.rpartition(":")
-    if not epoch or not (offset.isascii() and offset.isdigit()) or int(offset) >= 2**63:
-        raise click.BadParameter(f"{value!r} is no position; write epoch:offset", ctx, param)
-    return Position(epoch, int(offset))
-
-
 @click.command()
 @click.argument("channel")
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
 @click.option("--token", default="", help="A connection token.")
 @click.option("--after", callback=position, metavar="EPOCH:OFFSET", help="Begin there instead of now.")
+@click.option("--since", callback=since_ms, metavar="TIME", help="Begin then: 10m ago, or 2026-01-31T12:00Z.")
+@click.option("--key", default="", envvar="GAPLESS_HTTP_API__KEY", help="The API key, for --since.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Whom to trust over https, in PEM.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with position and tags.")
-def tail(channel: str, url: str, token: str, after: Position | None, as_json: bool) -> None:
+def tail(
+    channel: str,
+    url: str,
+    token: str,
+    after: Position | None,
+    since: int | None,
+    key: str,
+    ca_file: Path | None,
+    as_json: bool,
+) -> None:
     """Follow CHANNEL: print each message on a line, once and in order, also across reconnects.
 
     What cannot be told is said on standard error; so is, at the end, where to go on.
     """
+    if since is not None:
+        if after is not None:
+            raise click.UsageError("give --after or --since, not both")
+        after = at_time(Server(api_url(url), key, ca_file, token), channel, since)
     following = Following(channel, since=after, token=token)
     watcher = Watcher(deliver=json_line if as_json else plain_line, connected=lambda: None, lost=tell_loss)
-    uvloop.run(_tail(websocket_url(url), following, watcher))
+    uvloop.run(_tail(websocket_url(url), following, watcher, trusted(ca_file) if ca_file else None))
     if following.position is not None:
         click.echo(f"to go on: --after {told(following.position)}", err=True)
 
 
-async def _tail(url: str, following: Following, watcher: Watcher) -> None:
+async def _tail(url: str, following: Following, watcher: Watcher, tls: ssl.SSLContext | None) -> None:
     loop = asyncio.get_running_loop()
-    task = loop.create_task(follow(url, following, watcher, clock=LoopClock(), random=SystemRandom()))
+    task = loop.create_task(
+        follow(url, following, watcher, clock=LoopClock(), random=SystemRandom(), tls=tls)
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
@@ -69,9 +82,11 @@ def websocket_url(url: str) -> str:
     return parts._replace(scheme=scheme, path=parts.path.rstrip("/") or ENDPOINT).geturl()
 
 
-def told(position: Position) -> str:
-    """Write a position so that it can be read back."""
-    return f"{position.epoch}:{position.offset}"
+def api_url(url: str) -> str:
+    """Return where the server at `url` is asked: at its usual path when that of its WebSockets was given."""
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return parts._replace(scheme=scheme, path="").geturl()
 
 
 def plain_line(event: Event) -> None:

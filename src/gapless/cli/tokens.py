@@ -1,0 +1,168 @@
+"""`gapless token make` and `gapless token check`."""
+
+import asyncio
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from gapless.backends import store_clock
+from gapless.broker.tokens import Claims, SubscriptionClaims, Verifier
+from gapless.cli.calling import as_json
+from gapless.core.errors import ConfigError
+from gapless.server.clock import LoopClock
+from gapless.server.config import Config, from_all, read
+from gapless.server.config.durations import milliseconds
+from gapless.server.tokens import Trusts
+
+__all__ = ["token"]
+
+STDIN: Final = "-"
+
+
+@click.group()
+def token() -> None:
+    """Make and check the tokens that clients connect and subscribe with."""
+
+
+def configured(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what is configured; it takes a `config`."""
+
+    @wraps(command)
+    def run(file: Path | None, assignments: tuple[str, ...], **given: Any) -> None:
+        command(config=read(from_all(file, os.environ, assignments)), **given)
+
+    for option in (
+        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key."),
+        click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="The server's file."),
+    ):
+        run = option(run)
+    return run
+
+
+def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(value or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"{value!r} is no JSON object: {error}", ctx, param) from error
+
+
+def _duration_ms(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    try:
+        return milliseconds(value)
+    except ValueError as error:
+        raise click.BadParameter(f'{error}; write one such as "1h30m", or 0', ctx, param) from error
+
+
+@token.command()
+@click.argument("user")
+@configured
+@click.option("--channel", help="Make a subscription token for this channel.")
+@click.option("--ttl", callback=_duration_ms, default="1h", show_default=True, help="How long; 0: for ever.")
+@click.option(
+    "--claims", callback=_json, help='More claims, such as {"info": {}, "channels": [], "jti": ""}.'
+)
+@click.option(
+    "--key-file", type=click.Path(path_type=Path), help="A private key in PEM, for RS, ES and EdDSA."
+)
+@click.option("--algorithm", default="HS256", show_default=True)
+@as_json
+def make(
+    user: str,
+    config: Config,
+    channel: str | None,
+    ttl: int,
+    claims: dict[str, Any],
+    key_file: Path | None,
+    algorithm: str,
+    as_json: bool,
+) -> None:
+    """Sign a token for USER with the secret of the configuration, or with a private key."""
+    now_seconds = store_clock()() // 1000
+    claims = {"sub": user, "iat": now_seconds, **claims}
+    if channel is not None:
+        claims["channel"] = channel
+    if ttl:
+        claims["exp"] = now_seconds + max(1, ttl // 1000)
+    key = _private(key_file) if key_file else _secret(config, channel)
+    signed = _sign(claims, key, algorithm)
+    click.echo(msgspec.json.encode({"token": signed, "claims": claims}) if as_json else signed)
+
+
+def _private(key_file: Path) -> str:
+    try:
+        return key_file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--key-file: {key_file} cannot be read: {error}") from error
+
+
+def _secret(config: Config, channel: str | None) -> str:
+    own = config.client.subscription_token
+    section, keys = ("subscription_token", own) if channel and own.enabled else ("token", config.client.token)
+    if not keys.hmac_secret_key:
+        raise ConfigError(f"client.{section}.hmac_secret_key is not configured; set it, or give --key-file")
+    return keys.hmac_secret_key
+
+
+def _sign(claims: dict[str, Any], key: str, algorithm: str) -> str:
+    import jwt
+    from jwt.warnings import InsecureKeyLengthWarning
+
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)  # `gapless doctor` tells of it
+    try:
+        return jwt.encode(claims, key, algorithm)
+    except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"the key does not sign with {algorithm}: {error}") from error
+
+
+@token.command()
+@click.argument("text", metavar="TOKEN")
+@configured
+@click.option("--subscription", is_flag=True, help="It is a subscription token.")
+@as_json
+def check(text: str, config: Config, subscription: bool, as_json: bool) -> None:
+    """Hold TOKEN (- reads it from standard input) against the configuration, and print what it says.
+
+    A token that a server with this configuration would refuse ends with code 2, and why.
+    """
+    if text == STDIN:
+        text = sys.stdin.read().strip()
+    said = asyncio.run(_claims(config, text, subscription=subscription))
+    shown = _shown(said)
+    if as_json:
+        click.echo(msgspec.json.encode(shown))
+        return
+    for name, value in shown.items():
+        if value:
+            click.echo(
+                f"{name:<14} {value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+            )
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value) if bytes(value) else None
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, Mapping):
+        return {name: _shown(each) for name, each in value.items() if each is not None}
+    return value
+
+
+async def _claims(config: Config, text: str, *, subscription: bool) -> Claims | SubscriptionClaims:
+    clock = LoopClock()
+    verifier = Verifier(*Trusts(clock).read(config.client))
+    try:
+        fetched = verifier.ready(text, subscription=subscription)
+        if fetched is not None:
+            await fetched
+        verify = verifier.subscription if subscription else verifier.connection
+        return verify(text, clock.now_ms())
+    finally:
+        verifier.close()
