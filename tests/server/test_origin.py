@@ -33,6 +33,12 @@ from gapless.server.origin import Origins
         (["https://a?.example"], "https://abc.example", False),
         (["https://(a|b).example"], "https://a.example", False),
         (["https://a.example", "https://b.example"], "https://b.example", True),
+        (["http{,s}://{a,*.b}.example"], "https://x.b.example", True),
+        (["http{,s}://{a,*.b}.example"], "http://a.example", True),
+        (["http{,s}://{a,*.b}.example"], "https://c.example", False),
+        (["https://{a.example"], "https://a.example", False),
+        (["https://[::1]:3000"], "https://[::1]:3000", True),
+        (["here.example:8443"], "https://there.example", False),
     ],
 )
 def test_an_origin_is_allowed_or_not(patterns: list[str], origin: str | None, allowed: bool) -> None:

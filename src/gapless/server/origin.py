@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = ["Origins"]
+
+_EITHER: Final = re.compile(r"\\\{([^{}]*)\\\}")
 
 
 class Origins:
     """The allow-list of origins, matched without regard to case.
 
     A pattern is an origin such as `https://example.com` in which `*` stands for any characters and `?` for
-    one, but not for a slash; `*` alone allows every origin. The server's own origin is always allowed, and so
-    is a request without one: it does not come from a web page (OWASP ASVS 4.4.2).
+    one, but not for a slash, and `{a,b}` for either; `*` alone allows every origin. The server's own origin
+    is always allowed, whatever the scheme (TLS may end before us), and so is a request without one: it does
+    not come from a web page (OWASP ASVS 4.4.2).
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -35,4 +39,5 @@ class Origins:
 
 
 def _expression(pattern: str) -> str:
-    return re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    expression = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    return _EITHER.sub(lambda found: f"(?:{found[1].replace(',', '|')})", expression)
