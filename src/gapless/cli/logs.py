@@ -51,7 +51,7 @@ class Lines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # logging's name
         """Return the line without a traceback."""
-        beside = [f"{name}={_quoted(str(value))}" for name, value in _fields(record)]
+        beside = [f"{name}={_quoted(_without_secrets(str(value)))}" for name, value in _fields(record)]
         return " ".join([super().formatMessage(record), *beside])
 
     def format(self, record: logging.LogRecord) -> str:

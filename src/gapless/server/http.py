@@ -353,9 +353,12 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     # Refusing, waiting, ending.
 
+    def _peer(self) -> dict[str, str]:
+        return {"address": self._client[0] if self._client else ""}
+
     def _refuse(self, refusal: Refused) -> None:
         """Answer what is not a request, once its turn has come, and take nothing more."""
-        log.debug("refused: %d %s", refusal.status, refusal)
+        log.debug("request refused", extra={**self._peer(), "status": refusal.status, "reason": str(refusal)})
         self._refusal = refusal
         self._parser = None
         self._wait(_OVER, self._site.limits.idle_ms, self._transport.abort)

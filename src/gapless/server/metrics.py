@@ -17,6 +17,7 @@ from gapless import __version__
 from gapless.broker.broker import Broker
 from gapless.core.histogram import Histogram
 from gapless.ports import Clock, Statistics, Timer
+from gapless.server.api import Door
 from gapless.server.sessions import Sessions
 from gapless.server.site import Site
 
@@ -66,6 +67,7 @@ class Sources(NamedTuple):
 
     broker: Broker
     sessions: Sessions
+    door: Door
     site: Site
     clock: Clock
     lag: LoopLag
@@ -77,12 +79,13 @@ class Scrape:
     """One look at the sources."""
 
     def __init__(self, sources: Sources) -> None:
-        self.broker, self.sessions, self.site, self.clock, self.lag, self.engine, self.started_ms = sources
+        self.node = sources
+        self.broker, self.sessions = sources.broker, sources.sessions
 
     @cached_property
     def store(self) -> Statistics:
         """How the writer is doing."""
-        return self.broker.store.statistics()
+        return self.node.broker.store.statistics()
 
     @cached_property
     def usage(self) -> resource.struct_rusage:
@@ -122,7 +125,7 @@ def _snake(name: str) -> str:
 
 
 def _responses(scrape: Scrape) -> Iterable[Sample]:
-    for (route, status), count in scrape.site.responses.items():
+    for (route, status), count in scrape.node.site.responses.items():
         yield (route.decode(), str(status)), count
 
 
@@ -326,7 +329,7 @@ METRICS: Final = (
         "gapless_http_connections",
         Kind.GAUGE,
         "HTTP connections that are open, WebSockets not among them.",
-        _one(lambda scrape: len(scrape.site.connections)),
+        _one(lambda scrape: len(scrape.node.site.connections)),
     ),
     Metric(
         "gapless_http_responses_total",
@@ -335,18 +338,25 @@ METRICS: Final = (
         _responses,
         ("route", "status"),
     ),
+    Metric(
+        "gapless_api_errors_total",
+        Kind.COUNTER,
+        "Calls of the server API that were answered with an error, by its code; a batch is one call.",
+        _by(lambda scrape: scrape.node.door.errors),
+        ("code",),
+    ),
     # Node
     Metric(
         "gapless_loop_lag_seconds",
         Kind.HISTOGRAM,
         "How late the event loop is with what falls due.",
-        _one(lambda scrape: _seconds(scrape.lag.histogram)),
+        _one(lambda scrape: _seconds(scrape.node.lag.histogram)),
     ),
     Metric(
         "gapless_uptime_seconds",
         Kind.GAUGE,
         "Time since the node was started.",
-        _one(lambda scrape: (scrape.clock.now_ms() - scrape.started_ms) / 1000),
+        _one(lambda scrape: (scrape.node.clock.now_ms() - scrape.node.started_ms) / 1000),
     ),
     Metric(
         "gapless_build_info",
@@ -359,7 +369,7 @@ METRICS: Final = (
         "gapless_store_info",
         Kind.GAUGE,
         "Always 1; the labels tell what an acknowledgement is worth.",
-        lambda scrape: [((scrape.engine, scrape.broker.store.durability.value), 1)],
+        lambda scrape: [((scrape.node.engine, scrape.broker.store.durability.value), 1)],
         ("engine", "durability"),
     ),
     # Process, by the names that Prometheus gives these for every program
@@ -381,7 +391,7 @@ METRICS: Final = (
         "process_start_time_seconds",
         Kind.GAUGE,
         "When the node was started, since the Unix epoch.",
-        _one(lambda scrape: scrape.started_ms / 1000),
+        _one(lambda scrape: scrape.node.started_ms / 1000),
     ),
 )
 

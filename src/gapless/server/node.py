@@ -152,7 +152,9 @@ class Node:
         )
         self._lag = LoopLag(self._clock)
         engine = config.store.url.partition(":")[0]
-        sources = Sources(self._broker, self.sessions, site, self._clock, self._lag, engine, self._started_ms)
+        sources = Sources(
+            self._broker, self.sessions, self._door, site, self._clock, self._lag, engine, self._started_ms
+        )
         site.app = Counted(build(config, self._door, self._heartbeat, sources), site.count)
         return site
 

@@ -278,7 +278,7 @@ class WebSocket(WSListener):
 
     def _fail(self, code: int, reason: str) -> None:
         """Close because of the peer, or because of a bug; what still arrives is dropped."""
-        log.debug("closing with %d: %s", code, reason)
+        log.debug("frames refused", extra={"code": code, "reason": reason})
         self._send_close(code, reason)
         self._tell(code, reason)
 

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Final
@@ -34,6 +35,7 @@ class Door:
         self._api = api
         self._prefix = options.handler_prefix
         self._tasks: set[asyncio.Task[None]] = set()
+        self.errors: Counter[int] = Counter()  # by code
         self.open_to(options)
 
     def open_to(self, options: HttpApi) -> None:
@@ -50,12 +52,12 @@ class Door:
         """Carry out one call; return the status and the body."""
         permitted, transport_mode = self._read(headers, query)
         if not permitted:
-            return _refusal(Unauthorized("the API key is missing or wrong"))
+            return self._refusal(Unauthorized("the API key is missing or wrong"))
         try:
             outcome = await self._outcome(method, body)
         except (BadRequest, MethodNotFound) as error:
-            return _refusal(error)
-        return _answer(method, transport_mode, outcome)
+            return self._refusal(error)
+        return self._answer(method, transport_mode, outcome)
 
     async def answer_legacy(self, headers: Headers, query: bytes, body: bytes) -> Answer:
         """Carry out calls that name their method in the body: JSON objects, one after the other.
@@ -64,11 +66,11 @@ class Door:
         """
         permitted, _ = self._read(headers, query)
         if not permitted:
-            return _refusal(Unauthorized("the API key is missing or wrong"))
+            return self._refusal(Unauthorized("the API key is missing or wrong"))
         try:
             commands = legacy_commands(body)
         except BadRequest as error:
-            return _refusal(error)
+            return self._refusal(error)
         return 200, b"\n".join([await self._legacy(command) for command in commands])
 
     async def _legacy(self, command: LegacyCommand) -> bytes:
@@ -78,7 +80,7 @@ class Door:
             outcome = await self._outcome(method, bytes(command.params))
         except (BadRequest, MethodNotFound) as error:
             outcome = error
-        return b"{%b%b" % (told, _in_body(method, outcome)[1:])
+        return b"{%b%b" % (told, self._in_body(method, outcome)[1:])
 
     async def _outcome(self, method: str, body: bytes) -> Outcome:
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -99,16 +101,16 @@ class Door:
     def _serve(self, method: str, request: Request) -> None:
         permitted, transport_mode = self._read(request.headers, request.query)
         if not permitted:
-            request.respond(*_refusal(Unauthorized("the API key is missing or wrong")))
+            request.respond(*self._refusal(Unauthorized("the API key is missing or wrong")))
             return
 
         def told(outcome: Outcome) -> None:
-            request.respond(*_answer(method, transport_mode, outcome))
+            request.respond(*self._answer(method, transport_mode, outcome))
 
         try:
             work = self._api.call(method, request.body, told)
         except (BadRequest, MethodNotFound) as error:
-            request.respond(*_refusal(error))
+            request.respond(*self._refusal(error))
             return
         if work is not None:
             self._run(work, request)
@@ -134,6 +136,28 @@ class Door:
             key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
         return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
 
+    def _answer(self, method: str, transport_mode: bool, outcome: Outcome) -> Answer:
+        if transport_mode and isinstance(outcome, GaplessError):
+            self._note(method, outcome)
+            return outcome.http_status, error_body(outcome)
+        return 200, self._in_body(method, outcome)
+
+    def _in_body(self, method: str, outcome: Outcome) -> bytes:
+        if isinstance(outcome, GaplessError):
+            self._note(method, outcome)
+            return b'{"error":%b}' % error_body(outcome)
+        return outcome if method == "batch" else b'{"result":%b}' % outcome
+
+    def _refusal(self, error: GaplessError) -> Answer:
+        """Answer what is no call at all; that is told by the status in either mode."""
+        log.info("API call refused", extra={"code": error.number, "reason": str(error)})
+        self.errors[error.number] += 1
+        return error.http_status, b'{"error":%b}' % error_body(error)
+
+    def _note(self, method: str, error: GaplessError) -> None:
+        log.debug("API call failed", extra={"method": method, "code": error.number, "reason": str(error)})
+        self.errors[error.number] += 1
+
 
 async def _finish(work: Work, request: Request) -> None:
     """See to it that the request is answered: a connection waits for its responses for ever."""
@@ -143,20 +167,3 @@ async def _finish(work: Work, request: Request) -> None:
         log.exception("a call of %s failed", request.path.decode())
         if request.answer is not None:
             request.respond(500, b"Internal Server Error", TEXT)
-
-
-def _answer(method: str, transport_mode: bool, outcome: Outcome) -> Answer:
-    if transport_mode and isinstance(outcome, GaplessError):
-        return outcome.http_status, error_body(outcome)
-    return 200, _in_body(method, outcome)
-
-
-def _in_body(method: str, outcome: Outcome) -> bytes:
-    if isinstance(outcome, GaplessError):
-        return b'{"error":%b}' % error_body(outcome)
-    return outcome if method == "batch" else b'{"result":%b}' % outcome
-
-
-def _refusal(error: GaplessError) -> Answer:
-    """Answer what is no call at all; that is told by the status in either mode."""
-    return error.http_status, b'{"error":%b}' % error_body(error)

@@ -1,5 +1,6 @@
 """The commands about the connection itself: connect, refresh."""
 
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
@@ -18,6 +19,8 @@ from gapless.server.session import Session, Work
 from gapless.server.subscribing import Beginning
 
 __all__ = ["connect", "refresh"]
+
+log: Final = logging.getLogger("gapless.session")
 
 NAME_CHARACTERS_MAX: Final = 16
 VERSION_CHARACTERS_MAX: Final = 64
@@ -90,7 +93,8 @@ def _authenticated(session: Session, token: str) -> Claims | None:
         claims = node.tokens.connection(token, now_ms)
     except TokenExpired:
         raise
-    except Unauthorized:
+    except Unauthorized as error:
+        log.info("token refused", extra={"reason": str(error)})
         session.disconnected(Disconnect.INVALID_TOKEN)
         return None
     if options.insecure:
