@@ -16,6 +16,8 @@ CODES = {
     "LimitExceeded": ("limit_exceeded", 106, 400),
     "ConfigError": ("config", 107, 400),
     "PositionLost": ("position_lost", 112, 416),
+    "TimelineGone": ("timeline_gone", 112, 409),
+    "PositionTrimmed": ("position_trimmed", 112, 410),
     "PositionConflict": ("position_conflict", 1001, 409),
     "KeyConflict": ("key_conflict", 1002, 409),
     "Unavailable": ("unavailable", 100, 503),

@@ -15,6 +15,8 @@ GaplessError
 │   └── ConfigError           the configuration is wrong; says where and what to do
 ├── StateError                the world moved on; re-read, then decide
 │   ├── PositionLost          what lies after the position cannot be told
+│   │   ├── TimelineGone      it is of a timeline that the store does not continue
+│   │   └── PositionTrimmed   it is older than what is kept
 │   ├── PositionConflict      the stream does not end where `expected` says
 │   └── KeyConflict           the idempotency key belongs to another payload
 └── Unavailable               refused for now: never stored, safe to retry
@@ -43,12 +45,14 @@ __all__ = [
     "PermissionDenied",
     "PositionConflict",
     "PositionLost",
+    "PositionTrimmed",
     "StateError",
     "StoreDamaged",
     "StoreError",
     "StoreFailed",
     "StoreFull",
     "StoreRefused",
+    "TimelineGone",
     "TokenExpired",
     "TooManyRequests",
     "Unauthorized",
@@ -170,6 +174,30 @@ class PositionLost(StateError):
     code = "position_lost"
     number = 112
     http_status = 416
+
+
+class TimelineGone(PositionLost):
+    """The position is of a timeline that the store does not continue; it ends at (`epoch`, `offset`)."""
+
+    code = "timeline_gone"
+    http_status = 409
+
+    def __init__(self, message: str, *, epoch: str, offset: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.offset = offset
+
+
+class PositionTrimmed(PositionLost):
+    """The position is older than what is kept, which begins just after (`epoch`, `offset`)."""
+
+    code = "position_trimmed"
+    http_status = 410
+
+    def __init__(self, message: str, *, epoch: str, offset: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.offset = offset
 
 
 class PositionConflict(StateError):
