@@ -17,6 +17,7 @@ from gapless.core.errors import (
     BadRequest,
     GaplessError,
     KeyConflict,
+    LimitExceeded,
     PositionConflict,
     PositionLost,
     StoreFailed,
@@ -25,14 +26,27 @@ from gapless.core.errors import (
 )
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.lineage import Fate, Generation, Link, holds
-from gapless.core.stream import Done, Entry, Head, Heads, Message, Outcome, Page, Position, Retention, Stored
+from gapless.core.stream import (
+    Done,
+    Entry,
+    Head,
+    Heads,
+    Message,
+    Outcome,
+    Page,
+    Position,
+    Retention,
+    Stored,
+    check_version,
+    is_stale,
+)
 from gapless.ports import Durability, Statistics, Streams
 
 __all__ = ["Backend", "Kept"]
 
 
 class _Log(Struct):
-    """One stream: `messages` holds exactly the offsets of (`floor`, `last`]."""
+    """One stream: `messages` holds exactly the offsets of (`floor`, `last`], emptied where `erased`."""
 
     floor: int
     last: int
@@ -40,7 +54,10 @@ class _Log(Struct):
     updated_ms: int = 0
     due_ms: int = 0  # when `Kept.due` next looks at it; 0: never
     bytes: int = 0
+    version: int = 0
+    version_epoch: str = ""
     messages: dict[int, Message] = field(default_factory=dict)
+    erased: dict[int, int] = field(default_factory=dict)  # how many bytes were there
     lineage: list[Link] = field(default_factory=list)
 
 
@@ -61,6 +78,7 @@ class Kept(Struct):
     streams: dict[str, _Log] = field(default_factory=dict)
     due: list[tuple[int, str]] = field(default_factory=list)  # heap; one live item per stream with a meta_ttl
     keys: dict[tuple[str, str], _Key] = field(default_factory=dict)  # oldest first
+    groups: dict[str, int] = field(default_factory=dict)  # bytes by retention's group
 
 
 class Backend(Streams):
@@ -80,6 +98,7 @@ class Backend(Streams):
         self._queue: list[tuple[Sequence[Entry], Done]] = []
         self._queue_entries = 0
         self._queue_bytes = 0
+        self._reads = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._stopped: set[tuple[object, str]] = set()
         self._closed = False
@@ -140,17 +159,35 @@ class Backend(Streams):
         if entry.key is not None and (held := self._held(entry, now_ms)):
             return held
         log = self._log(entry.stream, now_ms)
+        if entry.version and not entry.transient:
+            check_version(entry)
+            if is_stale(entry, log.version, log.version_epoch):
+                return Stored(self.epoch, log.last, now_ms, fresh=False)
         if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
             raise PositionConflict(f"the stream ends at {log.last}")
-        bytes_max = self._options.message_bytes_max
-        if len(entry.data) > bytes_max or len(entry.meta) > bytes_max:
-            raise BadRequest(f"the message is over {bytes_max} bytes")
+        self._check_limits(entry)
         stored = Stored(self.epoch, 0 if entry.transient else log.last + 1, now_ms)
         if entry.key is not None:
             self._hold(entry, stored)
         if not entry.transient:
             self._write(entry, log, now_ms)
         return stored
+
+    def _check_limits(self, entry: Entry) -> None:
+        bytes_max, keep = self._options.message_bytes_max, entry.retention
+        if len(entry.data) > bytes_max or len(entry.meta) > bytes_max:
+            raise BadRequest(f"the message is over {bytes_max} bytes")
+        if entry.key is not None and len(self._kept.keys) >= self._options.keys_max:
+            raise TooManyRequests("too many idempotency keys are held")
+        if keep.group and not entry.transient and self._group_bytes(entry) > keep.group_bytes:
+            raise LimitExceeded(f"what {keep.group!r} keeps is at its limit of {keep.group_bytes} bytes")
+
+    def _group_bytes(self, entry: Entry) -> int:
+        """How much the entry's group would hold with it, and with its stream."""
+        group = entry.retention.group
+        log = self._kept.streams.get(entry.stream)
+        joining = log.bytes if log is not None and log.retention.group != group else 0
+        return self._kept.groups.get(group, 0) + joining + len(entry.data) + len(entry.meta)
 
     def _held(self, entry: Entry, now_ms: int) -> Stored | None:
         keys = self._kept.keys
@@ -163,8 +200,6 @@ class Backend(Streams):
 
     def _hold(self, entry: Entry, stored: Stored) -> None:
         keys = self._kept.keys
-        if len(keys) >= self._options.keys_max:
-            raise TooManyRequests("too many idempotency keys are held")
         gone_ms = (stored.time_ms // KEY_HOUR_MS + 1) * KEY_HOUR_MS + self._options.key_window_ms
         again = Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
         keys[entry.stream, entry.key or ""] = _Key(_digest(entry), again, gone_ms)
@@ -174,8 +209,12 @@ class Backend(Streams):
         kept.seq += 1
         log.last = last = log.last + 1
         log.messages[last] = Message(last, now_ms, entry.data, entry.meta)
-        log.bytes += len(entry.data) + len(entry.meta)
+        held_bytes = log.bytes
+        self._weigh(log, -held_bytes)
         log.retention = keep
+        self._weigh(log, held_bytes + len(entry.data) + len(entry.meta))
+        if entry.version:
+            log.version, log.version_epoch = entry.version, entry.version_epoch
         if not log.lineage or log.lineage[-1].gen != self.epoch:
             log.lineage.append(Link(self.epoch, last))
         if not log.updated_ms:
@@ -199,6 +238,7 @@ class Backend(Streams):
         limit_bytes: int,
     ) -> Page:
         assert after is None or before is None
+        self._reads += 1
         log = self._look(stream)
         limit_messages = min(limit_messages, PAGE_MESSAGES_MAX)
         limit_bytes = min(limit_bytes, PAGE_BYTES_MAX)
@@ -212,16 +252,21 @@ class Backend(Streams):
             end = after.offset if after else log.floor
             offsets = range(end + 1, log.last + 1)
         messages: list[Message] = []
-        for offset in offsets[:limit_messages]:
-            message = log.messages[offset]
-            limit_bytes -= len(message.data) + len(message.meta)
-            if limit_bytes < 0 and messages:
+        covered = 0
+        for offset in offsets[:PAGE_MESSAGES_MAX]:
+            if len(messages) == limit_messages:
                 break
-            messages.append(message)
+            if offset not in log.erased:
+                message = log.messages[offset]
+                limit_bytes -= len(message.data) + len(message.meta)
+                if limit_bytes < 0 and messages:
+                    break
+                messages.append(message)
+            covered += 1
         if before:
             messages.reverse()
-            return Page(self.epoch, end - len(messages), end, log.floor, log.last, messages)
-        return Page(self.epoch, end, end + len(messages), log.floor, log.last, messages)
+            return Page(self.epoch, end - covered, end, log.floor, log.last, messages)
+        return Page(self.epoch, end, end + covered, log.floor, log.last, messages)
 
     async def heads(self, streams: Sequence[str]) -> Heads:
         logs = {stream: self._look(stream) for stream in streams}
@@ -239,6 +284,17 @@ class Backend(Streams):
         self._raise_floor(log, min(through, log.last))
         return await self.heads([stream])
 
+    async def erase(self, stream: str, offset: int) -> bool:
+        self._check_open()
+        await self._drain()
+        log = self._look(stream)
+        if not log.floor < offset <= log.last or offset in log.erased:
+            return False
+        message = log.messages[offset]
+        log.erased[offset] = len(message.data) + len(message.meta)
+        log.messages[offset] = Message(offset, message.time_ms, b"")
+        return True
+
     async def generations(self) -> list[Generation]:
         self._check_open()
         return list(self._kept.generations)
@@ -254,6 +310,7 @@ class Backend(Streams):
             commit_ns_p99=0,
             queue_entries=self._queue_entries,
             queue_bytes=self._queue_bytes,
+            reads=self._reads,
         )
 
     async def close(self) -> None:
@@ -303,6 +360,7 @@ class Backend(Streams):
             else:
                 kept.floor = max(kept.floor, log.last)
                 kept.ground = [Link(self.epoch, kept.floor)]
+                self._weigh(log, -log.bytes)
                 del kept.streams[stream]
 
     def _drop_aged(self, log: _Log, horizon_ms: int) -> None:
@@ -313,7 +371,13 @@ class Backend(Streams):
         while log.floor < floor:
             log.floor += 1
             message = log.messages.pop(log.floor)
-            log.bytes -= len(message.data) + len(message.meta)
+            self._weigh(log, -len(message.data) - len(message.meta) - log.erased.pop(log.floor, 0))
+
+    def _weigh(self, log: _Log, grown_bytes: int) -> None:
+        log.bytes += grown_bytes
+        group, groups = log.retention.group, self._kept.groups
+        if group:
+            groups[group] = groups.get(group, 0) + grown_bytes
 
     def _holds(self, position: Position, log: _Log) -> bool:
         return holds(position, Head(log.floor, log.last), self._kept.generations, log.lineage)

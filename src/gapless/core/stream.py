@@ -5,9 +5,23 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from gapless.core.errors import GaplessError
+from gapless.core.errors import BadRequest, GaplessError
+from gapless.core.limits import VERSION_EPOCH_BYTES_MAX, VERSION_MAX
 
-__all__ = ["Done", "Entry", "Head", "Heads", "Message", "Outcome", "Page", "Position", "Retention", "Stored"]
+__all__ = [
+    "Done",
+    "Entry",
+    "Head",
+    "Heads",
+    "Message",
+    "Outcome",
+    "Page",
+    "Position",
+    "Retention",
+    "Stored",
+    "check_version",
+    "is_stale",
+]
 
 
 class Position(NamedTuple):
@@ -39,7 +53,8 @@ class Retention(Struct, frozen=True, gc=False):
 
     `ttl_ms` is Centrifugo's `history_ttl`: the whole stream goes when nothing was
     published for that long. `meta_ttl_ms` is how long its head is remembered after the last
-    publication. `age_ms` is ours: the age of a single message.
+    publication. `age_ms` is ours: the age of a single message. `group_bytes` bounds what all streams
+    of the same `group` hold together; beyond it appends are refused, nothing is dropped for it.
     """
 
     count: int = 0
@@ -47,13 +62,16 @@ class Retention(Struct, frozen=True, gc=False):
     meta_ttl_ms: int = 0
     age_ms: int = 0
     bytes: int = 0
+    group: str = ""
+    group_bytes: int = 0
 
 
 class Entry(Struct):
     """What a publisher asks a store to append.
 
     With `key` (idempotency) a repeat of the same payload is answered with the first
-    position and another payload with `KeyConflict`. `expected` is the position
+    position and another payload with `KeyConflict`. `version` numbers the state that the payload is
+    (0: it has none): see `is_stale`. `expected` is the position
     at which the stream must end. A `transient` entry is never stored: it only passes through in
     order (`skip_history`). `origin` names who appends (a connection), so that a failure
     stops what that origin had already queued behind it. `context` is the caller's own.
@@ -65,6 +83,8 @@ class Entry(Struct):
     meta: bytes = b""
     key: str | None = None
     expected: Position | None = None
+    version: int = 0
+    version_epoch: str = ""
     transient: bool = False
     origin: Any = None
     context: Any = None
@@ -73,14 +93,34 @@ class Entry(Struct):
 class Stored(Struct, frozen=True, gc=False):
     """An append that holds: where, and when by the store's clock.
 
-    `fresh` is False when an idempotency key answered: nothing new is in the stream.
-    A transient entry has offset 0.
+    `fresh` is False when an idempotency key answered, or the version was stale: nothing new is in the
+    stream. A stale one is told where the stream ends. A transient entry has offset 0.
     """
 
     epoch: str
     offset: int
     time_ms: int
     fresh: bool = True
+
+
+def is_stale(entry: Entry, version: int, version_epoch: str) -> bool:
+    """Tell whether a stream that holds this version has no use for the entry (Centrifugo's rule).
+
+    Versions are compared within a `version_epoch`; an entry that names none goes by the one that is held.
+    """
+    return entry.version <= version and entry.version_epoch in ("", version_epoch)
+
+
+def check_version(entry: Entry) -> None:
+    """Make sure that the entry's version can be kept.
+
+    Raises:
+        BadRequest: it is below 1 or beyond VERSION_MAX, or its epoch has over VERSION_EPOCH_BYTES_MAX bytes.
+    """
+    if not 0 < entry.version <= VERSION_MAX:
+        raise BadRequest(f"a version is 1 to {VERSION_MAX}")
+    if len(entry.version_epoch.encode()) > VERSION_EPOCH_BYTES_MAX:
+        raise BadRequest(f"a version epoch has up to {VERSION_EPOCH_BYTES_MAX} bytes")
 
 
 Outcome = Stored | GaplessError

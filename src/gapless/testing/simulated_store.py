@@ -90,7 +90,9 @@ class SimulatedStore:
         """Return what a backup taken now holds."""
         kept = self.kept
         streams = {
-            name: msgspec.structs.replace(log, messages=dict(log.messages), lineage=list(log.lineage))
+            name: msgspec.structs.replace(
+                log, messages=dict(log.messages), erased=dict(log.erased), lineage=list(log.lineage)
+            )
             for name, log in kept.streams.items()
         }
         return msgspec.structs.replace(
@@ -99,6 +101,7 @@ class SimulatedStore:
             streams=streams,
             due=list(kept.due),
             keys=dict(kept.keys),
+            groups=dict(kept.groups),
         )
 
     def stop(self) -> None:
@@ -253,6 +256,10 @@ class StoreConnection(Streams):
     async def trim(self, stream: str, through: int) -> Heads:
         """Drop the beginning of a stream."""
         return await self._call(lambda: self._store.backend.trim(stream, through))
+
+    async def erase(self, stream: str, offset: int) -> bool:
+        """Remove one message."""
+        return await self._call(lambda: self._store.backend.erase(stream, offset))
 
     async def generations(self) -> list[Generation]:
         """List the incarnations."""

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 
 from gapless.backends import Options, tell
 from gapless.backends.sqlite.database import Database
-from gapless.backends.sqlite.log import Order, Outcome, Trim
+from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.writer import Ask, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
@@ -110,6 +110,11 @@ class Backend(Streams):
         self._order((Trim(stream, through),), 0, future)
         return await future
 
+    async def erase(self, stream: str, offset: int) -> bool:
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._order((Erase(stream, offset),), 0, future)
+        return await future
+
     def statistics(self) -> Statistics:
         writer = self._writer
         recent_ns = sorted(writer.recent_ns)
@@ -157,7 +162,7 @@ class Backend(Streams):
                 continue
             told = outcomes[start : start + len(orders)]
             start += len(orders)
-            if isinstance(orders[0], Trim):
+            if isinstance(orders[0], Trim | Erase):
                 _resolve(waits, told[0])
             else:
                 entries = cast(Sequence[Entry], orders)

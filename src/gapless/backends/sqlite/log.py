@@ -7,7 +7,7 @@ import apsw
 from msgspec import Struct
 
 from gapless.backends import Options
-from gapless.backends.sqlite.checksum import checksum
+from gapless.backends.sqlite.checksum import checksum, erased_checksum, is_erased
 from gapless.backends.sqlite.keys import Keys, digest
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
@@ -15,20 +15,26 @@ from gapless.backends.sqlite.streams import Streams
 from gapless.core.errors import (
     BadRequest,
     GaplessError,
+    LimitExceeded,
     PositionConflict,
+    StoreDamaged,
     StoreFull,
     TooManyRequests,
     Unavailable,
 )
 from gapless.core.lineage import Generation, Link, holds
-from gapless.core.stream import Entry, Heads, Position, Stored
+from gapless.core.stream import Entry, Heads, Position, Stored, check_version, is_stale
 
-__all__ = ["Log", "Order", "Outcome", "Trim"]
+__all__ = ["Erase", "Log", "Order", "Outcome", "Trim"]
 
 INSERT = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?)"
+FIND = 'select seq, time_ms, crc, data, meta from log where stream = ? and "offset" = ?'
+ERASE = "update log set crc = ?, data = x'', meta = x'' where seq = ?"
 
 # Rows that a transaction deletes for each that it appends, so that trimming keeps up.
 DELETED_PER_ENTRY = 2
+# Rows deleted at once, at most, for an entry that finds its group full.
+DELETED_FOR_ROOM = 512
 
 
 class Trim(Struct, frozen=True):
@@ -38,8 +44,15 @@ class Trim(Struct, frozen=True):
     through: int
 
 
-Order = Entry | Trim
-Outcome = Stored | Heads | GaplessError
+class Erase(Struct, frozen=True):
+    """Remove one message for good; its offset stays."""
+
+    stream: str
+    offset: int
+
+
+Order = Entry | Trim | Erase
+Outcome = Stored | Heads | bool | GaplessError
 
 
 class Log:
@@ -66,6 +79,7 @@ class Log:
         self.seq, self.time_ms = first(self._cursor.execute(query))
         self._stored: tuple[int, int, int | None] | None = None  # written anew with the next transaction
         self._touched: dict[str, Stream] = {}
+        self._grouped: dict[int, Stream] = {}  # may have dropped rows that count for a group still
         self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
         self._links: list[tuple[int, int | None, int]] = []
 
@@ -75,6 +89,10 @@ class Log:
         self._keys.reload()
         self._stopped = self._stopped_before
         self._begin()
+
+    def go_on_from(self, former: "Log") -> None:
+        """Know whom the log of the file that was here before has stopped."""
+        self._stopped = former._stopped
 
     def lift(self, origin: Any, stream: str) -> None:
         """Hear that the origin was told of its refused entry: what it queues now is not behind that."""
@@ -107,6 +125,7 @@ class Log:
             )
             self._links.clear()
         self._touched.clear()
+        self._grouped.clear()
         self._streams.flush(now_ms, budget + DELETED_PER_ENTRY * len(outcomes))
         self._keys.flush(now_ms)
         stored = self.seq, self._streams.floor, self._streams.ground
@@ -117,8 +136,8 @@ class Log:
         return outcomes
 
     def _outcome(self, order: Order) -> Outcome:
-        if isinstance(order, Trim):
-            return self._trim(order)
+        if not isinstance(order, Entry):
+            return self._trim(order) if isinstance(order, Trim) else self._erase(order)
         if self._stopped and (order.origin, order.stream) in self._stopped:
             return Unavailable("an earlier message of the same origin was refused")
         try:
@@ -133,6 +152,10 @@ class Log:
         if key and (held := self._keys.find(key)):
             return held
         stream = self._stream(entry.stream)
+        if entry.version and not entry.transient:
+            check_version(entry)
+            if is_stale(entry, stream.version, stream.version_epoch):
+                return Stored(self._epoch, stream.last, self.time_ms, fresh=False)
         if entry.expected and not (
             entry.expected.offset == stream.last and self._holds(entry.expected, stream)
         ):
@@ -143,16 +166,38 @@ class Log:
             raise TooManyRequests("too many idempotency keys are held")
         if self._is_full and (key or not entry.transient):
             raise StoreFull("the disk is full; trim streams or make room")
+        if entry.retention.group and not entry.transient:
+            self._check_group(entry, stream)
         stored = Stored(self._epoch, 0 if entry.transient else self._append(entry, stream), self.time_ms)
         if key:
             self._keys.hold(key, stored)
         return stored
 
+    def _check_group(self, entry: Entry, stream: Stream) -> None:
+        """Make sure that the entry, and its stream if that joins, finds room in its group."""
+        keep = entry.retention
+        if self._group_bytes(entry, stream) > keep.group_bytes:
+            self._flush_rows()
+            self._grouped[stream.id] = stream
+            self._streams.make_room(self._grouped.values(), DELETED_FOR_ROOM, self.time_ms)
+            self._grouped.clear()
+            if self._group_bytes(entry, stream) > keep.group_bytes:
+                raise LimitExceeded(f"what {keep.group!r} keeps is at its limit of {keep.group_bytes} bytes")
+
+    def _group_bytes(self, entry: Entry, stream: Stream) -> int:
+        group = self._streams.groups.named(entry.retention.group)
+        assert group is not None
+        joining = 0
+        if stream.group is not group and stream.total:
+            self._flush_rows()
+            joining = self._streams.stored_bytes(stream)
+        return group.bytes + joining + len(entry.data) + len(entry.meta)
+
     def _append(self, entry: Entry, stream: Stream) -> int:
         if entry.retention is not stream.retention and entry.retention != stream.retention:
             self._flush_rows()
             self._streams.retain(stream, self.time_ms)
-            stream.retention = entry.retention
+            self._streams.change_retention(stream, entry.retention)
         if entry.stream not in self._touched:
             self._touch(stream, entry.stream)
         self.seq += 1
@@ -162,6 +207,11 @@ class Log:
         self._rows.append((self.seq, stream.id, offset, time_ms, stream.total, crc, data, meta))
         stream.total += len(data) + len(meta)
         stream.updated_ms = time_ms
+        if stream.group is not None:
+            self._streams.groups.weigh(stream.group, len(data) + len(meta))
+            self._grouped[stream.id] = stream
+        if entry.version:
+            self._streams.hold_version(stream, entry.version, entry.version_epoch)
         return offset
 
     def _touch(self, stream: Stream, name: str) -> None:
@@ -180,7 +230,25 @@ class Log:
             self._streams.retain(stream, self.time_ms)
             stream.floor = max(stream.floor, min(order.through, stream.last))
             self._streams.changed(stream)
+            self._grouped[stream.id] = stream
         return Heads(self._epoch, {order.stream: stream.head})
+
+    def _erase(self, order: Erase) -> bool | StoreDamaged:
+        stream = self._stream(order.stream)
+        if not stream.floor < order.offset <= stream.last:
+            return False
+        self._flush_rows()
+        row = first(self._cursor.execute(FIND, (stream.id, order.offset)))
+        if row is None:
+            return StoreDamaged(f"message {order.offset} of {order.stream!r} is lost")
+        seq, time_ms, *rest = row
+        if is_erased(stream.id, order.offset, time_ms, *rest):
+            return False
+        # Or SQLite would leave the bytes where they stand, as room that is free.
+        self._cursor.execute("pragma secure_delete = 1")
+        self._cursor.execute(ERASE, (erased_checksum(stream.id, order.offset, time_ms), seq))
+        self._cursor.execute("pragma secure_delete = 0")
+        return True
 
     def _stream(self, name: str) -> Stream:
         return self._touched.get(name) or self._streams.find_or_make(name, self.time_ms)

@@ -1,16 +1,19 @@
 """Opening a file: every check that stands before its first use, and the beginning of a new generation."""
 
+import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
-from gapless.backends.sqlite import schema, wal
+from gapless.backends.sqlite import schema, upgrading, wal
 from gapless.backends.sqlite.witness import Seen, fate
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
 __all__ = ["begin_generation", "beside", "check_files", "connect", "recover", "refusal", "seal"]
+
+log: Final = logging.getLogger("gapless.store")
 
 
 class Versions(NamedTuple):
@@ -107,8 +110,11 @@ def begin_generation(
 ) -> list[Generation]:
     """Write the generation `epoch`, and return it after those before it."""
     connection.execute("begin immediate")
+    upgraded = ""
     if schema.is_new(connection):
         schema.create(connection)
+    else:
+        upgraded = upgrading.upgrade(connection)
     query = "select id, cut_seq, fate from generations order by number"
     generations = [
         Generation(id, cut_seq, Fate(told)) for id, cut_seq, told in schema.rows(connection.execute(query))
@@ -125,6 +131,8 @@ def begin_generation(
     version = schema.number(connection.execute("pragma user_version"))
     connection.execute(f"pragma user_version = {version + 1}")
     connection.execute("commit")
+    if upgraded:
+        log.info("%s was upgraded %s", connection.filename, upgraded)
     return [*generations, new][-generations_max:]
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import apsw
 
-from gapless.backends.sqlite.checksum import checksum
+from gapless.backends.sqlite.checksum import checksum, is_erased
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
 from gapless.core.errors import PositionLost, StoreDamaged
@@ -44,37 +44,46 @@ class Reader:
         if position is not None:
             self._check_holds(position, stream)
         start = stream.floor if position is None else position.offset
-        rows = self._rows(FORWARD, stream, start + 1, stream.last, 1, (messages_max, bytes_max))
-        return Page(self._epoch, start, start + len(rows), stream.floor, stream.last, rows)
+        end, messages = self._rows(FORWARD, stream, start + 1, stream.last, 1, (messages_max, bytes_max))
+        return Page(self._epoch, start, end - 1, stream.floor, stream.last, messages)
 
     def before(self, name: str, position: Position, messages_max: int, bytes_max: int, now_ms: int) -> Page:
         """Return the page that ends just below a position."""
         stream = self._stream(name, now_ms)
         end = max(min(position.offset - 1, stream.last), stream.floor)
         self._check_holds(Position(position.epoch, end), stream)
-        rows = self._rows(BACKWARD, stream, stream.floor + 1, end, -1, (messages_max, bytes_max))
-        rows.reverse()
-        return Page(self._epoch, end - len(rows), end, stream.floor, stream.last, rows)
+        start, messages = self._rows(BACKWARD, stream, stream.floor + 1, end, -1, (messages_max, bytes_max))
+        messages.reverse()
+        return Page(self._epoch, start, end, stream.floor, stream.last, messages)
 
     def _rows(
         self, query: str, stream: Stream, low: int, high: int, step: int, limits: tuple[int, int]
-    ) -> list[Message]:
-        count = min(limits[0], PAGE_MESSAGES_MAX, high - low + 1)
-        size = min(limits[1], PAGE_BYTES_MAX)
-        expected = low if step > 0 else high
+    ) -> tuple[int, list[Message]]:
+        """Return the messages that one page has room for, and the first offset that it does not cover."""
+        room, size = min(limits[0], PAGE_MESSAGES_MAX), min(limits[1], PAGE_BYTES_MAX)
+        count = min(PAGE_MESSAGES_MAX, high - low + 1)
+        offset = low if step > 0 else high
+        end = offset + count * step
         messages: list[Message] = []
         with closing(self._connection.cursor()) as cursor:
-            for offset, time_ms, crc, data, meta in cursor.execute(query, (stream.id, low, high, count)):
-                if offset != expected or crc != checksum(stream.id, offset, time_ms, data, meta):
-                    break
-                size -= len(data) + len(meta)
-                if size < 0 and messages:
-                    return messages
-                messages.append(Message(offset, time_ms, data, meta))
-                expected += step
-        if len(messages) < count:
-            raise StoreDamaged(f"message {expected} of {stream.name!r} is lost or fails its checksum")
-        return messages
+            rows = cursor.execute(query, (stream.id, low, high, count))
+            while offset != end and len(messages) < room:
+                row = next(rows, None)
+                if row is None or row[0] != offset:
+                    raise self._damaged(stream, offset)
+                _, time_ms, crc, data, meta = row
+                if crc == checksum(stream.id, offset, time_ms, data, meta):
+                    size -= len(data) + len(meta)
+                    if size < 0 and messages:
+                        break
+                    messages.append(Message(offset, time_ms, data, meta))
+                elif not is_erased(stream.id, offset, time_ms, crc, data, meta):
+                    raise self._damaged(stream, offset)
+                offset += step
+        return offset, messages
+
+    def _damaged(self, stream: Stream, offset: int) -> StoreDamaged:
+        return StoreDamaged(f"message {offset} of {stream.name!r} is lost or fails its checksum")
 
     def heads(self, names: Sequence[str], now_ms: int) -> Heads:
         """Tell where streams stand."""

@@ -1,5 +1,6 @@
 """What the writer knows of one stream: the only copy of its head."""
 
+from gapless.backends.sqlite.groups import Group
 from gapless.core.lineage import Link
 from gapless.core.stream import Head, Retention
 
@@ -28,6 +29,7 @@ class Stream:
         "first_ms",
         "first_offset",
         "floor",
+        "group",
         "id",
         "is_new",
         "last",
@@ -36,6 +38,8 @@ class Stream:
         "retention",
         "total",
         "updated_ms",
+        "version",
+        "version_epoch",
     )
 
     def __init__(self, id: int, name: str | None, floor: int) -> None:
@@ -45,6 +49,9 @@ class Stream:
         self.floor = self.last = self.deleted = floor
         self.total = 0
         self.retention = Retention()
+        self.group: Group | None = None  # that its rows count for, also once it is forgotten
+        self.version = 0
+        self.version_epoch = ""
         self.updated_ms = 0
         self.due_ms = NEVER
         self.lineage: list[Link] = []
@@ -62,13 +69,20 @@ class Stream:
         return keep.meta_ttl_ms > 0 and self.updated_ms + keep.meta_ttl_ms <= now_ms
 
     def backlog(self) -> int:
-        """How many offsets are to be deleted now; 0 while it is not worth a statement."""
+        """How many offsets are to be deleted now; 0 while it is not worth a statement.
+
+        In a group that is at once: what waits there would keep others from appending.
+        """
         rows = self.floor - self.deleted
+        if self.group is not None:
+            return rows
         return rows if rows > min((self.last - self.floor) // 4, BACKLOG_ROWS_MAX) else 0
 
     def joining(self) -> int:
         """How many offsets to delete where others of this transaction are deleted anyway."""
         rows = self.floor - self.deleted
+        if self.group is not None:
+            return rows
         return rows if rows >= BACKLOG_ROWS_JOINING else 0
 
     def schedule(self, now_ms: int) -> None:

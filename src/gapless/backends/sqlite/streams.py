@@ -6,6 +6,7 @@ from typing import Any
 
 import apsw
 
+from gapless.backends.sqlite.groups import Groups
 from gapless.backends.sqlite.schema import first, number, rows
 from gapless.backends.sqlite.stream import NOW, Stream
 from gapless.core.limits import STREAMS_CACHED_MAX
@@ -18,15 +19,21 @@ FOREVER_MS = 1 << 62
 # How many streams that fell due are looked at in one transaction.
 DUE_STREAMS_MAX = 32
 
-COLUMNS = (
+HOT = (
     "id, name, floor, last, deleted, total,"
     " keep_count, ttl_ms, meta_ttl_ms, age_ms, keep_bytes, updated_ms, due_ms"
 )
-INSERT = f"insert into streams ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Written only when they change, and that is rare.
+COLD = "version, version_epoch, keep_group, group_bytes"
+COLUMNS = f"{HOT}, {COLD}"
+INSERT = f"insert into streams ({HOT}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE = (
     "update streams set name = ?2, floor = ?3, last = ?4, deleted = ?5, total = ?6, keep_count = ?7,"
     " ttl_ms = ?8, meta_ttl_ms = ?9, age_ms = ?10, keep_bytes = ?11, updated_ms = ?12, due_ms = ?13"
     " where id = ?1"
+)
+UPDATE_COLD = (
+    "update streams set version = ?2, version_epoch = ?3, keep_group = ?4, group_bytes = ?5 where id = ?1"
 )
 GENERATION = "select number, id from generations order by number desc limit 1"
 FLOOR = "select floor, ground, (select id from generations where number = ground) from store"
@@ -41,6 +48,7 @@ class Streams:
 
     def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
+        self.groups = Groups(cursor)
         self.generation, self._epoch = first(self._cursor.execute(GENERATION))
         # Not read again by `reload`: readers were told of what was not committed too, so it never falls.
         self.floor, self.ground, self._ground_epoch = first(self._cursor.execute(FLOOR))
@@ -48,8 +56,10 @@ class Streams:
 
     def reload(self) -> None:
         """Forget what was not committed."""
+        self.groups.reload()
         self._cached: dict[str, Stream] = {}
         self._changed: dict[int, Stream] = {}
+        self._changed_cold: dict[int, Stream] = {}
         self._next_id = number(self._cursor.execute("select coalesce(max(id), 0) + 1 from streams"))
         self.due_ms = self._next_due_ms()
 
@@ -116,10 +126,18 @@ class Streams:
             size,
             updated_ms,
             due_ms,
+            version,
+            version_epoch,
+            group_id,
+            group_bytes,
         ) = row
         stream = Stream(id, name, floor)
         stream.last, stream.deleted, stream.total = last, deleted, total
-        stream.retention = Retention(count, ttl_ms, meta_ttl_ms, age_ms, size)
+        stream.group = group = self.groups.of(group_id)
+        stream.retention = Retention(
+            count, ttl_ms, meta_ttl_ms, age_ms, size, group.name if group else "", group_bytes
+        )
+        stream.version, stream.version_epoch = version, version_epoch
         stream.updated_ms, stream.due_ms = updated_ms, due_ms or 0
         stream.lineage = [Link(*link) for link in rows(self._cursor.execute(LINEAGE, (id,)))]
         stream.is_new = False
@@ -133,6 +151,34 @@ class Streams:
         if stream.is_new and stream.name is not None:
             self._cached[stream.name] = stream
             self._next_id = stream.id + 1
+
+    def hold_version(self, stream: Stream, version: int, version_epoch: str) -> None:
+        """Remember the version that the stream took."""
+        stream.version, stream.version_epoch = version, version_epoch
+        self._changed_cold[stream.id] = stream
+
+    def change_retention(self, stream: Stream, retention: Retention) -> None:
+        """Let the stream be kept otherwise from now on. All its rows must be in the table."""
+        held = stream.retention
+        stream.retention = retention
+        if (held.group, held.group_bytes) != (retention.group, retention.group_bytes):
+            self._changed_cold[stream.id] = stream
+            size = self.stored_bytes(stream)
+            if stream.group is not None:
+                self.groups.weigh(stream.group, -size)
+            stream.group = self.groups.named(retention.group)
+            if stream.group is not None:
+                self.groups.weigh(stream.group, size)
+
+    def stored_bytes(self, stream: Stream) -> int:
+        """How many bytes of a stream are in the table, dropped ones too."""
+        return stream.total - self._before(stream, stream.deleted + 1)
+
+    def _before(self, stream: Stream, offset: int) -> int:
+        """How many of a stream's bytes stand before an offset; a row that was lost counts with the next."""
+        query = 'select before from log where stream = ? and "offset" >= ? order by "offset" limit 1'
+        row = first(self._cursor.execute(query, (stream.id, offset)))
+        return row[0] if row else stream.total
 
     def retain(self, stream: Stream, now_ms: int) -> None:
         """Apply the retention that the last message brought. All rows of the stream must be in the table."""
@@ -217,6 +263,9 @@ class Streams:
     def _delete(self, stream: Stream, count: int) -> int:
         if count <= 0:
             return 0
+        if stream.group is not None:
+            start, end = stream.deleted + 1, stream.deleted + 1 + count
+            self.groups.weigh(stream.group, self._before(stream, start) - self._before(stream, end))
         self._cursor.execute(
             'delete from log where stream = ? and "offset" > ? and "offset" <= ?',
             (stream.id, stream.deleted, stream.deleted + count),
@@ -229,14 +278,24 @@ class Streams:
         changed = self._changed.values()
         for stream in changed:
             self.retain(stream, now_ms)
-        if any(stream.backlog() for stream in changed):
-            for stream in changed:
+        due = [stream for stream in changed if stream.backlog()]
+        if due:
+            for stream in changed if any(stream.group is None for stream in due) else due:
                 budget -= self._delete(stream, min(stream.joining(), budget))
         for stream in changed:
             stream.schedule(now_ms)
         self._write(self._changed.values())
         self._changed.clear()
+        if self._changed_cold:
+            self._write_cold()
+        self.groups.flush()
         self._shed()
+
+    def make_room(self, streams: Iterable[Stream], budget: int, now_ms: int) -> None:
+        """Delete up to `budget` of the rows that streams dropped. All their rows must be in the table."""
+        for stream in streams:
+            self.retain(stream, now_ms)
+            budget -= self._delete(stream, min(stream.floor - stream.deleted, budget))
 
     def _shed(self) -> None:
         """Let go of heads cached long ago; not inside a transaction, which may have changed them."""
@@ -262,3 +321,11 @@ class Streams:
             self._cursor.executemany(INSERT, inserts)
         if updates:
             self._cursor.executemany(UPDATE, updates)
+
+    def _write_cold(self) -> None:
+        rows = [
+            (s.id, s.version, s.version_epoch, s.group.id if s.group else 0, s.retention.group_bytes)
+            for s in self._changed_cold.values()
+        ]
+        self._cursor.executemany(UPDATE_COLD, rows)
+        self._changed_cold.clear()
