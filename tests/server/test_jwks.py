@@ -186,6 +186,7 @@ async def test_a_slow_server_is_not_waited_for(answer: bytes) -> None:
         await asyncio.sleep(0)
         assert not fetching.done()
         clock.move(1)
+        await until(fetching.done)
         with pytest.raises(Unavailable, match="within"):
             await fetching
         await until(lambda: server.gone == 1)
@@ -205,6 +206,7 @@ async def test_a_server_that_never_shakes_hands_is_not_waited_for() -> None:
     fetching = asyncio.create_task(Endpoint(url, clock).fetch())
     await accepted.wait()
     clock.move(JWKS_MS)
+    await until(fetching.done)
     with pytest.raises(Unavailable, match="within"):
         await fetching
     listener.close()

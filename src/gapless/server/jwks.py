@@ -121,9 +121,6 @@ class _Answer:
             raise Unavailable("the answer breaks off")
         return bytes(self.body)
 
-    def on_message_begin(self) -> None:
-        self._framed = False
-
     def on_header(self, name: bytes, value: bytes) -> None:
         self._framed = self._framed or name.lower() in (b"content-length", b"transfer-encoding")
 

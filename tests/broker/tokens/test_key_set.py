@@ -11,7 +11,7 @@ import pytest
 from gapless.broker.tokens import KeySet, Trust, Verifier
 from gapless.core.errors import Unauthorized, Unavailable
 from gapless.core.limits import JWKS_ABSENT_MS, JWKS_ASKED_MAX, JWKS_FRESH_MS, JWKS_KEYS_MAX, JWKS_RETRY_MS
-from tests.broker.tokens.signing import KINDS, NOW_MS, SECRET, jwk, pem, private, signed
+from tests.broker.tokens.signing import KINDS, NOW_MS, SECRET, jwk, pem, private, segment, signed
 from tests.conversation import HandClock
 from tests.server.serving import on_a_loop
 
@@ -110,7 +110,7 @@ PASSED_OVER: list[object] = [
     jwk("RSA", "a", n=""),
     jwk("RSA", "a", n="AQAB"),
     jwk("RSA", "a", n="A" * 200_000),
-    jwk("RSA", "a", e="A" * 200),
+    jwk("RSA", "a", e=segment(b"\x80" + bytes(30) + b"\x01")),
     jwk("RSA", "a", n=7),
     jwk("P-256", "a", crv="P-384"),
     jwk("P-256", "a", x="A" * 43),
@@ -134,6 +134,8 @@ async def test_what_is_no_public_key_for_tokens_is_passed_over(entry: object) ->
     for text in (token("a"), token("a", "P-256"), token("a", "Ed25519")):
         assert await issuer.refusal(text) is Unauthorized
     assert await issuer.user(token("good")) == "ann"
+    with pytest.raises(Unauthorized):
+        issuer.key_set.checks("a")
 
 
 @on_a_loop
@@ -356,6 +358,7 @@ HOSTILE = {
     "keys that are none": b'{"keys":"a"}',
     "an empty set": b'{"keys":[]}',
     "unusable keys alone": json.dumps({"keys": [jwk("RSA", "a", use="enc")]}).encode(),
+    "keys without a name": json.dumps({"keys": [jwk("RSA", "")]}).encode(),
     "too many keys": json.dumps({"keys": [jwk("RSA", str(n)) for n in range(JWKS_KEYS_MAX + 1)]}).encode(),
     "a deep nest": b'{"keys":' + b"[" * 100_000,
     "no text": b"\xff\xfe\x00",

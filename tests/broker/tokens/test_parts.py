@@ -154,7 +154,23 @@ def test_base64url_is_read_as_it_is_written(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"a", b"abcde", b"ab=", b"ab==", b"a+bc", b"a/bc", b"ab c", b"ab\nc", b"ab.c", b"a!bc"]
+    "text",
+    [
+        b"a",
+        b"abcde",
+        b"ab=",
+        b"ab==",
+        b"a+bc",
+        b"a/bc",
+        b"ab c",
+        b"ab\nc",
+        b"ab.c",
+        b"a!bc",
+        b"abcd++++",
+        b"abcd====",
+        b"ab==abcd",
+        b"\n\n\n\nabcd",
+    ],
 )
 def test_base64url_is_nothing_else(text: bytes) -> None:
     with pytest.raises(ValueError):
