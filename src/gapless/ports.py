@@ -11,7 +11,18 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from gapless.core.lineage import Generation
 from gapless.core.stream import Done, Entry, Heads, Message, Page, Position
 
-__all__ = ["Bus", "Care", "Checked", "Clock", "Durability", "Statistics", "Streams", "Timer"]
+__all__ = [
+    "Bus",
+    "Care",
+    "Checked",
+    "Clock",
+    "Compacted",
+    "Durability",
+    "Statistics",
+    "Streams",
+    "Timer",
+    "Told",
+]
 
 
 class Durability(StrEnum):

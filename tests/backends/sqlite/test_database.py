@@ -183,7 +183,7 @@ def fill(store: Store, monkeypatch: pytest.MonkeyPatch, *, room_follows: bool) -
 
     pages = schema.number(connection.execute("pragma page_count"))
     connection.execute(f"pragma max_page_count = {pages + 2}").fetchall()
-    monkeypatch.setattr(store.database._disk, "fill", grow if room_follows else lambda: None)
+    monkeypatch.setattr(store.database.disk, "fill", grow if room_follows else lambda: None)
 
 
 def test_a_full_disk_in_between_leaves_a_refusal_what_it_was(

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from gapless.backends import Options, tell
+from gapless.backends.sqlite.care import Slices
 from gapless.backends.sqlite.database import Database
+from gapless.backends.sqlite.disk import Disk
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
+from gapless.backends.sqlite.offline import approve, in_thread
+from gapless.backends.sqlite.opening import beside
 from gapless.backends.sqlite.reader import Reader
-from gapless.backends.sqlite.writer import Ask, Lift, Listener, Queued, Writer
+from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
+from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
     ConfigError,
     GaplessError,
@@ -23,7 +28,7 @@ from gapless.core.errors import (
 from gapless.core.lineage import Generation
 from gapless.core.stream import Done, Entry, Heads, Page, Position
 from gapless.core.stream import Outcome as Appended
-from gapless.ports import Statistics, Streams
+from gapless.ports import Checked, Compacted, Statistics, Streams, Told
 
 __all__ = ["Backend"]
 
@@ -33,6 +38,9 @@ Answer = TypeVar("Answer")
 class Backend(Streams):
     """Streams in one SQLite file, which this process alone has open."""
 
+    _path: Path
+    _disk: Disk
+
     def __init__(self, options: Options) -> None:
         self._options = options
         self._loop = asyncio.get_running_loop()
@@ -41,8 +49,13 @@ class Backend(Streams):
         self._error: StoreError | None = None
         self._queue_entries = 0
         self._queue_bytes = 0
+        self._reads = 0
         listener = Listener(
-            partial(_resolve, self._opened), self._on_committed, self._on_answered, self._on_ended
+            partial(_resolve, self._opened),
+            self._on_committed,
+            self._on_answered,
+            self._on_cared,
+            self._on_ended,
         )
         self._writer = Writer(options, listener)
 
@@ -63,6 +76,8 @@ class Backend(Streams):
         except asyncio.CancelledError:
             store._writer.finish()
             raise
+        store._path = database.path
+        store._disk = database.disk
         store.epoch = database.epoch
         store.durability = database.durability
         return store
@@ -91,6 +106,7 @@ class Backend(Streams):
         limit_bytes: int,
     ) -> Page:
         assert after is None or before is None
+        self._reads += 1
         limits = limit_messages, limit_bytes
         if before is not None:
             return await self._ask(lambda reader, now_ms: reader.before(stream, before, *limits, now_ms))
@@ -129,6 +145,7 @@ class Backend(Streams):
             commit_ns_p99=p99,
             queue_entries=self._queue_entries,
             queue_bytes=self._queue_bytes,
+            reads=self._reads,
         )
 
     async def close(self) -> None:
@@ -137,6 +154,46 @@ class Backend(Streams):
             self._writer.finish()
         await asyncio.shield(self._end)
         self._writer.join()
+
+    # Care ---------------------------------------------------------------------------------
+
+    def aside(self, name: str) -> str:
+        return str(beside(self._path, PARTIAL + name))
+
+    def free_bytes(self) -> int:
+        return self._disk.spare_bytes()
+
+    async def backup(self, to: str, told: Told) -> None:
+        await self._care(lambda database: database.backup(Path(to)), told)
+        try:
+            await asyncio.to_thread(sync, Path(to))
+        except BaseException:
+            remove(Path(to))
+            raise
+
+    async def check(self, told: Told) -> Checked:
+        return await self._care(lambda database: database.check(), told)
+
+    async def compact(self, told: Told) -> Compacted:
+        return await self._care(lambda database: database.compact(), told)
+
+    async def restore(self, source: str, *, keep: bool, told: Told) -> None:
+        try:
+            await in_thread(approve(Path(source)), told)
+            await asyncio.to_thread(sync, Path(source))
+            await self._care(lambda database: database.restore(Path(source), keep=keep), told)
+        finally:
+            remove(Path(source))
+
+    async def _care(self, begin: Callable[[Database], Slices[Answer]], told: Told) -> Answer:
+        self._check_open()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._writer.care(Chore(begin, future, told))
+        return await future
+
+    def _on_cared(self, chore: Chore, epoch: str, answer: Any) -> None:
+        self.epoch = epoch
+        _resolve(chore.future, answer)
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -190,6 +247,8 @@ class Backend(Streams):
         tell(self._loop, self._answers(in_flight + queued, outcomes))
         for _, future in self._writer.asks:
             _resolve(future, StoreFailed(str(error)))
+        for chore in self._writer.chores:
+            _resolve(chore.future, StoreFailed(str(error or "the store is closed")))
         self._end.set_result(None)
         if error is not None:
             self._options.failed(error)

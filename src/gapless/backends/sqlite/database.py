@@ -7,14 +7,17 @@ from zlib import crc32
 import apsw
 
 from gapless.backends import Options, store_clock
-from gapless.backends.sqlite import opening
+from gapless.backends.sqlite import opening, swapping
+from gapless.backends.sqlite.care import Slices, copy, rewrite
+from gapless.backends.sqlite.checking import check
 from gapless.backends.sqlite.disk import Disk
 from gapless.backends.sqlite.log import Log, Order, Outcome
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.schema import PAGE_BYTES, number
 from gapless.backends.sqlite.streams import Streams
 from gapless.backends.sqlite.witness import Witness
-from gapless.core.errors import StoreFull, StoreRefused
+from gapless.core.errors import StoreError, StoreFull, StoreRefused
+from gapless.ports import Checked, Compacted
 
 __all__ = ["Database"]
 
@@ -35,52 +38,63 @@ class Database:
         path = path.absolute()
         if not path.parent.is_dir():
             raise StoreRefused(f"{path.parent} is no folder: make it first")
+        self.path = path
+        self._options = options
+        self._vfs = vfs
         self._clock = options.now_ms or store_clock()
-        self._disk = Disk(path, options.ballast_bytes, options.free_bytes_min)
+        self._time_ms = 0
+        self.disk = Disk(path, options.ballast_bytes, options.free_bytes_min)
         self._witness = Witness(opening.beside(path, ".witness"))
         try:
-            self._open_with_room(path, options, vfs)
+            swapping.remove_leftovers(path)
+            self._open_with_room()
         except (apsw.Error, OSError) as error:
             self._witness.close()
             raise opening.refusal(path, error) from error
         except BaseException:
             self._witness.close()
             raise
-        self.durability = self._disk.durability()
+        self.durability = self.disk.durability()
 
-    def _open_with_room(self, path: Path, options: Options, vfs: str | None) -> None:
+    def _open_with_room(self) -> None:
+        epoch = self._options.token()
         try:
-            self._open(path, options, vfs)
+            self._open(epoch)
         except apsw.FullError:
-            self._disk.fill()
-            self._open(path, options, vfs)
+            self.disk.fill()
+            self._open(epoch)
 
-    def _open(self, path: Path, options: Options, vfs: str | None) -> None:
+    def _open(self, epoch: str, *, is_new: bool = True) -> None:
+        path, options = self.path, self._options
         found = opening.check_files(path)
-        self.epoch = options.token()
-        self._connection = opening.connect(path, vfs, (crc32(self.epoch.encode()) >> 3) + 1)
+        self._connection = opening.connect(path, self._vfs, (crc32(epoch.encode()) >> 3) + 1)
+        self.epoch = epoch
+        self.is_open = True
         try:
             opening.recover(self._connection, path, found)
             self._wal_pages = 0
             self._connection.set_wal_hook(self._see_wal)
-            generations = opening.begin_generation(
-                self._connection, self.epoch, self._witness.seen, options.generations_max
-            )
+            if is_new:
+                generations = opening.begin_generation(
+                    self._connection, epoch, self._witness.seen, options.generations_max
+                )
+            else:
+                generations = opening.known_generations(self._connection)
             streams = Streams(self._connection.cursor())
             self.reader = Reader(self._connection, streams, generations)
             self.log = Log(self._connection.cursor(), streams, options, generations)
-            self._time_ms = self.log.time_ms
+            self._time_ms = max(self._time_ms, self.log.time_ms)
             self._seen_seq = self.log.seq
             self._witness.write(self.epoch, self.log.seq)
             self._witness.sync()
-            self._disk.remember()
-            self._disk.take_ballast()
+            self.disk.remember()
+            self.disk.take_ballast()
         except BaseException:
-            self._connection.close(True)
+            self._let_go()
             raise
         self._is_stuck = False  # housekeeping finds no room even without the ballast
         # The first transaction after a checkpoint raises it (wal.py); 0: this is not the first.
-        self._user_version = 0
+        self._user_version = 0 if is_new else self._next_user_version()
 
     def _see_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
@@ -106,19 +120,19 @@ class Database:
         Raises:
             apsw.Error, OSError, StoreFailed: whether it holds is unknown, and nothing may follow it.
         """
-        if self._disk.is_short():
-            self._disk.check_room(self._unused_bytes())
+        if self.disk.is_short():
+            self.disk.check_room(self._unused_bytes())
         try:
             outcomes = self._transact(orders)
         except apsw.FullError:
-            self._disk.fill()
+            self.disk.fill()
             try:
                 outcomes = self._transact(orders)
             except apsw.FullError:
                 self._is_stuck = True
                 return [StoreFull("the disk is full; make room")] * len(orders)
         self._is_stuck = False
-        self._disk.check_same()
+        self.disk.check_same()
         if self.log.seq != self._seen_seq:
             self._seen_seq = self.log.seq
             self._witness.write(self.epoch, self.log.seq)
@@ -129,7 +143,7 @@ class Database:
         connection.execute("begin immediate")
         try:
             budget = DELETED_ROWS if orders else DELETED_ROWS_IDLE
-            outcomes = self.log.write(orders, self.now_ms(), budget=budget, is_full=self._disk.is_full)
+            outcomes = self.log.write(orders, self.now_ms(), budget=budget, is_full=self.disk.is_full)
             if self._user_version:
                 connection.execute(f"pragma user_version = {self._user_version}")
             connection.execute("commit")
@@ -160,14 +174,17 @@ class Database:
         try:
             self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
         except apsw.FullError:
-            self._disk.fill()
+            self.disk.fill()
 
     def _checkpoint(self, mode: int) -> None:
         if self._wal_pages:
             opening.seal(self._connection)
         self._connection.wal_checkpoint(mode=mode)
         self._wal_pages = 0
-        self._user_version = number(self._connection.execute("pragma user_version")) + 1
+        self._user_version = self._next_user_version()
+
+    def _next_user_version(self) -> int:
+        return number(self._connection.execute("pragma user_version")) + 1
 
     def close(self) -> None:
         """Leave one complete file behind.
@@ -175,6 +192,10 @@ class Database:
         Raises:
             apsw.Error, OSError: the file could not be completed; its -wal has all that is missing.
         """
+        self._complete()
+        self._witness.close()
+
+    def _complete(self) -> None:
         try:
             if self.is_due():
                 self.write([])  # readers may have been told of it
@@ -182,11 +203,76 @@ class Database:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         except apsw.FullError:
             pass  # what is in the -wal is safe there
+        self.is_open = False
         self._connection.close()
         self._witness.sync()
-        self._witness.close()
 
     def abandon(self) -> None:
         """Let go of the file as it is, after a failure: the next opening judges what is on the disk."""
-        self._connection.close(True)
+        self._let_go()
         self._witness.close()
+
+    def _let_go(self) -> None:
+        self.is_open = False
+        self._connection.close(True)
+
+    # Care ---------------------------------------------------------------------------------
+
+    def backup(self, to: Path) -> Slices[None]:
+        """Copy the file as it stands at the end; see `care.copy`."""
+        return copy(self._connection, to, self.disk.spare_bytes)
+
+    def check(self) -> Slices[Checked]:
+        """Read every row; see `checking.check`."""
+        return check(self._connection, whole=False)
+
+    def compact(self) -> Slices[Compacted]:
+        """Go on with a file that has no unused room. It is the same store, of the same generation.
+
+        Raises:
+            StoreError: it cannot be; the store goes on as it was, if the file is open.
+        """
+        before_bytes = number(self._connection.execute("pragma page_count")) * PAGE_BYTES
+        yield 0, 1
+        self.write([])  # what readers were told of has to be in the new file
+        if self._is_stuck:
+            raise StoreFull("the disk is full; make room")
+        smaller = opening.beside(self.path, f"{swapping.PARTIAL}compact")
+        rewrite(self._connection, smaller, self.disk.spare_bytes)
+        self._replace(smaller, self.epoch, is_new=False)
+        swapping.let_go(self.path)
+        return Compacted(before_bytes, self.path.stat().st_size)
+
+    def restore(self, source: Path, *, keep: bool) -> Slices[None]:
+        """Go on with the file `source`, which was checked, as a new generation.
+
+        Raises:
+            StoreError: it cannot be; the store goes on as it was, if the file is open.
+        """
+        yield 0, 1
+        self._replace(source, self._options.token(), is_new=True)
+        if not keep:
+            swapping.let_go(self.path)
+
+    def _replace(self, new: Path, epoch: str, *, is_new: bool) -> None:
+        former, former_epoch = self.log, self.epoch
+        try:
+            self._complete()
+            self._open_replaced(new, epoch, is_new=is_new)
+        except (apsw.Error, OSError) as error:
+            self._open(former_epoch, is_new=False)
+            raise opening.refusal(self.path, error) from error
+        except StoreError:
+            self._open(former_epoch, is_new=False)
+            raise
+        finally:
+            swapping.remove(new)
+        self.log.go_on_from(former)
+
+    def _open_replaced(self, new: Path, epoch: str, *, is_new: bool) -> None:
+        swapping.place(new, self.path)
+        try:
+            self._open(epoch, is_new=is_new)
+        except BaseException:
+            swapping.put_back(self.path)
+            raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from gapless.core.errors import StoreFailed
 from gapless.ports import Durability
 
-__all__ = ["Disk", "durability_of"]
+__all__ = ["Disk", "durability_of", "mount_of"]
 
 # File systems on a disk of this machine, whose fsync reaches it.
 LOCAL = {
@@ -23,14 +23,19 @@ def durability_of(path: Path, mounts: str) -> Durability:
     `mounts` is the text of /proc/self/mountinfo (proc_pid_mountinfo(5)); empty where there is none.
     What is not known to be a local disk is taken for weaker.
     """
+    kind, options = mount_of(path, mounts)
+    return Durability.DISK if kind in LOCAL and not UNSAFE & set(options) else Durability.PROCESS
+
+
+def mount_of(path: Path, mounts: str) -> tuple[str, list[str]]:
+    """Return the kind of file system that `path` is on, and its options; an empty kind is not known."""
     best, kind, options = "", "", ""
     for line in mounts.splitlines():
         mount, _, file_system = line.partition(" - ")
         point = mount.split()[4].encode().decode("unicode_escape")
         if path.is_relative_to(point) and len(point) >= len(best):
             best, kind, options = point, file_system.split()[0], file_system.split()[2]
-    is_safe = kind in LOCAL and not UNSAFE & set(options.split(","))
-    return Durability.DISK if is_safe else Durability.PROCESS
+    return kind, options.split(",")
 
 
 class Disk:
@@ -79,6 +84,10 @@ class Disk:
         """Return how much room is left beside the ballast."""
         status = os.statvfs(self._path.parent)
         return status.f_bavail * status.f_frsize
+
+    def spare_bytes(self) -> int:
+        """Return how much room something else may take before appends would be refused."""
+        return self.free_bytes() - 2 * self._free_bytes_min
 
     def check_room(self, unused_bytes: int) -> None:
         """Decide anew whether the disk is full; `unused_bytes` can be reused inside the database."""

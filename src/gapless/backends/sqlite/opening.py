@@ -11,7 +11,21 @@ from gapless.backends.sqlite.witness import Seen, fate
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
-__all__ = ["begin_generation", "beside", "check_files", "connect", "recover", "refusal", "seal"]
+__all__ = [
+    "HEADER_BYTES",
+    "Versions",
+    "begin_generation",
+    "beside",
+    "check_content",
+    "check_files",
+    "check_header",
+    "check_log",
+    "connect",
+    "known_generations",
+    "recover",
+    "refusal",
+    "seal",
+]
 
 log: Final = logging.getLogger("gapless.store")
 
@@ -47,7 +61,7 @@ def check_files(path: Path) -> Versions:
             header = file.read(HEADER_BYTES)
     is_being_made = size <= schema.PAGE_BYTES and journal.exists()
     if header and not is_being_made:
-        _check_header(path, header)
+        check_header(path, header)
         if journal.exists() and journal.stat().st_size:
             raise StoreRefused(f"{journal} does not belong to the database beside it: move it away")
     log = beside(path, "-wal")
@@ -57,7 +71,12 @@ def check_files(path: Path) -> Versions:
     return found
 
 
-def _check_header(path: Path, header: bytes) -> None:
+def check_header(path: Path, header: bytes) -> None:
+    """Make sure that a file begins as a database of ours does.
+
+    Raises:
+        StoreRefused: it is another program's, or damaged.
+    """
     if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
         raise StoreRefused(f"{path} is no SQLite database, or its header is damaged: restore a backup")
     if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4], "big") != schema.APPLICATION_ID:
@@ -89,15 +108,34 @@ def recover(connection: apsw.Connection, path: Path, found: Versions) -> None:
     Raises:
         StoreRefused: something acknowledged cannot be reached.
     """
-    log = beside(path, "-wal")
-    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-    if frames > 0:
-        last = schema.number(connection.execute("pragma user_version"))
-        if found.database > last:
-            wal.refuse_mix(log)
-        wal.check_tail(log, frames)
+    if check_log(connection, path, found):
         seal(connection)
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    check_content(connection, path)
+
+
+def check_log(connection: apsw.Connection, path: Path, found: Versions) -> bool:
+    """Tell whether the `-wal` holds something, all of which is there.
+
+    Raises:
+        StoreRefused: it is not this database's, or damaged.
+    """
+    log = beside(path, "-wal")
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    if frames <= 0:
+        return False
+    if found.database > schema.number(connection.execute("pragma user_version")):
+        wal.refuse_mix(log)
+    wal.check_tail(log, frames)
+    return True
+
+
+def check_content(connection: apsw.Connection, path: Path) -> None:
+    """Make sure that a file whose `-wal` is empty is whole, and of a version that is known.
+
+    Raises:
+        StoreRefused: it is not.
+    """
     pages = schema.number(connection.execute("pragma page_count"))
     if path.stat().st_size < pages * schema.PAGE_BYTES:
         raise StoreRefused(f"{path} is cut short: restore a backup")
@@ -115,10 +153,7 @@ def begin_generation(
         schema.create(connection)
     else:
         upgraded = upgrading.upgrade(connection)
-    query = "select id, cut_seq, fate from generations order by number"
-    generations = [
-        Generation(id, cut_seq, Fate(told)) for id, cut_seq, told in schema.rows(connection.execute(query))
-    ]
+    generations = known_generations(connection)
     seq = schema.number(connection.execute("select seq from store"))
     new = Generation(epoch, seq, fate(seen, generations, seq))
     connection.execute(
@@ -134,6 +169,14 @@ def begin_generation(
     if upgraded:
         log.info("%s was upgraded %s", connection.filename, upgraded)
     return [*generations, new][-generations_max:]
+
+
+def known_generations(connection: apsw.Connection) -> list[Generation]:
+    """Return the generations that the file knows, oldest first."""
+    query = "select id, cut_seq, fate from generations order by number"
+    return [
+        Generation(id, cut_seq, Fate(told)) for id, cut_seq, told in schema.rows(connection.execute(query))
+    ]
 
 
 def refusal(path: Path, error: apsw.Error | OSError) -> StoreRefused:

@@ -56,12 +56,19 @@ class Witness:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            _, owner = _parse(os.pread(self._file, RECORD_BYTES, 0))
+            _, owner = self._read()
             os.close(self._file)
             raise StoreRefused(
                 f"{path.with_suffix('')} is open in another process{f' (pid {owner})' if owner else ''}"
             ) from error
-        self.seen, _ = _parse(os.pread(self._file, RECORD_BYTES, 0))
+
+    def _read(self) -> tuple[Seen | None, int]:
+        return _parse(os.pread(self._file, RECORD_BYTES, 0))
+
+    @property
+    def seen(self) -> Seen | None:
+        """The last commit that was noted; None when the file says nothing, or is not whole."""
+        return self._read()[0]
 
     def write(self, epoch: str, seq: int) -> None:
         """Note the last commit."""

@@ -16,6 +16,7 @@ import apsw
 from msgspec import Struct
 
 from gapless.backends import Options
+from gapless.backends.sqlite.care import Slices
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Outcome
 from gapless.backends.sqlite.reader import Reader
@@ -23,7 +24,7 @@ from gapless.core.errors import GaplessError, StoreDamaged, StoreError, StoreFai
 from gapless.core.limits import PAGE_MESSAGES_MAX, WAL_PAGES, WAL_PAGES_MAX
 from gapless.core.stream import Page
 
-__all__ = ["Ask", "Lift", "Listener", "Queued", "Writer"]
+__all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer"]
 
 # Readers served between two commits: neither may wait for the other for long.
 ASKS_PER_TURN = 16
@@ -47,12 +48,28 @@ Queued = tuple[Sequence[Order] | Lift, int, Any]
 Ask = tuple[Callable[[Reader, int], Any], "asyncio.Future[Any]"]
 
 
+class Chore:
+    """Care of the file, done in slices between commits; `told` hears on the loop how far it is."""
+
+    def __init__(
+        self,
+        begin: Callable[[Database], Slices[Any]],
+        future: "asyncio.Future[Any]",
+        told: Callable[[int, int], object],
+    ) -> None:
+        self.begin = begin
+        self.future = future
+        self.told = told
+        self.slices: Slices[Any] | None = None
+
+
 class Listener(NamedTuple):
     """What the writer calls on the loop."""
 
     opened: Callable[[Database | BaseException], None]
     committed: Callable[[list[Queued], list[Outcome]], None]
     answered: Callable[[list[tuple[Ask, Any]]], None]
+    cared: Callable[[Chore, str, Any], None]
     ended: Callable[[list[Queued], StoreError | None], None]
 
 
@@ -65,6 +82,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self.orders: deque[Queued] = deque()
         self.asks: deque[Ask] = deque()
+        self.chores: deque[Chore] = deque()
         self._taken: list[Queued] = []
         self._is_idle = False
         self._is_closing = False
@@ -92,6 +110,12 @@ class Writer:
         if self._is_idle:
             self._wake.set()
 
+    def care(self, chore: Chore) -> None:
+        """Have the file cared for, after the chores before it."""
+        self.chores.append(chore)
+        if self._is_idle:
+            self._wake.set()
+
     def finish(self) -> None:
         """End once everything queued is done."""
         self._is_closing = True
@@ -111,14 +135,16 @@ class Writer:
         try:
             self._post(self._listener.opened, database)
             self._serve(database)
+            self._give_up_chores()
             database.close()
         except BaseException as error:
             end = error if isinstance(error, StoreError) else StoreFailed(f"the store had to close: {error}")
             end.__cause__ = error
+            self._give_up_chores()
             database.abandon()
         self._post(self._listener.ended, self._taken, end)
 
-    def _post(self, callback: Callable[..., None], *told: Any) -> None:
+    def _post(self, callback: Callable[..., object], *told: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *told)
         except RuntimeError:
@@ -137,13 +163,15 @@ class Writer:
             pages = database.wal_pages
             if pages >= WAL_PAGES_MAX or (pages >= WAL_PAGES and len(self.orders) < SHORT_QUEUE):
                 database.checkpoint()
+            if self.chores:
+                self._care(database, self.chores[0])
 
     def _wait(self, database: Database) -> None:
-        if self.orders or self.asks or self._is_closing or database.is_due():
+        if self.orders or self.asks or self.chores or self._is_closing or database.is_due():
             return
         self._is_idle = True
         # Looked at once more: what was queued before the flag was seen has woken nobody.
-        if not self.orders and not self.asks and not self._wake.wait(IDLE_MS / 1_000):
+        if not (self.orders or self.asks or self.chores) and not self._wake.wait(IDLE_MS / 1_000):
             database.rest()
         self._is_idle = False
         self._wake.clear()
@@ -201,3 +229,27 @@ class Writer:
             messages += len(answer.messages) if isinstance(answer, Page) else 0
         if answers:
             self._post(self._listener.answered, answers)
+
+    def _care(self, database: Database, chore: Chore) -> None:
+        answer: Any
+        try:
+            if chore.slices is None:
+                chore.slices = chore.begin(database)
+            if not chore.future.cancelled():
+                self._post(chore.told, *next(chore.slices))
+                return
+            chore.slices.close()
+            answer = None
+        except StopIteration as end:
+            answer = end.value
+        except GaplessError as error:
+            answer = error
+        if not database.is_open:
+            raise StoreFailed(f"neither the new file nor the former one could be opened: {answer}")
+        self.chores.popleft()
+        self._post(self._listener.cared, chore, database.epoch, answer)
+
+    def _give_up_chores(self) -> None:
+        for chore in self.chores:
+            if chore.slices is not None:
+                chore.slices.close()

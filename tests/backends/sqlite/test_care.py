@@ -1,0 +1,358 @@
+"""Backup, check, compact and restore of a store that is open and goes on."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import pytest
+
+from gapless.backends.sqlite import Backend, Offline
+from gapless.backends.sqlite.care import Slices
+from gapless.core.errors import PositionLost, StoreError, StoreFailed, StoreRefused
+from gapless.core.lineage import Fate
+from gapless.core.stream import Outcome, Position, Retention, Stored
+from gapless.ports import Care
+from gapless.testing.conformance.places import append, entry, fill, head, offsets, put, read
+from tests.faults.stores import beside, flip, open_store, scenario
+
+Answer = TypeVar("Answer")
+
+BIG = bytes(4_000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def ignore(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def run(slices: Slices[Answer]) -> Answer:
+    """Do all of it."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+
+
+async def grown(path: Path, count: int = 300) -> Backend:
+    """A store of about a megabyte."""
+    store = await open_store(path)
+    await put(store, *(entry(f"s{n % 7}", BIG) for n in range(count)))
+    return store
+
+
+def left_beside(path: Path) -> set[str]:
+    """What is in the folder besides an open store."""
+    return {file.name for file in path.parent.iterdir()} - {"store.db", "store.db-wal", "store.db.witness"}
+
+
+@scenario
+async def test_a_sqlite_store_can_be_cared_for(path: Path) -> None:
+    store = await open_store(path)
+    assert isinstance(store, Care)
+    await store.close()
+
+
+@scenario
+async def test_a_backup_holds_what_was_appended_while_it_was_made(path: Path) -> None:
+    store = await grown(path, 1_000)
+    copy = path.parent / "copy.db"
+    acknowledged: list[Outcome] = []
+    seen: list[tuple[int, int]] = []
+
+    def told(done: int, total: int) -> None:
+        # To pages that were copied, and to new ones.
+        for stream in ("s0", "live"):
+            entries = [entry(stream, b"%d" % len(seen))]
+            store.append(entries, lambda entries, outcomes: acknowledged.extend(outcomes))
+        seen.append((done, total))
+
+    await store.backup(str(copy), told)
+    at_end = sum(isinstance(outcome, Stored) for outcome in acknowledged) // 2
+    assert all(0 < done <= total for done, total in seen)
+    await store.close()
+    assert [file.name for file in path.parent.iterdir() if "copy" in file.name] == ["copy.db"]
+    assert run(Offline(str(copy)).check()).wrong == 0
+    restored = await open_store(copy)
+    page = await read(restored, "live")
+    assert [message.data for message in page.messages] == [b"%d" % number for number in range(page.head)]
+    assert (await head(restored, "s0")).last == 143 + page.head
+    assert 0 < page.head <= at_end
+    await restored.close()
+
+
+@scenario
+async def test_a_backup_survives_checkpoints_and_trims_meanwhile(path: Path) -> None:
+    store = await grown(path, 600)
+    copy = path.parent / "copy.db"
+    trims: list[asyncio.Task[object]] = []
+
+    def told(done: int, total: int) -> None:
+        if len(trims) < 7:
+            trims.append(asyncio.ensure_future(store.trim(f"s{len(trims)}", 50)))
+        store.append([entry("live", BIG, retention=Retention(count=3))], lambda entries, outcomes: None)
+
+    await store.backup(str(copy), told)
+    await asyncio.gather(*trims)
+    await store.close()
+    checked = run(Offline(str(copy)).check())
+    assert checked.wrong == 0, checked
+
+
+@scenario
+async def test_a_backup_that_is_given_up_leaves_nothing(path: Path) -> None:
+    store = await grown(path, 5_000)
+    backup = asyncio.create_task(store.backup(str(path.parent / "copy.db"), ignore))
+    await asyncio.sleep(0)
+    backup.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await backup
+    await store.check(ignore)  # chores follow each other
+    assert not left_beside(path)
+    assert (await append(store)).offset == 1
+    await store.close()
+
+
+@scenario
+async def test_a_backup_ends_with_the_store(path: Path) -> None:
+    store = await grown(path, 5_000)
+    backup = asyncio.create_task(store.backup(str(path.parent / "copy.db"), ignore))
+    await asyncio.sleep(0)  # a slice or two of a hundred
+    await store.close()
+    with pytest.raises(StoreFailed):
+        await backup
+    assert left_beside(path) == set()
+    with pytest.raises(StoreFailed):
+        await store.check(ignore)
+
+
+@scenario
+async def test_a_backup_that_cannot_be_written_harms_nothing(path: Path) -> None:
+    store = await grown(path)
+    with pytest.raises(StoreError, match="cannot be copied"):
+        await store.backup(str(path.parent / "no/such/folder.db"), ignore)
+    assert (await append(store)).offset == 1
+    await store.close()
+
+
+@scenario
+async def test_leftovers_go_when_the_store_is_opened(path: Path) -> None:
+    store = await grown(path)
+    left = Path(store.aside("upload"))
+    assert left.parent == path.parent
+    await store.close()
+    left.write_bytes(b"half a file")
+    await (await open_store(path)).close()
+    assert not left.exists()
+
+
+# Check
+
+
+@scenario
+async def test_a_check_counts_what_is_there_and_finds_nothing(path: Path) -> None:
+    store = await grown(path)
+    await put(store, *(entry("kept", retention=Retention(count=10)) for _ in range(50)))
+    await store.trim("s1", 20)
+    await store.erase("s2", 3)
+    checked = await store.check(ignore)
+    assert (checked.wrong, checked.findings, checked.streams) == (0, [], 8)
+    assert checked.messages >= 300 - 20 + 10
+    await store.close()
+    assert run(Offline(str(path)).check()) == checked
+
+
+@scenario
+async def test_a_flipped_byte_anywhere_in_a_message_is_found(path: Path) -> None:
+    store = await open_store(path)
+    await put(store, *(entry("s", b"the message number %d" % number) for number in range(20)))
+    await store.close()
+    start = path.read_bytes().index(b"the message number 7")
+    sound = path.read_bytes()
+    for at in range(start, start + len(b"the message number 7")):
+        path.write_bytes(sound)
+        flip(path, at)
+        store = await open_store(path)
+        checked = await store.check(ignore)
+        assert checked.wrong == 1
+        assert "message 8 of 's'" in checked.findings[0]
+        assert "checksum" in checked.findings[0]
+        await store.close()
+
+
+@scenario
+async def test_a_flipped_byte_anywhere_in_a_row_is_found(path: Path) -> None:
+    store = await open_store(path)
+    await put(store, *(entry("s", b"the message number %d" % number) for number in range(20)))
+    await store.close()
+    sound = path.read_bytes()
+    here = sound.index(b"the message number 7")
+    after = sound.index(b"the message number 6")  # rows are laid down from the end of a page
+    for at in range(here, after):
+        path.write_bytes(sound)
+        flip(path, at)
+        assert run(Offline(str(path)).check()).wrong, f"byte {at - here} of the row"
+
+
+@scenario
+async def test_what_is_missing_or_disagrees_is_found(path: Path) -> None:
+    cases = {
+        'delete from log where stream = 1 and "offset" in (4, 5)': "messages 4–5 of 's0' missing",
+        "update streams set last = last + 1 where id = 2": "message 44 of 's1' missing",
+        "update streams set last = last - 1 where id = 2": "lies beyond the end of its stream, 42",
+        "delete from streams where id = 3": "belongs to no stream",
+        "update store set seq = 10": "the store's head says 10 messages, but there is number 300",
+        "update log set before = before + 1 where seq = 100": "bytes lie before it",
+        "update streams set floor = last + 1 where id = 4": "has its floor at",
+    }
+    store = await grown(path)
+    await store.close()
+    sound = path.read_bytes()
+    for statement, told in cases.items():
+        path.write_bytes(sound)
+        connection = apsw.Connection(str(path))
+        connection.execute(statement)
+        connection.close()
+        checked = run(Offline(str(path)).check())
+        assert any(told in finding for finding in checked.findings), (statement, checked)
+
+
+# Compact
+
+
+@scenario
+async def test_compacting_gives_room_back_and_nobody_notices(path: Path) -> None:
+    store = await grown(path, 2_000)
+    before = store.epoch
+    for number in range(7):
+        await store.trim(f"s{number}", 270)
+    while (await store.check(ignore)).messages > 150:
+        await append(store, "tick")
+    heads = await store.heads([f"s{number}" for number in range(7)])
+    compacted = await store.compact(ignore)
+    assert compacted.bytes_after < compacted.bytes_before / 4
+    assert path.stat().st_size == compacted.bytes_after
+    assert store.epoch == before
+    assert await store.heads([f"s{number}" for number in range(7)]) == heads
+    assert (await append(store, "s0")).offset == heads.heads["s0"].last + 1
+    assert not left_beside(path)
+    assert (await store.check(ignore)).wrong == 0
+    await store.close()
+    store = await open_store(path)
+    assert [generation.fate for generation in await store.generations()] == [Fate.CLEAN, Fate.CLEAN]
+    assert offsets(await read(store, "s0", after=Position(before, 280)))[0] == 281
+    await store.close()
+
+
+@scenario
+async def test_what_kill_9_leaves_after_compacting_is_whole(path: Path) -> None:
+    store = await grown(path, 500)
+    old = store.epoch
+    await store.compact(ignore)
+    await put(store, *(entry("s0", BIG) for _ in range(10)))
+    left = path.parent / "left" / "store.db"
+    left.parent.mkdir()
+    for suffix in ("", "-wal", ".witness"):
+        shutil.copy(beside(path, suffix), beside(left, suffix))
+    await store.close()
+    after = await open_store(left)
+    assert (await after.generations())[-1].fate is Fate.CLEAN
+    assert offsets(await read(after, "s0", after=Position(old, 71)))[-1] == 82
+    assert (await after.check(ignore)).wrong == 0
+    await after.close()
+
+
+# Restore
+
+
+@scenario
+async def test_a_restored_backup_takes_the_place_and_tells_who_was_further(path: Path) -> None:
+    store = await grown(path)
+    old = store.epoch
+    copy = Path(store.aside("copy"))
+    await store.backup(str(copy), ignore)
+    await fill(store, "s0", 10)
+    before: list[object] = []
+    store.append([entry("s0")], lambda entries, outcomes: before.extend(outcomes))
+    await store.restore(str(copy), keep=True, told=ignore)
+    [stored] = before
+    assert isinstance(stored, Stored)
+    assert (stored.epoch, stored.offset) == (old, 43 + 11)
+    assert store.epoch != old
+    assert (await head(store, "s0")).last == 43
+    assert (await store.generations())[-1].fate is Fate.LOSSY
+    with pytest.raises(PositionLost):
+        await read(store, "s0", after=Position(old, 50))
+    assert (await append(store, "s0")).offset == 44
+    kept = beside(path, ".before-restore")
+    assert left_beside(path) == {kept.name}
+    await store.close()
+    former = await open_store(kept)
+    assert (await head(former, "s0")).last == 54
+    await former.close()
+
+
+@scenario
+async def test_a_backup_that_lacks_nothing_costs_no_reader_its_position(path: Path) -> None:
+    store = await grown(path)
+    old = store.epoch
+    copy = Path(store.aside("copy"))
+    await store.backup(str(copy), ignore)
+    await store.restore(str(copy), keep=False, told=ignore)
+    assert (await store.generations())[-1].fate is Fate.CLEAN
+    assert offsets(await read(store, "s0", after=Position(old, 40))) == [41, 42, 43]
+    assert not left_beside(path)
+    await store.close()
+
+
+@scenario
+async def test_a_file_that_may_not_be_restored_changes_nothing(path: Path) -> None:
+    store = await grown(path)
+    epoch = store.epoch
+    bad = Path(store.aside("upload"))
+    copy = path.parent / "copy.db"
+    await store.backup(str(copy), ignore)
+    sound = copy.read_bytes()
+    for content, told in (
+        (b"", "header is damaged"),
+        (b"a letter\n" * 1_000, "no SQLite database"),
+        (sound[: len(sound) // 2], "damaged"),
+        (sound[:200_000] + b"x" * 100 + sound[200_100:], "damaged"),
+    ):
+        bad.write_bytes(content)
+        with pytest.raises(StoreRefused, match=told):
+            await store.restore(str(bad), keep=True, told=ignore)
+        assert not bad.exists()
+    assert store.epoch == epoch
+    assert (await append(store, "s0")).offset == 44
+    assert left_beside(path) == {"copy.db"}
+    await store.close()
+
+
+@scenario
+async def test_the_former_file_is_put_back_when_the_new_one_does_not_open(
+    path: Path,
+) -> None:
+    store = await grown(path)
+    epoch = store.epoch
+    copy = Path(store.aside("copy"))
+    await store.backup(str(copy), ignore)
+    sound = copy.read_bytes()
+
+    def damage(done: int, total: int) -> None:
+        if done == total and copy.exists():  # it has been checked
+            copy.write_bytes(bytes(100) + sound[100:])
+
+    with pytest.raises(StoreRefused):
+        await store.restore(str(copy), keep=True, told=damage)
+    assert store.epoch == epoch
+    assert (await head(store, "s0")).last == 43
+    assert (await append(store, "s0")).offset == 44
+    await store.close()
