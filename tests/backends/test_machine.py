@@ -33,6 +33,14 @@ RETENTIONS = st.one_of(
         age_ms=DURATIONS_MS,
         bytes=st.sampled_from([0, 5, 30]),
     ),
+    # Not together with what time drops: that counts for its group until it is deleted, by and by.
+    st.builds(
+        Retention,
+        count=st.sampled_from([0, 1, 4]),
+        bytes=st.sampled_from([0, 30]),
+        group=st.sampled_from(["g", "g", "h"]),
+        group_bytes=st.sampled_from([25, 60]),
+    ),
 )
 # Positions are named alike in both stores: which opening of the store, and the offset.
 POSITIONS = st.tuples(st.integers(-3, 0), st.integers(0, 12))
@@ -45,6 +53,8 @@ ENTRIES = st.lists(
         st.one_of(st.none(), st.none(), POSITIONS),
         st.sampled_from([False, False, False, True]),
         st.sampled_from([None, None, "o", "p"]),
+        st.sampled_from([0, 0, 0, 1, 2, 3]),
+        st.sampled_from(["", "", "e", "f"]),
     ),
     min_size=1,
     max_size=6,
@@ -113,8 +123,18 @@ class Machine(RuleBasedStateMachine):
     def append(self, batch: list[tuple[Any, ...]]) -> None:
         def call(store: Streams, side: Side) -> Awaitable[Any]:
             entries = [
-                Entry(name, data, keep, b"", key, side.position(expected), transient=transient, origin=origin)
-                for name, data, keep, key, expected, transient, origin in batch
+                Entry(
+                    name,
+                    data,
+                    keep,
+                    key=key,
+                    expected=side.position(expected),
+                    transient=transient,
+                    origin=origin,
+                    version=version,
+                    version_epoch=version_epoch,
+                )
+                for name, data, keep, key, expected, transient, origin, version, version_epoch in batch
             ]
             return put(store, *entries)
 
@@ -143,6 +163,10 @@ class Machine(RuleBasedStateMachine):
     @rule(name=NAMES, through=st.integers(0, 12))
     def trim(self, name: str, through: int) -> None:
         self.both(lambda store, _: store.trim(name, through))
+
+    @rule(name=NAMES, offset=st.integers(0, 12))
+    def erase(self, name: str, offset: int) -> None:
+        self.both(lambda store, _: store.erase(name, offset))
 
     @rule(ms=st.sampled_from([1, 5, 39, 40, 3_600_000, 24 * 3_600_000]))
     def wait(self, ms: int) -> None:

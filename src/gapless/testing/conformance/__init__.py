@@ -10,13 +10,16 @@ To test a backend, subclass the suite and give it a fixture `place`:
 
 from gapless.testing.conformance.appending import Appending
 from gapless.testing.conformance.conditions import Conditions
+from gapless.testing.conformance.erasing import Erasing
+from gapless.testing.conformance.grouping import Grouping
 from gapless.testing.conformance.incarnations import Incarnations
 from gapless.testing.conformance.keeping import Keeping
 from gapless.testing.conformance.places import Place, UrlPlace
 from gapless.testing.conformance.reading import Reading
+from gapless.testing.conformance.versions import Versions
 
 __all__ = ["Place", "StreamsConformance", "UrlPlace"]
 
 
-class StreamsConformance(Appending, Conditions, Reading, Keeping, Incarnations):
+class StreamsConformance(Appending, Conditions, Versions, Reading, Keeping, Erasing, Grouping, Incarnations):
     """Every promise of `gapless.ports.Streams`."""

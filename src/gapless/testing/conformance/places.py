@@ -77,9 +77,11 @@ def _resolve(future: asyncio.Future[Outcome]) -> Done:
     return lambda _, outcomes: future.set_result(outcomes[0])
 
 
-async def append(store: Streams, stream: str = "s", data: bytes = b"x", **rest: Any) -> Stored:
+async def append(
+    store: Streams, stream: str = "s", data: bytes = b"x", retention: Retention = FOREVER, **rest: Any
+) -> Stored:
     """Append one message that must be accepted."""
-    [outcome] = await put(store, entry(stream, data, **rest))
+    [outcome] = await put(store, entry(stream, data, retention, **rest))
     if isinstance(outcome, GaplessError):
         raise outcome
     return outcome
