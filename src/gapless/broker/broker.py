@@ -85,6 +85,7 @@ class Broker:
         self._append = in_lanes(store)
         self._bus = bus
         self._message_bytes_max = message_bytes_max
+        self.hear_erased: list[Callable[[str], object]] = []  # told the channel, before the eraser is
         self.publications = self.answered = 0  # taken, and how many of them have their outcome
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
@@ -341,6 +342,23 @@ class Broker:
         followed = self.hub.channels.get(channel)
         if followed is not None and followed.epoch == heads.epoch:
             self.placing.hold_against(followed, heads)
+
+    async def erase(self, channel: str, offset: int) -> bool:
+        """Remove one message for good; its offset stays. False if there is no such message (any more).
+
+        Raises:
+            NotAvailable: the channel keeps no history.
+        """
+        if not self.namespaces.of(channel).namespace.history:
+            raise NotAvailable(f"channel {channel!r} keeps no history")
+        erased = await self.store.erase(channel, offset)
+        followed = self.hub.channels.get(channel)
+        if followed is not None:
+            self.hub.flush(followed)
+            self.hub.forget_tails(followed)
+        for hear in self.hear_erased:
+            hear(channel)
+        return erased
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Return who is subscribed, by client id.

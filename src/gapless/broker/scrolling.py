@@ -51,6 +51,7 @@ class Scrolling:
         self._following: dict[Newest, asyncio.Task[bool]] = {}
         self._reading = 0
         self._forgotten = 0
+        broker.hear_erased.append(self.forget)
 
     # Pages --------------------------------------------------------------------------------
 
