@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "channels": ("looking", "List the channels that somebody follows."),
     "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),
     "dev": ("serving", "Run with all defaults, insecure, for development."),
+    "doctor": ("doctor", "Check store, disk, machine and configuration, and say what to do."),
     "history": ("looking", "Print what a channel keeps."),
     "info": ("looking", "Print how the nodes are."),
     "publish": ("publishing", "Publish one message to a channel, or each line of a file."),
