@@ -164,6 +164,23 @@ async def test_who_speaks_http_to_it_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO])
+def test_of_who_leaves_amid_a_handshake_nothing_is_said(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with secured() as served:
+            client = await served.connect()
+            client.send(sent)
+            await until(lambda: len(served.front._shaking) == 1)
+            client.writer.close()
+            await until(lambda: not served.front._shaking)
+            asyncio.get_running_loop().call_exception_handler({"message": "of another kind"})
+
+    on_a_loop(test)()
+    assert [record.message for record in caplog.records] == ["of another kind"]
+
+
+@pytest.mark.parametrize("sent", [b"", HELLO])
 def test_a_handshake_that_takes_too_long_is_given_up(sent: bytes) -> None:
     async def test() -> None:
         async with secured() as served:

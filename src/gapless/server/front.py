@@ -5,7 +5,9 @@ import errno
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Final
 
 import aiofastnet
@@ -51,6 +53,8 @@ class Front:
         With `reuse_port` several processes share the port. Raises OSError, as when the port is in use.
         """
         loop = asyncio.get_running_loop()
+        if self.tls is not None:
+            loop.set_exception_handler(partial(_pass_over, loop.get_exception_handler()))
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         missing: OSError | None = None
         for family, _, _, _, address in dict.fromkeys(found):
@@ -189,3 +193,19 @@ class Front:
         await asyncio.gather(*site.tasks, return_exceptions=True)
         if self._date_timer is not None:
             self._date_timer.cancel()
+
+
+_Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+def _pass_over(handler: _Handler | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of who leaves amid a handshake, as every port scan does.
+
+    aiofastnet reports it as an error in the loop, and not even with an exception but with its class.
+    """
+    if context.get("exception") is ConnectionResetError:
+        log.debug("a connection was not secured: it was reset")
+    elif handler is not None:
+        handler(loop, context)
+    else:
+        loop.default_exception_handler(context)
