@@ -13,6 +13,7 @@ from gapless.core.stream import Retention
 __all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "Rules", "SlowConsumer"]
 
 NAME: Final = re.compile(r"[-a-zA-Z0-9_.]{2,}")
+WITHOUT: Final = "*"  # the group of the channels without a namespace: no namespace can have that name
 
 
 class RecoveryMode(StrEnum):
@@ -60,6 +61,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
     history_meta_ttl_ms: int = 720 * 3600 * 1000
     history_age_ms: int = 0
     history_bytes: int = 0
+    history_bytes_total: int = 0
     force_recovery: bool = False
     allow_recovery: bool = False
     force_recovery_mode: RecoveryMode = RecoveryMode.STREAM
@@ -78,6 +80,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{where}: a name is two or more of letters, digits, '-', '_', '.'")
         if (self.history_size > 0) != (self.history_ttl_ms > 0):
             raise ConfigError(f"{where}: history needs both history_size and history_ttl")
+        if self.history_bytes_total and not self.history:
+            raise ConfigError(f"{where}: history_bytes_total needs history_size and history_ttl")
         if self.history_ttl_ms > self.history_meta_ttl_ms > 0:
             raise ConfigError(f"{where}: history_ttl must not exceed history_meta_ttl")
         if (self.force_recovery or self.allow_recovery) and not self.history:
@@ -104,6 +108,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
             meta_ttl_ms=self.history_meta_ttl_ms,
             age_ms=self.history_age_ms,
             bytes=self.history_bytes,
+            group=(self.name or WITHOUT) if self.history_bytes_total else "",
+            group_bytes=self.history_bytes_total,
         )
 
 

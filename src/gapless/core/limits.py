@@ -25,6 +25,8 @@ COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
 # Pages of a SQLite -wal after which it is brought into the database when the queue is short, and when not.
 WAL_PAGES: Final = 16_000
 WAL_PAGES_MAX: Final = 32_000
+# A store whose last time is further ahead of the machine's clock says so when it is opened.
+CLOCK_AHEAD_MS: Final = 60_000
 # Heads of streams that the writer holds in memory.
 STREAMS_CACHED_MAX: Final = 50_000
 

@@ -87,7 +87,11 @@ class Node:
 
     async def _open_store(self) -> Streams:
         options = self._config.store
-        opened = backends.Options(failed=self.store_failed, message_bytes_max=self._message_bytes_max)
+        opened = backends.Options(
+            failed=self.store_failed,
+            message_bytes_max=self._message_bytes_max,
+            key_window_ms=options.idempotency_window_ms,
+        )
         store = await backends.open(options.url, opened)
         classes = list(Durability)
         if classes.index(store.durability) < classes.index(options.minimum):

@@ -17,6 +17,7 @@ FILES = Path(__file__).parent / "files"
 OURS = {
     "channel.namespaces.history_age",
     "channel.namespaces.history_bytes",
+    "channel.namespaces.history_bytes_total",
     "channel.namespaces.slow_consumer",
     "client.subscription_token.ed25519_public_key",
     "client.token.ed25519_public_key",

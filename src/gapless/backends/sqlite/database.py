@@ -1,7 +1,9 @@
 """The file: opened, written in transactions, checkpointed and closed. Used by the writer's thread alone."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 from zlib import crc32
 
 import apsw
@@ -17,9 +19,12 @@ from gapless.backends.sqlite.schema import PAGE_BYTES, number
 from gapless.backends.sqlite.streams import Streams
 from gapless.backends.sqlite.witness import Witness
 from gapless.core.errors import StoreError, StoreFull, StoreRefused
+from gapless.core.limits import CLOCK_AHEAD_MS
 from gapless.ports import Checked, Compacted
 
 __all__ = ["Database"]
+
+log: Final = logging.getLogger("gapless.store")
 
 # Rows deleted in one transaction: a few beside appends, more when nothing else waits.
 DELETED_ROWS = 64
@@ -84,6 +89,7 @@ class Database:
             self.reader = Reader(self._connection, streams, generations)
             self.log = Log(self._connection.cursor(), streams, options, generations)
             self._time_ms = max(self._time_ms, self.log.time_ms)
+            self._warn_of_time()
             self._seen_seq = self.log.seq
             self._witness.write(self.epoch, self.log.seq)
             self._witness.sync()
@@ -95,6 +101,18 @@ class Database:
         self._is_stuck = False  # housekeeping finds no room even without the ballast
         # The first transaction after a checkpoint raises it (wal.py); 0: this is not the first.
         self._user_version = 0 if is_new else self._next_user_version()
+
+    def _warn_of_time(self) -> None:
+        ahead_ms = self.log.time_ms - self._clock()
+        if ahead_ms > CLOCK_AHEAD_MS:
+            log.warning(
+                "%s: the last message was stored %d s ahead of this machine's clock, and the store's time"
+                " never falls. Until the clock is there, time stands still in the store: nothing falls due by"
+                " age (history_ttl, history_age), idempotency keys are held on, new messages bear that time."
+                " Set the clock if it is wrong now; if it was wrong then, wait, or restore an earlier backup",
+                self.path,
+                ahead_ms // 1_000,
+            )
 
     def _see_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
