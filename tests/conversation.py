@@ -7,6 +7,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from gapless import backends
 from gapless.backends import Options
 from gapless.broker.broker import Broker
@@ -198,7 +200,7 @@ class Stage:
 
 def token(user: str, channel: str = "", *, until_ms: int = 0, **claims: Any) -> str:
     """Return a token: of a connection, or with a channel of a subscription. `info`, `data` are any JSON,
-    `override` and what `subs` hold are like `Override` and these claims."""
+    `override` and what `subs` hold are like `Override` and these claims; `jti`, `iat_ms` name the token."""
     return json.dumps({"user": user, "channel": channel, "until_ms": until_ms, **claims})
 
 
@@ -225,11 +227,19 @@ class PlainTokens:
     def connection(self, token: str, now_ms: int) -> Claims:
         said = self._said(token, now_ms)
         subscriptions = {channel: _grant(each) for channel, each in said.get("subs", {}).items()}
-        return Claims(said["user"], said["until_ms"], _raw(said, "info"), subscriptions=subscriptions)
+        return Claims(
+            said["user"],
+            said["until_ms"],
+            _raw(said, "info"),
+            subscriptions=subscriptions,
+            token_id=said.get("jti", ""),
+            issued_ms=said.get("iat_ms", 0),
+        )
 
     def subscription(self, token: str, now_ms: int) -> SubscriptionClaims:
         said = self._said(token, now_ms)
-        return SubscriptionClaims(said["user"], said.get("channel", ""), _grant(said))
+        issued = {"token_id": said.get("jti", ""), "issued_ms": said.get("iat_ms", 0)}
+        return SubscriptionClaims(said["user"], said.get("channel", ""), replace(_grant(said), **issued))
 
     def _said(self, token: str, now_ms: int) -> dict[str, Any]:
         if token.startswith("{"):

@@ -10,8 +10,18 @@ from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
 from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, CHANNELS_REMEMBERED_MAX
 from gapless.core.stream import Retention
 
-__all__ = ["DataFormat", "Grammar", "Namespace", "Namespaces", "RecoveryMode", "Rules", "SlowConsumer"]
+__all__ = [
+    "SYSTEM",
+    "DataFormat",
+    "Grammar",
+    "Namespace",
+    "Namespaces",
+    "RecoveryMode",
+    "Rules",
+    "SlowConsumer",
+]
 
+SYSTEM: Final = "gapless."  # how the system's own channels begin, and the namespaces they are in
 NAME: Final = re.compile(r"[-a-zA-Z0-9_.]{2,}")
 WITHOUT: Final = "*"  # the group of the channels without a namespace: no namespace can have that name
 
@@ -168,6 +178,8 @@ class Namespaces(Struct, frozen=True, kw_only=True):
         grammar = self.grammar
         if not channel or len(channel) > grammar.bytes_max:
             raise BadRequest(f"a channel's name has 1 to {grammar.bytes_max} characters")
+        if channel.startswith(SYSTEM):  # read in one way only, whatever the grammar
+            return self._find_own(channel)
         name, boundary, rest = channel.removeprefix(grammar.private_prefix).partition(
             grammar.namespace_boundary
         )
@@ -179,6 +191,12 @@ class Namespaces(Struct, frozen=True, kw_only=True):
                 raise BadRequest("a channel's name is ASCII unless its namespace sets channel_regex")
         elif not rules.pattern.search(rest if boundary else name):
             raise BadRequest(f"channel {channel!r} does not match its namespace's channel_regex")
+        return rules
+
+    def _find_own(self, channel: str) -> Rules:
+        rules = self.rules.get(channel.partition(":")[0])
+        if rules is None:
+            raise UnknownChannel(f"{channel!r} is the system's own")
         return rules
 
     def is_private(self, channel: str) -> bool:

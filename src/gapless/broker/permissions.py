@@ -3,15 +3,10 @@
 An empty user is anonymous. That a node is insecure is its doors' affair: they do not ask here then.
 """
 
-from typing import Final
-
-from gapless.broker.namespaces import Namespace, Namespaces
+from gapless.broker.namespaces import SYSTEM, Namespace, Namespaces
 from gapless.core.errors import PermissionDenied
 
 __all__ = ["allowed", "check", "check_subscribe", "is_system", "limited", "subscribes"]
-
-SYSTEM: Final = "gapless."  # how the namespaces of the system's own channels begin
-
 
 def is_system(channel: str) -> bool:
     """Tell whether a channel is the system's own, which nobody reads or writes but the system."""

@@ -51,6 +51,8 @@ TOKEN_REMEMBERED_BYTES_MAX: Final = 2 * 1024
 
 # How often a node holds its channels against the store; a lost ring is noticed within that.
 CHECK_INTERVAL_MS: Final = 1_000
+# How long a backup that was made waits to be fetched.
+BACKUP_KEPT_MS: Final = 600_000
 # How long a message may take to go round before a node counts as unhealthy.
 HEALTH_MS: Final = 2_000
 # How many subscriptions that lost their position are told so (2500) per turn, so that they come back spread.
@@ -94,6 +96,14 @@ JWKS_FRESH_MS: Final = 3600 * 1000
 JWKS_ABSENT_MS: Final = 60_000
 JWKS_RETRY_MS: Final = 5_000
 JWKS_ASKED_MAX: Final = 1_000
+# What is revoked: decisions that hold at once, in one message of their stream, and in one answer; the largest
+# id of a user or token; how often a node looks for new ones; connections it holds against them in one turn.
+REVOCATIONS_MAX: Final = 100_000
+REVOCATIONS_PER_MESSAGE_MAX: Final = 32
+REVOKED_ID_BYTES_MAX: Final = 256
+REVOCATIONS_PAGE_MAX: Final = 1_000
+REVOCATIONS_LOOK_MS: Final = 500
+REVOKED_PER_TURN_MAX: Final = 500
 # Channels of one broadcast, commands of one batch.
 API_ITEMS_MAX: Final = 10_000
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128

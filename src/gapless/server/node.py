@@ -31,6 +31,7 @@ from gapless.server.metrics import LoopLag, Sources
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
 from gapless.server.reloading import changes, may_stay, reloaded
+from gapless.server.revoking import Revoking
 from gapless.server.sessions import SessionOptions, Sessions
 from gapless.server.site import HttpLimits, Site
 from gapless.server.tls import context as tls_context
@@ -121,8 +122,10 @@ class Node:
             tokens=self._tokens,
             random=self._random,
         )
+        self._revoking = Revoking(self._store, self.sessions, clock)
         self._door = Door(
-            Api(self._broker, every_method(self.sessions, lambda: [self.info()])), config.http_api
+            Api(self._broker, every_method(self.sessions, self._revoking, lambda: [self.info()])),
+            config.http_api,
         )
         self._origins = Origins(config.client.allowed_origins)
         self._endpoint = WebSocketEndpoint(
@@ -135,8 +138,10 @@ class Node:
         self._front = Front(self._site(), tls=tls_context(config.http_server.tls, clock.now_ms()))
         await self._broker.open()
         try:
+            await self._revoking.start()
             await self._listen()
         except BaseException:
+            await self._revoking.stop()
             await self._broker.close()
             raise
         if config.prometheus.enabled:
@@ -242,6 +247,7 @@ class Node:
         await self._front.shutdown(max(0, cut_ms - clock.now_ms()))
         self._lag.stop()
         self._tokens.close()
+        await self._revoking.stop()
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gapless.broker.broker import Broker
 from gapless.broker.channel import Wire
+from gapless.broker.revocations import Revocations
 from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.core.keepalive import Keepalive
 from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
@@ -74,11 +75,13 @@ class Sessions:
         *,
         tokens: Tokens,
         random: Random,
+        revocations: Revocations | None = None,
     ) -> None:
         self.broker = broker
         self.clock = clock
         self.options = options
         self.tokens = tokens
+        self.revocations = revocations or Revocations()
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
         self._by_client: dict[str, Session] = {}

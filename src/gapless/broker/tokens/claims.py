@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 
 from gapless.core.depth import too_deep
 from gapless.core.errors import TokenExpired, Unauthorized
@@ -46,12 +47,18 @@ class Override(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """A subscription that the user's backend granted. `expires_ms` 0 is never."""
+    """A subscription that the user's backend granted. `expires_ms` 0 is never.
+
+    Where a subscription token grants it, `token_id` (jti) and `issued_ms` (iat) are what revocation knows
+    that token by, empty and 0 if it says neither; None: there is no such token.
+    """
 
     info: Payload = NO_PAYLOAD  # `chan_info`, which others see
     data: Payload = NO_PAYLOAD  # told to the client with the subscription
     override: Override = Override()
     expires_ms: int = 0
+    token_id: str = ""
+    issued_ms: int | None = None
 
 
 class Claims(Struct, frozen=True):
@@ -79,8 +86,6 @@ class SubscriptionClaims(Struct, frozen=True):
     user: str
     channel: str
     grant: Grant
-    token_id: str = ""
-    issued_ms: int = 0
     client: str = ""
 
 
@@ -185,9 +190,12 @@ def subscription_claims(body: SubscriptionBody, user: str, now_ms: int) -> Subsc
     return SubscriptionClaims(
         user,
         body.channel,
-        grant=_grant(body, _expires_ms(body, now_ms)),
-        token_id=_text(body.jti),
-        issued_ms=_issued_ms(body),
+        grant=replace(
+            _grant(body),
+            expires_ms=_expires_ms(body, now_ms),
+            token_id=_text(body.jti),
+            issued_ms=_issued_ms(body),
+        ),
         client=body.client or "",
     )
 
@@ -223,14 +231,13 @@ def _subscriptions(body: ConnectionBody) -> Mapping[str, Grant]:
     return dict.fromkeys(body.channels or (), Grant())
 
 
-def _grant(granted: _Granted | SubscriptionBody | None, expires_ms: int = 0) -> Grant:
+def _grant(granted: _Granted | SubscriptionBody | None) -> Grant:
     if granted is None:
         return Grant()
     return Grant(
         info=granted_payload(granted.info, granted.b64info),
         data=granted_payload(granted.data, granted.b64data),
         override=granted.override.override() if granted.override is not None else Override(),
-        expires_ms=expires_ms,
     )
 
 
@@ -245,7 +252,6 @@ def granted_payload(plain: Raw, encoded: str | None) -> Payload:
         try:
             data = base64.b64decode(encoded, validate=True)
             msgspec.json.decode(data)
-            data.decode()
         except (ValueError, RecursionError) as error:
             raise Unauthorized("b64info and b64data hold base64 of JSON") from error
     if not data or data == b"null":

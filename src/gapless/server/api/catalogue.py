@@ -9,21 +9,28 @@ from gapless.server.api.calls import Answering
 from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
+from gapless.server.api.revoking import Revoke
+from gapless.server.revoking import Revoking
 from gapless.server.sessions import Sessions
 
 __all__ = ["every_method"]
 
 
 def every_method(
-    sessions: Sessions, nodes: Callable[[], list[Node]]
+    sessions: Sessions, revoking: Revoking, nodes: Callable[[], list[Node]]
 ) -> dict[str, tuple[type[Any], Answering]]:
     """Return each method with the type of its request. `nodes` tells how the nodes are."""
     looking, connections = Looking(sessions.broker, nodes), Connections(sessions)
+    revoke = Revoke(revoking, sessions.clock)
     return {
         "subscribe": (requests.SubscribeRequest, connections.subscribe),
         "unsubscribe": (requests.UnsubscribeRequest, connections.unsubscribe),
         "disconnect": (requests.DisconnectRequest, connections.disconnect),
         "refresh": (requests.RefreshRequest, connections.refresh),
+        "revoke": (requests.RevokeRequest, revoke.revoke),
+        "block": (requests.BlockRequest, revoke.block),
+        "unblock": (requests.UnblockRequest, revoke.unblock),
+        "revocations": (requests.RevocationsRequest, revoke.revocations),
         "presence": (requests.PresenceRequest, looking.presence),
         "presence_stats": (requests.PresenceStatsRequest, looking.presence_stats),
         "history": (requests.HistoryRequest, looking.history),

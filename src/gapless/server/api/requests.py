@@ -18,6 +18,7 @@ from gapless.protocol.meta import is_json
 
 __all__ = [
     "BatchRequest",
+    "BlockRequest",
     "BroadcastRequest",
     "ChannelsRequest",
     "Command",
@@ -32,8 +33,11 @@ __all__ = [
     "PresenceStatsRequest",
     "PublishRequest",
     "RefreshRequest",
+    "RevocationsRequest",
+    "RevokeRequest",
     "RpcRequest",
     "SubscribeRequest",
+    "UnblockRequest",
     "UnsubscribeRequest",
     "Whom",
     "legacy_commands",
@@ -215,6 +219,39 @@ class RefreshRequest(Whom, gc=False):
     def conn_info(self) -> Payload:
         """Return what others see of them from now on, if that changes."""
         return _read(self.info, None)
+
+
+class RevokeRequest(Struct, gc=False):
+    """Revoke the token with this `token_id` (jti), or a user's tokens issued (iat) before `issued_before`.
+
+    That is seconds since the Unix epoch, now unless it is given. It holds until `expire_at`, for ever unless
+    that is given: name a time when the tokens have expired.
+    """
+
+    user: str = ""
+    token_id: str = ""
+    issued_before: Seconds | None = None
+    expire_at: Seconds | None = None
+
+
+class BlockRequest(Struct, gc=False):
+    """Block a user until `expire_at` (seconds since the Unix epoch), or until it is unblocked."""
+
+    user: str = ""
+    expire_at: Seconds | None = None
+
+
+class UnblockRequest(Struct, gc=False):
+    """Block a user no more."""
+
+    user: str = ""
+
+
+class RevocationsRequest(Struct, gc=False):
+    """Ask what is revoked and who is blocked, up to `limit`; `after` is `next` of the answer before."""
+
+    limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    after: str | None = None
 
 
 class Command(Struct, gc=False):

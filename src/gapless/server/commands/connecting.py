@@ -10,7 +10,7 @@ from gapless import __version__
 from gapless.broker import permissions
 from gapless.broker.recovery import Start
 from gapless.broker.tokens import Claims, Grant
-from gapless.core.errors import BadRequest, GaplessError, TokenExpired, Unauthorized
+from gapless.core.errors import BadRequest, GaplessError, PermissionDenied, TokenExpired, Unauthorized
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
 from gapless.protocol.messages import ConnectRequest, ConnectResult, RefreshRequest, RefreshResult, Reply
@@ -91,11 +91,15 @@ def _authenticated(session: Session, token: str) -> Claims | None:
     now_ms = node.clock.now_ms()
     try:
         claims = node.tokens.connection(token, now_ms)
+        node.revocations.check(claims.user, claims.token_id, claims.issued_ms, now_ms)
     except TokenExpired:
         raise
     except Unauthorized as error:
         log.info("token refused", extra={"reason": str(error)})
         session.disconnected(Disconnect.INVALID_TOKEN)
+        return None
+    except PermissionDenied:
+        session.disconnected(Disconnect.PERMISSION_DENIED)
         return None
     if options.insecure:
         return structs.replace(claims, expires_ms=0) if claims.expires_ms else claims
@@ -219,14 +223,18 @@ def _prolonging(session: Session, token: str) -> Claims | None:
 
     A client whose token is old, or grants other channels than before, is to connect anew.
     """
-    now_ms = session.node.clock.now_ms()
+    node, now_ms = session.node, session.node.clock.now_ms()
     try:
-        claims = session.node.tokens.connection(token, now_ms)
+        claims = node.tokens.connection(token, now_ms)
+        node.revocations.check(claims.user, claims.token_id, claims.issued_ms, now_ms)
     except TokenExpired:
         session.disconnected(Disconnect.EXPIRED)
         return None
     except Unauthorized:
         session.disconnected(Disconnect.INVALID_TOKEN)
+        return None
+    except PermissionDenied:
+        session.disconnected(Disconnect.PERMISSION_DENIED)
         return None
     if claims.user != session.info.user:
         session.disconnected(Disconnect.INVALID_TOKEN)

@@ -78,15 +78,27 @@ def _begin_with_token(session: Session, id: int, request: SubscribeRequest) -> W
 
 
 def _granted(session: Session, channel: str, token: str) -> Grant | None:
-    """Return what a subscription token grants; one for another channel or user ends the connection."""
-    now_ms = session.node.clock.now_ms()
-    claims = session.node.tokens.subscription(token, now_ms)
-    if claims.channel != channel or claims.user != session.info.user:
+    """Return what a subscription token grants; one that is not for this one ends the connection."""
+    claims = session.node.tokens.subscription(token, session.node.clock.now_ms())
+    if (claims.channel, claims.user) != (channel, session.info.user) or (
+        claims.client and claims.client != session.info.client
+    ):
         session.disconnected(Disconnect.INVALID_TOKEN)
         return None
-    if 0 < claims.grant.expires_ms <= now_ms:
-        raise TokenExpired("the subscription that the token grants has expired")
+    _check_holds(session, claims.grant)
     return claims.grant
+
+
+def _check_holds(session: Session, grant: Grant) -> None:
+    """Refuse what a token grants no more: its time is over, or it is revoked."""
+    now_ms = session.node.clock.now_ms()
+    if 0 < grant.expires_ms <= now_ms:
+        raise TokenExpired("the subscription that the token grants has expired")
+    revocations, user = session.node.revocations, session.info.user
+    try:
+        revocations.check(user, grant.token_id, grant.issued_ms or 0, now_ms)
+    except Unauthorized as error:
+        raise PermissionDenied(str(error)) from error
 
 
 def _begin(session: Session, id: int, request: SubscribeRequest, grant: Grant | None) -> Work | None:
@@ -123,9 +135,8 @@ async def _begin_later(
     channel = request.channel
     try:
         start = await session.node.broker.start(channel, session, since)
-        grant = terms.grant
-        if grant is not None and 0 < grant.expires_ms <= session.node.clock.now_ms():
-            raise TokenExpired("the subscription that the token grants has expired")
+        if terms.grant is not None:
+            _check_holds(session, terms.grant)
         if not session.expired():
             _enter(session, id, request, terms, start)
     finally:
@@ -191,7 +202,7 @@ def _prolong(session: Session, id: int, request: SubRefreshRequest) -> None:
         # The client subscribes again; an error alone would keep the SDKs from it.
         session.unsubscribed(subscription, Unsubscribe.EXPIRED)
         raise
-    except Unauthorized:
+    except (Unauthorized, PermissionDenied):
         session.disconnected(Disconnect.INVALID_TOKEN)
         return
     if grant is not None:
