@@ -155,12 +155,34 @@ async def test_clients_connect_with_keys_that_are_fetched_for_the_first_of_them(
     assert len(server.heads) == 1
 
 
+@on_a_loop
+async def test_a_subscription_token_may_be_for_one_connection_alone() -> None:
+    async with running({"client": {"token": {"hmac_secret_key": SECRET}}}) as node:
+        socket = await RawSocket.websocket(node.port, "/connection/websocket")
+        client_id = (await asked(socket, connect={"token": signed({"sub": "ann"})}))["connect"]["client"]
+        for channel, bound in (("chat:1", client_id), ("chat:2", "")):
+            token = signed({"sub": "ann", "channel": channel, "client": bound})
+            assert "subscribe" in await asked(socket, subscribe={"channel": channel, "token": token})
+        token = signed({"sub": "ann", "channel": "chat:3", "client": "another"})
+        socket.send(
+            frame(TEXT, json.dumps({"id": 2, "subscribe": {"channel": "chat:3", "token": token}}).encode())
+        )
+        assert await socket.closed() == (3500, "invalid token")
+        socket.leave()
+
+
+async def asked(socket: RawSocket, **command: Any) -> dict[str, Any]:
+    """Send a command; return the reply."""
+    socket.send(frame(TEXT, json.dumps({"id": 1, **command}).encode()))
+    opcode, payload = await socket.receive()
+    assert opcode == TEXT, payload
+    reply: dict[str, Any] = json.loads(payload)
+    return reply
+
+
 async def connected(port: int, token: str) -> dict[str, Any]:
     """Connect with a token; return the reply."""
     socket = await RawSocket.websocket(port, "/connection/websocket")
-    socket.send(frame(TEXT, json.dumps({"id": 1, "connect": {"token": token}}).encode()))
-    opcode, payload = await socket.receive()
+    reply = await asked(socket, connect={"token": token})
     socket.leave()
-    assert opcode == TEXT, payload
-    reply: dict[str, Any] = json.loads(payload)
     return reply
