@@ -94,3 +94,14 @@ async def test_health_can_stand_elsewhere_or_be_off() -> None:
         assert (await call(node, "/health", method="GET"))[0] == 404
     async with running({"health": {"enabled": False}}) as node:
         assert (await call(node, "/health", method="GET"))[0] == 404
+
+
+@on_a_loop
+async def test_a_process_whose_store_stalls_is_alive_all_the_same() -> None:
+    async with running() as node:
+        node._store.append = lambda entries, done: None  # type: ignore[method-assign]
+        asking = asyncio.create_task(call(node, "/health", method="GET"))
+        assert (await call(node, "/health/live", method="GET")) == (200, {})
+        assert not asking.done()
+        del node._store.append
+        asking.cancel()

@@ -1,8 +1,11 @@
 """A configuration that is read again holds at once, for those who are there already too."""
 
+import asyncio
 import json
 import logging
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -12,6 +15,7 @@ from gapless.core.errors import ConfigError
 from gapless.server.config import Config, Source, read
 from gapless.server.node import Node
 from gapless.server.reloading import changes, reloaded
+from tests.certificates import certificate
 from tests.program import merged
 from tests.server.raw_socket import TEXT, RawSocket, frame, upgrade
 from tests.server.running import CONFIG, call, running
@@ -206,3 +210,33 @@ def test_what_needs_a_restart_stays_as_it_runs() -> None:
     now = reloaded(running_now, asked)
     assert [change.partition(" ")[0] for change in changes(now, asked)] == ["store.url"]
     assert now.log.level.value == "debug"
+
+
+async def shown(node: Node) -> bytes:
+    """Return the certificate that a new connection is shown."""
+    anything = ssl.create_default_context()
+    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", node.port, ssl=anything)
+    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.transport.abort()
+    assert isinstance(found, bytes)
+    return found
+
+
+@on_a_loop
+async def test_a_renewed_certificate_is_shown_to_who_connects_next(tmp_path: Path) -> None:
+    first = certificate()
+    first.write(tmp_path)
+    files = {"cert_pem": str(first.cert_file(tmp_path)), "key_pem": str(first.key_file(tmp_path))}
+    sections: dict[str, Any] = {"http_server": {"tls": {"enabled": True, **files}}}
+    async with running(sections) as node:
+        before = await shown(node)
+        assert await shown(node) == before
+        certificate().write(tmp_path)
+        node.reload(configured(**sections))
+        after = await shown(node)
+        assert after != before
+        first.cert_file(tmp_path).write_text("damaged")
+        with pytest.raises(ConfigError, match="cert_pem"):
+            node.reload(configured(**sections))
+        assert await shown(node) == after
