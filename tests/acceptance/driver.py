@@ -100,10 +100,12 @@ class Driver:
 class StockClient:
     """One client of a driver."""
 
-    def __init__(self, driver: Driver, name: str, url: str, *, binary: bool, token: str = "") -> None:
+    def __init__(
+        self, driver: Driver, name: str, url: str, *, binary: bool, token: str = "", **options: Any
+    ) -> None:
         self._driver = driver
         self.name = name
-        driver.call("open", client=name, url=url, binary=binary, token=token)
+        driver.call("open", client=name, url=url, binary=binary, token=token, options=options)
 
     def call(self, order: str, **fields: Any) -> Any:
         """Have the client do something; raises `Refused`."""

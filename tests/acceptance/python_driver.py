@@ -25,8 +25,20 @@ def say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def giver(tokens: list[str] | None, tell: Callable[[], None]) -> Callable[..., Awaitable[str]] | None:
+    """Make what an SDK calls for a new token: takes the next of `tokens`, and says so."""
+
+    async def give(*_: str) -> str:
+        assert tokens is not None
+        tell()
+        return tokens.pop(0)
+
+    return None if tokens is None else give
+
+
 class ClientEvents(ClientEventHandler):  # type: ignore[misc]
-    def __init__(self, name: str) -> None:
+    def __init__(self, client: "Driven", name: str) -> None:
+        self._client = client
         self._name = name
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -44,6 +56,21 @@ class ClientEvents(ClientEventHandler):  # type: ignore[misc]
     async def on_error(self, ctx: Any) -> None:
         self.tell("error", code=ctx.code, message=str(ctx.error))
 
+    async def on_subscribed(self, ctx: Any) -> None:
+        self.tell("server_subscribed", channel=ctx.channel, **self._client.standing(ctx))
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        self.tell("server_unsubscribed", channel=ctx.channel)
+
+    async def on_publication(self, ctx: Any) -> None:
+        self.tell("server_publication", channel=ctx.channel, **self._client.publication(ctx.pub))
+
+    async def on_join(self, ctx: Any) -> None:
+        self.tell("server_join", channel=ctx.channel, info=self._client.info(ctx.info))
+
+    async def on_leave(self, ctx: Any) -> None:
+        self.tell("server_leave", channel=ctx.channel, info=self._client.info(ctx.info))
+
 
 class SubscriptionEvents(SubscriptionEventHandler):  # type: ignore[misc]
     def __init__(self, client: "Driven", channel: str) -> None:
@@ -57,15 +84,7 @@ class SubscriptionEvents(SubscriptionEventHandler):  # type: ignore[misc]
         self.tell("subscribing", code=ctx.code, reason=ctx.reason)
 
     async def on_subscribed(self, ctx: Any) -> None:
-        position = ctx.stream_position
-        self.tell(
-            "subscribed",
-            recoverable=ctx.recoverable,
-            positioned=ctx.positioned,
-            position=position and {"offset": position.offset, "epoch": position.epoch},
-            was_recovering=ctx.was_recovering,
-            recovered=ctx.recovered,
-        )
+        self.tell("subscribed", **self._client.standing(ctx))
 
     async def on_unsubscribed(self, ctx: Any) -> None:
         self.tell("unsubscribed", code=ctx.code, reason=ctx.reason)
@@ -74,17 +93,13 @@ class SubscriptionEvents(SubscriptionEventHandler):  # type: ignore[misc]
         self.tell("publication", **self._client.publication(ctx.pub))
 
     async def on_join(self, ctx: Any) -> None:
-        self.tell("join", info=info(ctx.info))
+        self.tell("join", info=self._client.info(ctx.info))
 
     async def on_leave(self, ctx: Any) -> None:
-        self.tell("leave", info=info(ctx.info))
+        self.tell("leave", info=self._client.info(ctx.info))
 
     async def on_error(self, ctx: Any) -> None:
         self.tell("refused", code=ctx.code, message=str(ctx.error))
-
-
-def info(told: ClientInfo) -> dict[str, str]:
-    return {"user": told.user, "client": told.client}
 
 
 class Driven:
@@ -92,10 +107,17 @@ class Driven:
 
     def __init__(self, order: Order) -> None:
         self.binary = order["binary"]
-        self.events = ClientEvents(order["client"])
+        self.events = ClientEvents(self, order["client"])
         options = order.get("options", {})
+        get_token = giver(options.pop("tokens", None), lambda: self.events.tell("asked"))
         self.client = Client(
-            order["url"], self.events, token=order["token"], use_protobuf=self.binary, proxy=None, **options
+            order["url"],
+            self.events,
+            token=order["token"],
+            get_token=get_token,
+            use_protobuf=self.binary,
+            proxy=None,
+            **options,
         )
 
     def encode(self, data: Any) -> Any:
@@ -109,8 +131,26 @@ class Driven:
         except UnicodeDecodeError:
             return {"base64": base64.b64encode(data).decode()}
 
+    def info(self, told: ClientInfo) -> dict[str, Any]:
+        conn_info, chan_info = self._seen(told.conn_info), self._seen(told.chan_info)
+        return {"user": told.user, "client": told.client, "conn_info": conn_info, "chan_info": chan_info}
+
+    def standing(self, ctx: Any) -> dict[str, Any]:
+        position = ctx.stream_position
+        return {
+            "recoverable": ctx.recoverable,
+            "positioned": ctx.positioned,
+            "position": position and {"offset": position.offset, "epoch": position.epoch},
+            "was_recovering": ctx.was_recovering,
+            "recovered": ctx.recovered,
+            "data": self._seen(ctx.data),
+        }
+
+    def _seen(self, data: Any) -> Any:
+        return None if data is None or data == b"" else self.decode(data)
+
     def publication(self, pub: Publication) -> dict[str, Any]:
-        by = pub.info and info(pub.info)
+        by = pub.info and self.info(pub.info)
         return {"offset": pub.offset, "data": self.decode(pub.data), "tags": pub.tags, "info": by}
 
 
@@ -134,6 +174,8 @@ async def subscribe(order: Order) -> None:
     here = driven[order["client"]]
     options = order.get("options", {})
     positions = options.pop("get_state", None)
+    tell = SubscriptionEvents(here, order["channel"]).tell
+    get_token = giver(options.pop("tokens", None), lambda: tell("asked"))
 
     async def get_state(channel: str) -> StreamPosition:
         return StreamPosition(**positions.pop(0))
@@ -142,6 +184,7 @@ async def subscribe(order: Order) -> None:
         order["channel"],
         SubscriptionEvents(here, order["channel"]),
         get_state=get_state if positions else None,
+        get_token=get_token,
         **options,
     )
     await subscription.subscribe()
@@ -176,8 +219,9 @@ async def history(order: Order) -> dict[str, Any]:
 
 
 async def presence(order: Order) -> dict[str, Any]:
-    told = await driven[order["client"]].client.presence(order["channel"])
-    return {id: info(client) for id, client in told.clients.items()}
+    here = driven[order["client"]]
+    told = await here.client.presence(order["channel"])
+    return {id: here.info(client) for id, client in told.clients.items()}
 
 
 async def presence_stats(order: Order) -> dict[str, int]:

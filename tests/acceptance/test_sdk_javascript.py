@@ -7,10 +7,11 @@ import pytest
 from tests.acceptance import driver as drivers
 from tests.acceptance.driver import Driver
 from tests.acceptance.stock import StockSuite, publish_many
+from tests.acceptance.stock_tokens import StockTokens
 from tests.program import Program
 
 
-class TestJavaScript(StockSuite):
+class JavaScript:
     @pytest.fixture(scope="class")
     @staticmethod
     def driver(node: str) -> Iterator[Driver]:
@@ -18,6 +19,8 @@ class TestJavaScript(StockSuite):
         yield driver
         driver.close()
 
+
+class TestJavaScript(JavaScript, StockSuite):
     @pytest.mark.parametrize(
         ("offset", "epoch"),
         [(4, None), (2**53 - 1, None), (1, "never ours"), (1, "")],
@@ -44,3 +47,7 @@ class TestJavaScript(StockSuite):
         told = ann.subscribe(channel, since={"offset": 1, "epoch": epoch})
         assert (told["was_recovering"], told["recovered"]) == (True, True)
         assert [event["data"] for event in ann.publications(channel, 2)] == [2, 3]
+
+
+class TestJavaScriptTokens(JavaScript, StockTokens):
+    """What tokens grant."""

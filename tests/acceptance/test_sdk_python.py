@@ -7,10 +7,11 @@ import pytest
 from tests.acceptance import driver as drivers
 from tests.acceptance.driver import Driver
 from tests.acceptance.stock import StockSuite, publish_many
+from tests.acceptance.stock_tokens import StockTokens
 from tests.program import Program
 
 
-class TestPython(StockSuite):
+class Python:
     @pytest.fixture(scope="class")
     @staticmethod
     def driver() -> Iterator[Driver]:
@@ -18,6 +19,8 @@ class TestPython(StockSuite):
         yield driver
         driver.close()
 
+
+class TestPython(Python, StockSuite):
     @pytest.mark.parametrize("offset", [4, 2**63 - 1])
     def test_a_position_beyond_the_end_is_refused_and_the_state_loaded_anew(
         self, driver: Driver, server: Program, binary: bool, offset: int
@@ -40,3 +43,7 @@ class TestPython(StockSuite):
         told = ann.subscribe(channel, get_state=states)
         assert (told["was_recovering"], told["recovered"]) == (True, True)
         assert [event["data"] for event in ann.publications(channel, 1)] == [3]
+
+
+class TestPythonTokens(Python, StockTokens):
+    """What tokens grant."""
