@@ -185,6 +185,9 @@ class _Reader:
         self._say(f"{self._source.place(path)}: {path}: expected {expected}, not {_shown(path, value)}")
 
     def _unknown(self, path: str, value: Any) -> None:
+        if len(self.mistakes) > MISTAKES_MAX:  # no more are told, and looking for words takes a while
+            self._say(path)
+            return
         from gapless.server.config.centrifugo import Verdict, judge
         from gapless.server.config.mistakes import told
 
