@@ -93,6 +93,13 @@ def test_a_mistake_in_a_variable_names_it(name: str, value: str, told: str) -> N
     assert told in str(caught.value)
 
 
+def test_variables_of_centrifugos_are_not_read_and_that_is_said() -> None:
+    environment = {"CENTRIFUGO_HTTP_API_KEY": "made up", "CENTRIFUGO_SERVICE_HOST": "10.0.0.1"}
+    told: list[str] = []
+    assert read(from_environment(environment), tell=told.append).http_api.key == ""
+    assert told == ["CENTRIFUGO_HTTP_API_KEY: is not read: write GAPLESS_HTTP_API__KEY"]
+
+
 def test_a_namespace_of_the_file_can_be_changed_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "gapless.toml"
     path.write_text('[[channel.namespaces]]\nname = "my-chat.Room"\n[[channel.namespaces]]\nname = "news"\n')

@@ -76,6 +76,7 @@ def examine(sources: Iterable[Source], *, lenient: bool = False) -> Reading:
     merged: Sections = {}
     for source in sources:
         reader.merge(merged, reader.of(source), source)
+        reader.remarks += [source.remark] if source.remark else []
     reader.inherit(merged)
     whole = reader.whole(Config, merged, "")
     assert isinstance(whole, Config) or reader.mistakes, "what cannot be made is a mistake"

@@ -14,6 +14,7 @@ from gapless.core.limits import CONFIG_BYTES_MAX
 __all__ = ["Source", "from_all", "from_environment", "from_file", "from_flags"]
 
 PREFIX: Final = "GAPLESS_"
+PREFIX_OF_CENTRIFUGO: Final = "CENTRIFUGO_"
 NESTING: Final = "__"
 FROM_FILE: Final = "_FILE"
 TOML_LINE: Final = re.compile(r"(.*) \(at line (\d+), column \d+\)")
@@ -22,13 +23,17 @@ Tree = dict[str, Any]
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Settings as they were written, sections as nested objects. In a `spelled` one every value is a text."""
+    """Settings as they were written, sections as nested objects. In a `spelled` one every value is a text.
+
+    `remark` is something to say of it besides.
+    """
 
     name: str
     tree: Tree
     text: str = ""
     is_json: bool = False
     spelled: bool = False
+    remark: str = ""
 
     def place(self, path: str) -> str:
         """Return where `path` was set, for an error: with the line, in a file."""
@@ -114,13 +119,16 @@ def from_environment(environment: Mapping[str, str]) -> Iterable[Source]:
     """Return a source for each variable such as `GAPLESS_HTTP_SERVER__PORT`: two underscores go a level down.
 
     With `_FILE` behind its name a variable names a file that holds the value, as secrets of containers are
-    given. Others that begin alike are left alone (Kubernetes sets some for a service of our name).
+    given. Others that begin alike are left alone (Kubernetes sets some for a service of our name), and of
+    Centrifugo's it is only said that they are not read.
 
     Raises:
         ConfigError: a variable names a key, but not its levels; or a file that cannot be read.
     """
     for name, value in sorted(environment.items()):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX_OF_CENTRIFUGO):
+            yield from _not_ours(name)
+        elif name.startswith(PREFIX):
             variable = name.removeprefix(PREFIX)
             if NESTING not in variable:
                 if _is_section(name, variable):
@@ -129,6 +137,15 @@ def from_environment(environment: Mapping[str, str]) -> Iterable[Source]:
                 yield _from_secret(name, value, environment)
             else:
                 yield _single(name, variable.lower().split(NESTING), value)
+
+
+def _not_ours(name: str) -> Iterable[Source]:
+    from gapless.server.config.mistakes import flat
+
+    path = flat(name.removeprefix(PREFIX_OF_CENTRIFUGO))
+    if "." in path:
+        ours = PREFIX + path.upper().replace(".", NESTING)
+        yield Source(name=name, tree={}, remark=f"{name}: is not read: write {ours}")
 
 
 def _from_secret(name: str, path: str, environment: Mapping[str, str]) -> Source:
