@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from gapless.broker.revocations import Kind, Revocation
 from gapless.core.cursor import cursor, position
 from gapless.core.errors import Unavailable
 from gapless.core.stream import Position
@@ -420,6 +421,23 @@ async def test_keys_that_changed_are_asked_again() -> None:
         assert (await ask(served, path("chat:1"), bearer())).status == 200
         served._messages.forget_tokens()
         assert (await ask(served, path("chat:1"), bearer())).status == 401
+
+
+@on_a_loop
+async def test_what_is_revoked_is_refused_at_once_however_well_it_is_known() -> None:
+    async with node() as served:
+        mine = bearer(jti="a")
+        opens = f"X-Gapless-Subscription-Token: {token(channel='sub:1', jti='b')}"
+        assert (await ask(served, path("sub:1"), mine, opens)).status == 200
+        _revoke(served, "b")
+        assert (await ask(served, path("sub:1"), mine, opens)).status == 403
+        assert (await ask(served, path("chat:1"), mine)).status == 200
+        _revoke(served, "a")
+        assert (await ask(served, path("chat:1"), mine)).status == 401
+
+
+def _revoke(node: Node, token_id: str) -> None:
+    node.sessions.revocations.take([Revocation(Kind.TOKEN, token_id)])
 
 
 # Browsers -------------------------------------------------------------------------------------
