@@ -6,11 +6,26 @@ An empty user is anonymous. That a node is insecure is its doors' affair: they d
 from gapless.broker.namespaces import SYSTEM, Namespace, Namespaces
 from gapless.core.errors import PermissionDenied
 
-__all__ = ["allowed", "check", "check_subscribe", "is_system", "limited", "subscribes"]
+__all__ = [
+    "allowed",
+    "check",
+    "check_subscribe",
+    "is_system",
+    "limited",
+    "refuse_system",
+    "subscribes",
+]
+
 
 def is_system(channel: str) -> bool:
     """Tell whether a channel is the system's own, which nobody reads or writes but the system."""
     return channel.startswith(SYSTEM)
+
+
+def refuse_system(channel: str) -> None:
+    """Refuse what is the system's own, whatever token or mode (`PermissionDenied`)."""
+    if channel.startswith(SYSTEM):
+        raise PermissionDenied(f"channel {channel!r} is the system's own")
 
 
 def limited(namespaces: Namespaces, channel: str, user: str) -> bool:

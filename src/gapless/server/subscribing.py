@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from gapless.broker import permissions
 from gapless.broker.recovery import Start
 from gapless.broker.terms import NOTHING_ASKED, Asked, Terms
 from gapless.broker.tokens import Grant
@@ -39,7 +40,9 @@ class Beginning(NamedTuple):
 
         Raises:
             UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
+            PermissionDenied: it is the system's own.
         """
+        permissions.refuse_system(channel)
         terms = terms_of(session, channel, grant, server_side=True)
         return cls(channel, terms, since if terms.recoverable else None)
 

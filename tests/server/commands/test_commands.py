@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from gapless.broker.namespaces import DataFormat, Namespace
 from gapless.core.errors import BadRequest
-from tests.conversation import OPEN, Peer, Stage, play, rest
+from tests.conversation import OPEN, Peer, Stage, play, rest, token
 
 KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000, force_recovery=True)
 SOCIAL = replace(OPEN, presence=True, join_leave=True)
@@ -55,6 +55,29 @@ def test_insecure_opens_every_channel() -> None:
 
     closed = Namespace(history_size=1, history_ttl_ms=1000)
     play(scene, without=closed, insecure=True)
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_the_systems_own_channels_are_closed_to_clients_whatever_they_show(insecure: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        channel = "gapless.own:1"
+        [refused] = await stage.peer().ask({"connect": {"token": token("ann", subs={channel: {}})}})
+        assert refused["error"]["code"] == 103
+        peer = stage.peer()
+        reply = await peer.connect(token="ann", subs={channel: {"recover": True}})
+        assert "subs" not in reply["connect"]
+        for command in (
+            {"subscribe": {"channel": channel}},
+            {"subscribe": {"channel": channel, "token": token("ann", channel)}},
+            {"publish": {"channel": channel, "data": 1}},
+            {"rpc": {"method": "gapless.publish", "data": {"channel": channel, "data": 1}}},
+            {"history": {"channel": channel, "limit": 1}},
+            {"presence": {"channel": channel}},
+        ):
+            assert await code(peer, command) == 103
+
+    own = Namespace(name="gapless.own", history_size=1, history_ttl_ms=1_000, presence=True)
+    play(scene, own, insecure=insecure)
 
 
 @pytest.mark.parametrize("verb", ["publish", "history", "presence"])

@@ -8,9 +8,11 @@ __all__ = ["check", "check_looking", "sees"]
 
 def check(session: Session, channel: str, verb: str) -> None:
     """Refuse what the namespace does not allow (`PermissionDenied`)."""
-    if not session.node.options.insecure:
-        namespaces, subscribed = session.node.broker.namespaces, channel in session.subscriptions
-        permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
+    if session.node.options.insecure:
+        permissions.refuse_system(channel)
+        return
+    namespaces, subscribed = session.node.broker.namespaces, channel in session.subscriptions
+    permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
 
 
 def check_looking(session: Session, channel: str, verb: str) -> None:

@@ -39,6 +39,7 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
     """Follow a channel, from its end or from the position that the client presents."""
     channel = request.channel
     session.node.broker.namespaces.of(channel)
+    permissions.refuse_system(channel)
     if request.type or request.phase:
         raise NotAvailable("map and shared-poll subscriptions are not available")
     if channel in session.subscriptions or channel in session.subscribing:
