@@ -7,19 +7,31 @@ with `await Backend.open(address, options)`, where `address` is the URL without 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from gapless.core import limits
-from gapless.core.errors import ConfigError, StoreError
+from gapless.core.errors import ConfigError, NotAvailable, StoreError
 from gapless.core.stream import Done, Entry, Outcome
-from gapless.ports import Streams
+from gapless.ports import Checked, Compacted, Streams
 
-__all__ = ["KEY_HOUR_MS", "Engine", "Options", "load", "names", "open", "store_clock", "tell"]
+__all__ = [
+    "KEY_HOUR_MS",
+    "Engine",
+    "Offline",
+    "Options",
+    "Slices",
+    "load",
+    "names",
+    "offline",
+    "open",
+    "store_clock",
+    "tell",
+]
 
 # Idempotency keys are forgotten together: all that were made within one such stretch of store time.
 KEY_HOUR_MS = 3600 * 1000
@@ -77,6 +89,30 @@ class Options(Struct, frozen=True, kw_only=True):
     free_bytes_min: int = 16 * 1024 * 1024
 
 
+Answer = TypeVar("Answer", covariant=True)
+Slices = Generator[tuple[int, int], None, Answer]
+"""Work in slices: after each it says how much is done, and of how much."""
+
+
+class Offline(Protocol):
+    """Care of a store that no process has open; each raises `StoreRefused` when one has."""
+
+    def backup(self, to: str) -> Slices[None]:
+        """Copy the store into one complete file, which is on the disk afterwards."""
+
+    def check(self) -> Slices[Checked]:
+        """Read every row and all of the file's structure."""
+
+    def compact(self) -> Slices[Compacted]:
+        """Give unused room back to the file system."""
+
+    def restore(self, source: str, *, keep: bool) -> Slices[Checked]:
+        """Check `source`, and put a copy of it in the store's place."""
+
+    def adopt(self) -> tuple[str, int]:
+        """Vouch for a store that was moved; return its generation, and how many messages it ever took."""
+
+
 class Engine(Protocol):
     """What the class `Backend` of each module of this folder offers."""
 
@@ -102,6 +138,21 @@ def load(scheme: str) -> type[Engine]:
     return engine
 
 
+def offline(url: str) -> Offline:
+    """Return what cares for the store that `url` names, as long as no process has it open.
+
+    Raises:
+        ConfigError: the scheme is unknown.
+        NotAvailable: such a store is no file.
+    """
+    scheme, address = _split(url)
+    load(scheme)
+    kind: Callable[[str], Offline] | None = getattr(import_module(f"{__name__}.{scheme}"), "Offline", None)
+    if kind is None:
+        raise NotAvailable(f"{url} is no file: it is cared for with its engine's own tools")
+    return kind(address)
+
+
 async def open(url: str, options: Options | None = None) -> Streams:
     """Open the store that `url` names: `memory:`, `sqlite:path.db`.
 
@@ -109,7 +160,12 @@ async def open(url: str, options: Options | None = None) -> Streams:
         ConfigError: the scheme is unknown.
         StoreRefused: the store may not be opened as it is.
     """
+    scheme, address = _split(url)
+    return await load(scheme).open(address, options or Options())
+
+
+def _split(url: str) -> tuple[str, str]:
     scheme, colon, address = url.partition(":")
     if not colon:
         raise ConfigError(f"{url!r} is no store URL; write memory: or sqlite:path.db")
-    return await load(scheme).open(address, options or Options())
+    return scheme, address

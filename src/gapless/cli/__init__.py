@@ -10,6 +10,7 @@ from gapless.core.errors import GaplessError, UsageError
 __all__ = ["main"]
 
 COMMANDS: Final = {
+    "backup": ("backing_up", "Copy the store into one file, while the server runs or without it."),
     "broadcast": ("publishing", "Publish one message to several channels."),
     "channels": ("looking", "List the channels that somebody follows."),
     "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),
@@ -18,7 +19,9 @@ COMMANDS: Final = {
     "history": ("looking", "Print what a channel keeps."),
     "info": ("looking", "Print how the nodes are."),
     "publish": ("publishing", "Publish one message to a channel, or each line of a file."),
+    "restore": ("backing_up", "Put a backup in the place of the store."),
     "serve": ("serving", "Run the server."),
+    "store": ("storing", "Check, compact or adopt the store; erase a message."),
     "tail": ("tailing", "Follow a channel, without a gap across reconnects."),
     "token": ("tokens", "Make and check tokens."),
     "version": ("versioning", "Print the version."),

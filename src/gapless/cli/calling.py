@@ -2,7 +2,8 @@
 
 import http.client
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from gapless.core.errors import ConfigError, GaplessError, Unauthorized, Unavail
 __all__ = ["Server", "as_json", "at_server", "trusted"]
 
 ANSWER_SECONDS_MAX: Final = 30
+PART_BYTES: Final = 1024 * 1024
 
 
 def as_json(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,16 +87,46 @@ class Server(NamedTuple):
             raise refusal(answer)
         return answer
 
+    def download(self, path: str, take: Callable[[bytes, int], object]) -> None:
+        """Read what is at `path` below the API; `take` gets each part, and how many bytes it is in all.
+
+        Raises:
+            GaplessError: the server cannot be reached, or refuses.
+        """
+        with self._reached() as (connection, prefix):
+            connection.request("GET", prefix + path, None, self._credentials())
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                raise refusal(self._read(response.status, response.read())["error"])
+            while part := response.read(PART_BYTES):
+                take(part, int(response.headers["content-length"]))
+
+    def upload(self, path: str, parts: Iterator[bytes], size: int) -> dict[str, Any]:
+        """Send a body of `size` bytes to `path` below the API. Raises as `call`."""
+        with self._reached() as (connection, prefix):
+            fields = {**self._credentials(), "Content-Length": str(size)}
+            connection.request("POST", prefix + path, parts, fields)
+            response = connection.getresponse()
+            answer = self._read(response.status, response.read())
+        if "error" in answer:
+            raise refusal(answer["error"])
+        result: dict[str, Any] = answer["result"]
+        return result
+
     def _exchange(self, verb: str, path: str, body: bytes) -> tuple[int, bytes]:
+        with self._reached() as (connection, prefix):
+            connection.request(verb, prefix + path, body or None, self._credentials())
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    @contextmanager
+    def _reached(self) -> Iterator[tuple[http.client.HTTPConnection, str]]:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise click.BadParameter(f"{self.url!r} is no http:// URL", param_hint="--url")
         connection = self._connection(parts.scheme, parts.netloc)
         try:
-            path = (parts.path.rstrip("/") or "/api") + path
-            connection.request(verb, path, body or None, self._credentials())
-            response = connection.getresponse()
-            return response.status, response.read()
+            yield connection, parts.path.rstrip("/") or "/api"
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or error
             raise Unavailable(f"{self.url} does not answer: {reason}") from error

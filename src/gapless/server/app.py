@@ -1,6 +1,6 @@
 """Everything that is served over HTTP and is not hot, as an ASGI app."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -39,10 +39,13 @@ class Counted:
         await self._app(scope, receive, counted)
 
 
-def build(config: Config, door: Door, heartbeat: Heartbeat, sources: Sources) -> Starlette:
-    """Return the app of a node."""
+def build(
+    config: Config, door: Door, heartbeat: Heartbeat, sources: Sources, care: Sequence[Route]
+) -> Starlette:
+    """Return the app of a node; `care` are the routes that care for its store."""
     routes: list[Route] = []
     if not config.http_api.disabled:
+        routes += care
         routes += _api(door, config.http_api.handler_prefix)
     if config.health.enabled:
         routes += _health(heartbeat, config.health.handler_prefix)

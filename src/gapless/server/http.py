@@ -55,6 +55,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._read_bytes = 0  # of the latest read
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._streams = False  # the body goes on as it comes, however long it is
         self._arriving: _Exchange | None = None  # it gets the body that is arriving
         self._upgrading: Request | None = None
 
@@ -189,7 +190,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             if self._received_bytes + self._read_bytes > HEAD_BYTES_MAX:
                 check_size(self._target, self._headers)
             request = read_head(method, self._target, parser.get_http_version(), self._headers)
-            if request.body_bytes > site.limits.body_bytes_max:
+            self._streams = request.path in site.streamed
+            if request.body_bytes > site.limits.body_bytes_max and not self._streams:
                 raise Refused(413, f"a body may have {site.limits.body_bytes_max} bytes")
         except Refused as refusal:
             self._refusal = refusal
@@ -212,7 +214,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body_bytes += len(body)
-        if self._body_bytes > self._site.limits.body_bytes_max:
+        if self._body_bytes > self._site.limits.body_bytes_max and not self._streams:
             raise self._refused(413, f"a body may have {self._site.limits.body_bytes_max} bytes")
         arriving = self._arriving
         if isinstance(arriving, Request):
@@ -432,6 +434,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._refuse(Refused(431, f"the head may have {HEAD_BYTES_MAX} bytes"))
             elif self._timed is not _HEAD:
                 self._wait(_HEAD, limits.head_ms, self._late)
+        elif self._streams:
+            self._wait(_BODY, limits.body_ms, self._late)
         elif self._received_bytes > HEAD_BYTES_MAX + 2 * limits.body_bytes_max + READ_BYTES:
             self._refuse(Refused(413, "more chunks than body"))
         elif self._timed is not _BODY:

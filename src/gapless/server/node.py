@@ -22,6 +22,8 @@ from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
 from gapless.server.api import Api, Door, every_method
 from gapless.server.app import Counted, build
+from gapless.server.care import StoreCare
+from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
 from gapless.server.front import Front
 from gapless.server.handshake import WebSocketEndpoint
@@ -127,6 +129,7 @@ class Node:
             Api(self._broker, every_method(self.sessions, self._revoking, lambda: [self.info()])),
             config.http_api,
         )
+        self._care = StoreCare(self._store, clock, self._random, self._broker.placing.check_generation)
         self._origins = Origins(config.client.allowed_origins)
         self._endpoint = WebSocketEndpoint(
             self.sessions.accept,
@@ -157,6 +160,7 @@ class Node:
             hot={} if config.http_api.disabled else self._door.hot(),
             patterns=self._messages.routes() if config.messages.enabled else {},
             upgrades={} if config.websocket.disabled else upgrade,
+            streamed=[config.http_api.handler_prefix + UPLOAD],
             limits=HttpLimits(body_bytes_max=config.http_api.body_size_limit),
         )
         self._lag = LoopLag(self._clock)
@@ -164,7 +168,9 @@ class Node:
         sources = Sources(
             self._broker, self.sessions, self._door, site, self._clock, self._lag, engine, self._started_ms
         )
-        site.app = Counted(build(config, self._door, self._heartbeat, sources), site.count)
+        prefix = config.http_api.handler_prefix
+        routes = care_routes(self._care, self._door, prefix, self._broker.erase)
+        site.app = Counted(build(config, self._door, self._heartbeat, sources, routes), site.count)
         return site
 
     async def _listen(self) -> None:
@@ -248,6 +254,7 @@ class Node:
         self._lag.stop()
         self._tokens.close()
         await self._revoking.stop()
+        await self._care.close()
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")

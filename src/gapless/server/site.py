@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,7 +42,8 @@ class Site:
     """What all connections of one port share.
 
     `hot` maps a method and a path without a query to its handler, `patterns` what matches a whole path to
-    the route of every method there, `upgrades` a path to what takes a WebSocket over.
+    the route of every method there, `upgrades` a path to what takes a WebSocket over. The body of a request
+    to a path in `streamed` may be of any length: the app reads it as it comes.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Site:
         hot: Mapping[tuple[str, str], Handler] | None = None,
         patterns: Mapping[re.Pattern[bytes], Route] | None = None,
         upgrades: Mapping[str, Upgrade] | None = None,
+        streamed: Iterable[str] = (),
         limits: HttpLimits | None = None,
     ) -> None:
         self.app = app
@@ -63,6 +65,7 @@ class Site:
         }
         self._patterns = dict(patterns or {})
         self.upgrades = {path.encode(): upgrade for path, upgrade in (upgrades or {}).items()}
+        self.streamed = {path.encode() for path in streamed}
         self.limits = limits or HttpLimits()
         self.connections: set[HttpConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

@@ -8,8 +8,8 @@ from typing import TypeVar
 import apsw
 import pytest
 
+from gapless.backends import Slices
 from gapless.backends.sqlite import Backend, Offline
-from gapless.backends.sqlite.care import Slices
 from gapless.core.errors import PositionLost, StoreError, StoreFailed, StoreRefused
 from gapless.core.lineage import Fate
 from gapless.core.stream import Outcome, Position, Retention, Stored

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from gapless.backends import Options, tell
-from gapless.backends.sqlite.care import Slices
+from gapless.backends import Options, Slices, tell
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.disk import Disk
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
@@ -181,7 +180,13 @@ class Backend(Streams):
         try:
             await in_thread(approve(Path(source)), told)
             await asyncio.to_thread(sync, Path(source))
-            await self._care(lambda database: database.restore(Path(source), keep=keep), told)
+            swap = asyncio.ensure_future(
+                self._care(lambda database: database.restore(Path(source), keep=keep), told)
+            )
+            try:
+                await asyncio.shield(swap)
+            except asyncio.CancelledError:
+                await swap  # what has begun is finished, and told as done
         finally:
             remove(Path(source))
 

@@ -3,21 +3,17 @@
 Each is a generator that yields how far it is. One that is closed leaves nothing half done behind.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 
-from gapless.backends.sqlite.checking import Progress
+from gapless.backends import Slices
 from gapless.backends.sqlite.schema import PAGE_BYTES, number, rows
 from gapless.backends.sqlite.swapping import remove, sync
 from gapless.core.errors import StoreError, StoreFull
 
-__all__ = ["Slices", "copy", "rewrite"]
-
-Answer = TypeVar("Answer")
-Slices = Generator[Progress, None, Answer]
+__all__ = ["copy", "rewrite"]
 
 # Copied in one slice: a third of a millisecond.
 PAGES = 64

@@ -8,9 +8,9 @@ from zlib import crc32
 
 import apsw
 
-from gapless.backends import Options, store_clock
+from gapless.backends import Options, Slices, store_clock
 from gapless.backends.sqlite import opening, swapping
-from gapless.backends.sqlite.care import Slices, copy, rewrite
+from gapless.backends.sqlite.care import copy, rewrite
 from gapless.backends.sqlite.checking import check
 from gapless.backends.sqlite.disk import Disk
 from gapless.backends.sqlite.log import Log, Order, Outcome

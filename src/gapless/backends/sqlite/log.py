@@ -245,9 +245,9 @@ class Log:
         if is_erased(stream.id, order.offset, time_ms, *rest):
             return False
         # Or SQLite would leave the bytes where they stand, as room that is free.
-        self._cursor.execute("pragma secure_delete = 1")
+        first(self._cursor.execute("pragma secure_delete = 1"))
         self._cursor.execute(ERASE, (erased_checksum(stream.id, order.offset, time_ms), seq))
-        self._cursor.execute("pragma secure_delete = 0")
+        first(self._cursor.execute("pragma secure_delete = 0"))
         return True
 
     def _stream(self, name: str) -> Stream:

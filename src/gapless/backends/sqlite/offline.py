@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import apsw
 
-from gapless.backends import Options
+from gapless.backends import Options, Slices
 from gapless.backends.sqlite import opening, schema, swapping
-from gapless.backends.sqlite.care import Slices, copy
+from gapless.backends.sqlite.care import copy
 from gapless.backends.sqlite.checking import check
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.opening import beside

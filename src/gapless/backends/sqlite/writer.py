@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 from msgspec import Struct
 
-from gapless.backends import Options
-from gapless.backends.sqlite.care import Slices
+from gapless.backends import Options, Slices
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Outcome
 from gapless.backends.sqlite.reader import Reader
