@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gapless.core.limits import ACCEPT_PAUSE_MS, HEAD_MS, IDLE_MS
+from gapless.core.limits import ACCEPT_PAUSE_MS, HEAD_MS, IDLE_MS, SOCKET_UNSENT_BYTES
 from gapless.server.front import Front
 from gapless.server.request import Request
 from gapless.server.site import HttpLimits
@@ -357,6 +357,20 @@ async def test_small_writes_leave_at_once() -> None:
         (connection,) = served.site.connections
         ours = connection._transport.get_extra_info("socket")
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@on_a_loop
+async def test_what_a_peer_does_not_take_stays_where_its_session_sees_it() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: bool(served.site.connections))
+        (connection,) = served.site.connections
+        transport = connection._transport
+        ours = transport.get_extra_info("socket")
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == SOCKET_UNSENT_BYTES
+        transport.write(bytes(4 << 20))
+        assert transport.get_write_buffer_size() > 3 << 20
 
 
 @on_a_loop

@@ -104,6 +104,11 @@ REVOKED_ID_BYTES_MAX: Final = 256
 REVOCATIONS_PAGE_MAX: Final = 1_000
 REVOCATIONS_LOOK_MS: Final = 500
 REVOKED_PER_TURN_MAX: Final = 500
+# Users, and addresses, whose use is counted at once; addresses that are not read again; and how many times the
+# commands that it may send end a connection instead of an error for each.
+SHARES_MAX: Final = 100_000
+ADDRESSES_REMEMBERED_MAX: Final = 4_096
+FLOOD: Final = 10
 # Channels of one broadcast, commands of one batch.
 API_ITEMS_MAX: Final = 10_000
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
@@ -142,8 +147,10 @@ HANDSHAKES_MAX: Final = 1_024
 # One WebSocket: fragments of a message, and written bytes that make it count as slow.
 FRAGMENTS_MAX: Final = 1_024
 SOCKET_HIGH_BYTES: Final = 64 * 1024
+# What the kernel may hold for a socket besides that is not on its way yet.
+SOCKET_UNSENT_BYTES: Final = 64 * 1024
 
-# Lines of one kind that are logged in a second, and kinds; what is beyond is only counted.
+# Lines of one kind that are logged in a second, and kinds; what is beyond that is counted.
 LOG_LINES_PER_SECOND_MAX: Final = 20
 LOG_KINDS_MAX: Final = 1_000
 
