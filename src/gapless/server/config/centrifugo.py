@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from msgspec import Struct
+from msgspec.structs import FieldInfo, replace
 
-from gapless.server.config.durations import milliseconds
-from gapless.server.config.fields import paths
+from gapless.server.config.durations import milliseconds, spelled
+from gapless.server.config.fields import DURATION, leaves, paths, section_of
 from gapless.server.config.model import Config
 
 __all__ = ["Key", "Remark", "Verdict", "about_value", "general", "judge", "rows"]
@@ -33,7 +34,8 @@ class Key(Struct, frozen=True):
     """A key of Centrifugo's or ours. `sentence` says why it has no effect, or what to use instead.
 
     `kind` is one of `text`, `texts` (a list), `number`, `bool`, `duration`, `pem`, `table` (of texts),
-    `section`, `sections` (a list); `default` is as Centrifugo writes it, "" for nothing, zero and false.
+    `section`, `sections` (a list); `default` is Centrifugo's and `default_here` ours, if there is such a key:
+    "" for nothing, zero and false.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Key(Struct, frozen=True):
     default: str
     verdict: Verdict
     sentence: str = ""
+    default_here: str = ""
 
 
 class Remark(Struct, frozen=True):
@@ -62,12 +65,30 @@ def rows() -> list[Key]:
 
     What can be set for channels stands there once, as `channel.namespaces...`.
     """
+    listed = _listed()
     ours = {general(path): field for path, field in paths(Config)}
-    listed = list(_listed().values())
-    known = {key.path for key in listed}
-    return listed + [
-        Key(path, "", "", Verdict.OURS) for path in dict.fromkeys(map(general, ours)) if path not in known
+    here = {general(path): _default(field, value) for path, field, value in leaves(Config())}
+    only_ours = [
+        Key(path, _kind(field), "", Verdict.OURS) for path, field in ours.items() if path not in listed
     ]
+    return [replace(key, default_here=here.get(key.path, "")) for key in (*listed.values(), *only_ours)]
+
+
+def _kind(field: FieldInfo) -> str:
+    if section_of(field) is not None:
+        return "section"
+    if field.name.endswith(DURATION):
+        return "duration"
+    names = {bool: "bool", list[str]: "texts", dict[str, str]: "table"}
+    return names.get(field.type, "number" if int in (field.type, *get_args(field.type)) else "text")
+
+
+def _default(field: FieldInfo, value: Any) -> str:
+    if not value:
+        return ""
+    if field.name.endswith(DURATION):
+        return spelled(value)
+    return "true" if value is True else str(value)
 
 
 def judge(path: str, value: Any) -> Iterator[Remark]:

@@ -179,7 +179,7 @@ class _Reader:
         why = about_value(path, value)
         if why is None:
             self._wrong(path, expected(field), value)
-        else:
+        elif why:
             self._say(f"{self._source.place(path)}: {path}: {value!r}: {why}", harmless=self._lenient)
 
     def _wrong(self, path: str, expected: str, value: Any) -> None:
@@ -228,12 +228,12 @@ class _Reader:
     def inherit(self, merged: Sections) -> None:
         """Give namespaces what the channel section says for all, and the store what an engine does."""
         channel = merged.get("channel", {})
-        for name in INHERITED:
-            if name in channel:
-                for namespace in [
-                    channel.setdefault("without_namespace", {}),
-                    *channel.get("namespaces", []),
-                ]:
+        without: Sections = channel.setdefault("without_namespace", {})
+        for namespace in [without, *channel.get("namespaces", [])]:
+            for name in INHERITED:
+                if name in namespace and not namespace[name].value:  # nothing, as Centrifugo writes it
+                    del namespace[name]
+                if name in channel:
                     namespace.setdefault(name, channel[name])
         engine = merged.get("engine", {}).get("type")
         if engine is not None and engine.value is not None and "durability" not in merged.get("store", {}):
