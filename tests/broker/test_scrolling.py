@@ -337,6 +337,25 @@ def test_an_erased_message_is_not_told_from_memory() -> None:
     test()
 
 
+def test_a_page_that_was_read_before_an_erase_is_not_kept_after_it() -> None:
+    @on_a_world
+    async def test(world: World) -> None:
+        await world.append(5)
+        read = world.store.read
+
+        async def slow(*args: Any, **options: Any) -> Page:
+            page = await read(*args, **options)
+            world.store.read = read  # type: ignore[method-assign]
+            await world.erase(4)
+            return page
+
+        world.store.read = slow  # type: ignore[method-assign]
+        await world.scrolling.newest(ROOM, 5)
+        await newest(world, 5)
+
+    test()
+
+
 def test_a_long_lived_channel_keeps_so_many_items_and_no_more() -> None:
     @on_a_world
     async def test(world: World) -> None:

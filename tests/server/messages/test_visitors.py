@@ -1,0 +1,82 @@
+"""How long a token that was verified is known, and how many are."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gapless.broker.namespaces import Namespace, Namespaces
+from gapless.broker.revocations import Revocations
+from gapless.broker.tokens import Claims
+from gapless.core.limits import TOKEN_REMEMBERED_BYTES_MAX, TOKENS_REMEMBERED_MS
+from gapless.server.messages.visitors import Visitors
+from gapless.server.sessions import SessionOptions
+from tests.conversation import HandClock
+
+OPEN = Namespace(history_size=1, history_ttl_ms=1, allow_history_for_client=True)
+
+
+class Counting:
+    """Verifies everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.fetched: list[str] = []
+
+    def ready(self, token: str, *, subscription: bool = False) -> Any:
+        return self._fetch(token)
+
+    async def _fetch(self, token: str) -> None:
+        self.fetched.append(token)
+
+    def connection(self, token: str, now_ms: int) -> Claims:
+        self.asked.append(token)
+        return Claims("anna")
+
+    def subscription(self, token: str, now_ms: int) -> Any:
+        raise AssertionError
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.clock, self.tokens = HandClock(), Counting()
+        self.sessions = SimpleNamespace(
+            broker=SimpleNamespace(namespaces=Namespaces(without=OPEN)),
+            clock=self.clock,
+            options=SessionOptions(),
+            revocations=Revocations(),
+            tokens=self.tokens,
+        )
+        self.visitors = Visitors(cast(Any, self.sessions), lambda fields, query: False)
+
+    def visit(self, token: str) -> None:
+        asyncio.run(self.visitors.check("a", {b"authorization": b"Bearer " + token.encode()}, b""))
+
+
+def test_a_token_is_verified_once_in_a_while_and_its_key_fetched_before() -> None:
+    scene = Scene()
+    for _ in range(3):
+        scene.visit("t")
+    assert scene.tokens.asked == scene.tokens.fetched == ["t"]
+    scene.clock.pass_ms(TOKENS_REMEMBERED_MS - 1)
+    scene.visit("t")
+    assert len(scene.tokens.asked) == 1
+    scene.clock.pass_ms(1)
+    scene.visit("t")
+    assert len(scene.tokens.asked) == 2
+    scene.visitors.forget()
+    scene.visit("t")
+    assert len(scene.tokens.asked) == 3
+
+
+def test_so_many_tokens_are_known_and_none_that_is_huge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gapless.server.messages.visitors.TOKENS_REMEMBERED_MAX", 2)
+    scene = Scene()
+    for token in ("a", "b", "c", "b", "c", "a"):
+        scene.visit(token)
+    assert scene.tokens.asked == ["a", "b", "c", "a"]
+    huge = "h" * (TOKEN_REMEMBERED_BYTES_MAX + 1)
+    for _ in range(2):
+        scene.visit(huge)
+    assert scene.tokens.asked[-2:] == [huge, huge]
