@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+from msgspec import structs
+
 from gapless.backends import memory
 from gapless.broker import broker as broker_module
 from gapless.broker.broker import Broker
@@ -292,8 +294,10 @@ def _trim_skipped() -> AbstractContextManager[object]:
 
 @bug("expired token keeps receiving pages")
 def _expiry_ignored() -> AbstractContextManager[object]:
-    real = Session.granted
-    return patch.object(Session, "granted", lambda self, expires_ms: real(self, 0))
+    real = Session.identify
+    return patch.object(
+        Session, "identify", lambda self, claims: real(self, structs.replace(claims, expires_ms=0))
+    )
 
 
 @bug("reply stands at the head after a recovery")
