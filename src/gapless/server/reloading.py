@@ -1,13 +1,13 @@
 """What of a configuration can change while a node runs, and how a change is told without its secrets."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from gapless.broker.channel import Subscription
 from gapless.broker.namespaces import Namespaces
-from gapless.broker.permissions import subscribes
+from gapless.broker.permissions import is_system, subscribes
 from gapless.core.errors import GaplessError
 from gapless.server.config import Config
 from gapless.server.config.fields import leaves
@@ -16,14 +16,11 @@ from gapless.server.config.showing import HIDDEN, masked
 __all__ = ["changes", "may_stay", "reloaded"]
 
 
-SYSTEM: Final = "gapless."  # how the system's own namespaces begin
-
-
 def reloaded(running: Config, read: Config) -> Config:
     """Return what a node goes on with that runs with one configuration and reads another.
 
-    Namespaces, clients' options with their keys and origins, the API's key, the certificate, how much is
-    logged and how a stop is spread are those that were read; all else needs a restart.
+    Namespaces, clients' options with their keys and origins, limits, the API's key, the certificate, how much
+    is logged and how a stop is spread are those that were read; all else needs a restart.
     """
     api = replace(
         running.http_api,
@@ -32,15 +29,15 @@ def reloaded(running: Config, read: Config) -> Config:
         error_mode=read.http_api.error_mode,
     )
     log = replace(running.log, level=read.log.level)
-    tls = read.http_server.tls if running.http_server.tls.enabled else running.http_server.tls
-    if not tls.enabled:
-        tls = running.http_server.tls
+    server, asked = running.http_server, read.http_server
+    tls = asked.tls if server.tls.enabled and asked.tls.enabled else server.tls
     return replace(
         running,
-        http_server=replace(running.http_server, tls=tls),
+        http_server=replace(server, tls=tls),
         client=read.client,
         channel=read.channel,
         http_api=api,
+        limits=read.limits,
         log=log,
         shutdown=read.shutdown,
     )
@@ -57,9 +54,7 @@ def changes(before: Config, after: Config) -> Iterator[str]:
 def may_stay(namespaces: Namespaces, subscription: Subscription, *, insecure: bool) -> bool:
     """Tell whether these namespaces allow a subscription; a grant holds whatever they say."""
     channel, reader = subscription.channel.name, subscription.reader
-    if insecure or subscription.grant is not None or subscription.server_side:
-        return True
-    if channel.startswith(SYSTEM):
+    if insecure or is_system(channel) or subscription.grant is not None or subscription.server_side:
         return True
     try:
         return subscribes(namespaces, channel, reader.info.user)
