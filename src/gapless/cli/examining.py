@@ -11,7 +11,7 @@ from gapless.ports import Durability
 from gapless.server.config import Config
 
 __all__ = [
-    "Finding", "Machine", "StoreFacts", "Weight", "clock_findings", "configuration_findings",
+    "Finding", "Machine", "StoreFacts", "Weight", "clock_findings", "configuration_findings", "good",
     "machine_findings", "store_findings",
 ]  # fmt: skip
 
