@@ -17,7 +17,7 @@ from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
 from gapless.broker.terms import NO_TERMS, Terms
 from gapless.core.depth import too_deep
-from gapless.core.errors import BadRequest, GaplessError, NotAvailable
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, NotAvailable
 from gapless.core.limits import (
     CHECK_INTERVAL_MS,
     IDEMPOTENCY_KEY_BYTES_MAX,
@@ -244,6 +244,18 @@ class Broker:
             entered.starting -= 1
             if not entered.subscriptions:
                 self.placing.idle(entered)
+
+    def check_room(self, channel: str) -> None:
+        """Refuse one subscriber more than the namespace has room for in a channel, on this node.
+
+        Raises:
+            LimitExceeded: so many are there.
+            UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
+        """
+        most = self.namespaces.of(channel).namespace.subscribers_max
+        followed = self.hub.channels.get(channel)
+        if most and followed is not None and len(followed.subscriptions) >= most:
+            raise LimitExceeded(f"channel {channel!r} has up to {most} subscribers")
 
     def holds(self, channel: str, start: Start) -> bool:
         """Tell whether `start`, which the store gave some time ago, is one to enter at still."""

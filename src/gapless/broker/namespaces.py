@@ -66,6 +66,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
     allow_presence_for_subscriber: bool = False
     allow_presence_for_anonymous: bool = False
     allow_user_limited_channels: bool = False
+    subscribers_max: int = 0
     history_size: int = 0
     history_ttl_ms: int = 0
     history_meta_ttl_ms: int = 720 * 3600 * 1000

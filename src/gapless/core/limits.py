@@ -87,8 +87,8 @@ RSA_BITS_MIN: Final = 2048
 RSA_BITS_MAX: Final = 8192
 
 # A set of public keys that is fetched: its size; how long a fetch may take, less than SDKs wait for a reply;
-# how long keys are good without asking again, and how long it is believed that there is no such key; the pause
-# between two fetches; and how many unknown keys one answer decides on.
+# how long keys are good without asking again, and how long it is believed that there is no such key; the
+# pause between two fetches; and how many unknown keys one answer decides on.
 JWKS_BYTES_MAX: Final = 256 * 1024
 JWKS_KEYS_MAX: Final = 100
 JWKS_MS: Final = 3_000
@@ -104,8 +104,8 @@ REVOKED_ID_BYTES_MAX: Final = 256
 REVOCATIONS_PAGE_MAX: Final = 1_000
 REVOCATIONS_LOOK_MS: Final = 500
 REVOKED_PER_TURN_MAX: Final = 500
-# Users, and addresses, whose use is counted at once; addresses that are not read again; and how many times the
-# commands that it may send end a connection instead of an error for each.
+# Users, and addresses, whose use is counted at once; addresses that are not read again; and how often
+# the commands that it may send end a connection, instead of an error for each.
 SHARES_MAX: Final = 100_000
 ADDRESSES_REMEMBERED_MAX: Final = 4_096
 FLOOD: Final = 10

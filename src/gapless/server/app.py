@@ -12,31 +12,38 @@ from gapless.core.errors import GaplessError
 from gapless.server.api import Door
 from gapless.server.config import Config
 from gapless.server.health import Heartbeat
+from gapless.server.limiting import Lockout
 from gapless.server.metrics import Sources
 from gapless.server.site import NO_ROUTE, App
 
 __all__ = ["Counted", "build"]
 
 JSON = "application/json"
+_TOO_MANY = Response("Too Many Requests", 429, {"retry-after": "1"})
 
 
 class Counted:
-    """An app whose responses are counted by route and status; `count` takes both."""
+    """An app whose responses are counted by route and status; `count` takes both. Some are kept out."""
 
-    def __init__(self, app: App, count: Callable[[bytes, int], None]) -> None:
+    def __init__(self, app: App, count: Callable[[bytes, int], None], lockout: Lockout) -> None:
         self._app = app
         self._count = count
+        self._lockout = lockout
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
+        peer, headers = (scope.get("client") or ("",))[0], scope.get("headers", ())
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
                 route = scope.get("route")
+                if message["status"] == 401:
+                    self._lockout.unauthorized(peer, headers)
                 self._count(route.path.encode() if route is not None else NO_ROUTE, message["status"])
             await send(message)
 
-        await self._app(scope, receive, counted)
+        app = _TOO_MANY if self._lockout.keeps_out(peer, headers) else self._app
+        await app(scope, receive, counted)
 
 
 def build(

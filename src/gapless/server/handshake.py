@@ -1,6 +1,7 @@
 """The opening handshake of a WebSocket (RFC 6455, section 4), and what it chooses."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
@@ -8,6 +9,7 @@ from urllib.parse import parse_qs
 from aiofastnet import Transport
 
 from gapless.ports import Clock
+from gapless.server.addresses import Addresses
 from gapless.server.origin import Origins
 from gapless.server.request import Refused, Request
 from gapless.server.socket import Accept, Handshake
@@ -25,7 +27,10 @@ _HEAD: Final = (
 
 
 class WebSocketEndpoint:
-    """Where WebSockets are opened: `upgrade` takes a connection over, `accept` makes its session."""
+    """Where WebSockets are opened: `upgrade` takes a connection over, `accept` makes its session.
+
+    `admit` is asked with the client's address before; it raises `Refused`.
+    """
 
     def __init__(
         self,
@@ -33,11 +38,15 @@ class WebSocketEndpoint:
         clock: Clock,
         *,
         origins: Origins | None = None,
+        addresses: Addresses | None = None,
+        admit: Callable[[str], object] | None = None,
         limits: WebSocketLimits | None = None,
     ) -> None:
         self.accept = accept
         self.clock = clock
         self.origins = origins or Origins()
+        self.addresses = addresses or Addresses()
+        self.admit = admit or _all
         self.limits = limits or WebSocketLimits()
 
     def upgrade(self, request: Request, transport: Transport, rest: bytes) -> None:
@@ -46,16 +55,22 @@ class WebSocketEndpoint:
         headers = _joined(request.headers)
         if not self.origins.allow(headers.get("origin"), headers.get("host", "")):
             raise Refused(403, "this origin is not allowed")
+        address = self.addresses.of(request.address, request.headers)
+        self.admit(address)
         subprotocol = _choose_subprotocol(headers.get("sec-websocket-protocol", ""))
         handshake = Handshake(
             request.decoded_path(),
             request.query.decode("ascii"),
             headers,
-            request.address,
+            address,
             _PROTOCOLS.get(subprotocol, False) or _asks_for_protobuf(request.query),
         )
         socket = WebSocket(transport, self.clock, self.limits, partial(self.accept, handshake))
         socket.take_over(subprotocol, _HEAD % key + rest)
+
+
+def _all(address: str) -> None:
+    """Admit."""
 
 
 def _checked_key(request: Request) -> bytes:

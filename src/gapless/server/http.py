@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gapless.core.limits import HEAD_BYTES_MAX, HEAD_FIELDS_MAX
 from gapless.ports import Timer
+from gapless.server.limiting import RETRY
 from gapless.server.request import NO_HEADERS, STATUS_LINES, TEXT, Refused, Request, check_size, read_head
 from gapless.server.site import NO_ROUTE, READ_BYTES, Site
 
@@ -298,8 +299,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             exchange.address = self._client[0] if self._client else ""
             exchange.answer = self._respond
             assert exchange.route is not None
+            lockout = self._site.lockout
             try:
-                exchange.route.run(exchange)
+                if lockout is not None and lockout.keeps_out(exchange.address, exchange.headers):
+                    exchange.respond(429, b"Too Many Requests", TEXT + RETRY)
+                else:
+                    exchange.route.run(exchange)
             except Exception:
                 log.exception("the handler of %s failed", exchange.path.decode())
                 exchange.keep_alive = False
@@ -315,6 +320,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         assert request.route is not None
         self._site.count(request.route.name, status)
+        if status == 401 and self._site.lockout is not None:
+            self._site.lockout.unauthorized(request.address, request.headers)
         last = not request.keep_alive or self._site.draining
         response = self._encode(status, body, headers, last=last)
         self._transport.write(response if request.method != b"HEAD" else response[: -len(body) or None])

@@ -204,6 +204,13 @@ METRICS: Final = (
         _by(lambda scrape: scrape.sessions.counts.errors),
         ("code",),
     ),
+    Metric(
+        "gapless_limited_total",
+        Kind.COUNTER,
+        "What the limits kept out, or kept waiting, by the limit.",
+        _by(lambda scrape: scrape.sessions.limiting.refused),
+        ("limit",),
+    ),
     # Channels
     Metric(
         "gapless_channels",

@@ -20,6 +20,7 @@ from gapless.core.limits import MESSAGE_BYTES_MAX
 from gapless.ports import Clock, Durability, Streams
 from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
+from gapless.server.addresses import Addresses
 from gapless.server.api import Api, Door, every_method
 from gapless.server.app import Counted, build
 from gapless.server.care import StoreCare
@@ -28,6 +29,7 @@ from gapless.server.config import Config
 from gapless.server.front import Front
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
+from gapless.server.limiting import Limiting, Lockout
 from gapless.server.messages import messages
 from gapless.server.metrics import LoopLag, Sources
 from gapless.server.origin import Origins
@@ -123,7 +125,9 @@ class Node:
             session_options(config),
             tokens=self._tokens,
             random=self._random,
+            limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
         )
+        self._addresses = Addresses(config.http_server.trusted_proxies)
         self._revoking = Revoking(self._store, self.sessions, clock)
         self._door = Door(
             Api(self._broker, every_method(self.sessions, self._revoking, lambda: [self.info()])),
@@ -135,6 +139,8 @@ class Node:
             self.sessions.accept,
             clock,
             origins=self._origins,
+            addresses=self._addresses,
+            admit=self.sessions.admit,
             limits=WebSocketLimits(message_bytes_max=config.websocket.message_size_limit),
         )
         self._messages = messages(config, self.sessions, self._door, self._origins)
@@ -170,7 +176,9 @@ class Node:
         )
         prefix = config.http_api.handler_prefix
         routes = care_routes(self._care, self._door, prefix, self._broker.erase)
-        site.app = Counted(build(config, self._door, self._heartbeat, sources, routes), site.count)
+        site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
+        app = build(config, self._door, self._heartbeat, sources, routes)
+        site.app = Counted(app, site.count, site.lockout)
         return site
 
     async def _listen(self) -> None:
@@ -215,7 +223,9 @@ class Node:
         self._origins.replace(now.client.allowed_origins)
         self._door.open_to(now.http_api)
         self._messages.forget_tokens()
-        self.sessions.options = session_options(now)
+        self.sessions.limit_anew(
+            session_options(now), now.limits, connects_per_second=now.client.connection_rate_limit
+        )
         if (before.channel, before.client.insecure) != (now.channel, now.client.insecure):
             self._govern(namespaces)
         log.info("configuration read again")
@@ -312,6 +322,8 @@ def session_options(config: Config) -> SessionOptions:
         expired_close_delay_ms=client.expired_close_delay_ms,
         expired_sub_close_delay_ms=client.expired_sub_close_delay_ms,
         channel_limit=client.channel_limit,
+        connection_limit=client.connection_limit,
+        user_connection_limit=client.user_connection_limit,
         history_max_publication_limit=client.history_max_publication_limit,
     )
 

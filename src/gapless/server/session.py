@@ -16,7 +16,7 @@ from gapless.broker.channel import Subscription, Wire
 from gapless.broker.recovery import Start
 from gapless.broker.terms import Terms
 from gapless.broker.tokens import Claims, Grant
-from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, LimitExceeded
+from gapless.core.errors import BadRequest, BinaryMessage, GaplessError, LimitExceeded, TooManyRequests
 from gapless.core.keepalive import Action
 from gapless.core.limits import SESSION_COMMANDS_MAX, SESSION_MESSAGES_MAX
 from gapless.core.stream import Position
@@ -24,6 +24,7 @@ from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
 from gapless.protocol.messages import NO_PAYLOAD, ClientInfo, Command, Payload, Push, Refresh, Reply
 from gapless.protocol.meta import Meta
 from gapless.server import subscribing
+from gapless.server.limiting import Allowance, Verdict
 from gapless.server.socket import Socket
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ class Session:
         "_reading",
         "_subscriptions_end_ms",
         "_tasks",
+        "_throttled",
         "_unauthenticated_bytes",
+        "address",
+        "allowance",
         "awaited_messages",
         "claims",
         "connected",
@@ -86,8 +90,12 @@ class Session:
         "write",
     )
 
-    def __init__(self, node: "Sessions", socket: Socket, wire: Wire) -> None:
+    def __init__(
+        self, node: "Sessions", socket: Socket, wire: Wire, *, address: str, allowance: Allowance | None
+    ) -> None:
         self.node = node
+        self.address = address
+        self.allowance = allowance  # None: as much as it likes
         self.socket = socket
         self.wire = wire
         self.write = socket.write
@@ -108,6 +116,7 @@ class Session:
         self._leaving = False
         self._subscriptions_end_ms = 0  # the first of them
         self._tasks: set[asyncio.Task[None]] | None = None
+        self._throttled = False
         self._unauthenticated_bytes = 0
         self._keepalive = node.keepalive()
         self.schedule()
@@ -116,12 +125,29 @@ class Session:
 
     def received(self, payload: bytes, binary: bool) -> None:
         """Carry out the commands of one message, in order."""
+        if self.allowance is not None:
+            self._throttle(len(payload))
         try:
             self._admit(len(payload))
             self._backlog = self.wire.codec.commands(payload)[::-1] + self._backlog
         except BadRequest as error:
             self._reject(error)
         else:
+            self._proceed()
+
+    def _throttle(self, size_bytes: int) -> None:
+        """Charge what came; beyond what may come, read on later."""
+        assert self.allowance is not None
+        wait_ms = self.allowance.bytes(self.node.clock.now_ms(), size_bytes)
+        if wait_ms and not self._throttled:
+            self._throttled = True
+            self.node.clock.after(wait_ms, self._read_on)
+
+    def _read_on(self) -> None:
+        self._throttled = False
+        if self.open and self.allowance is not None:
+            self._throttle(0)  # others may have used what they share
+        if self.open:
             self._proceed()
 
     def _proceed(self) -> None:
@@ -136,7 +162,7 @@ class Session:
             (self.socket.resume_reading if self._reading else self.socket.pause_reading)()
 
     def _keeps_up(self) -> bool:
-        if self.paused or self._leaving or self.awaited_messages >= SESSION_MESSAGES_MAX:
+        if self.paused or self._leaving or self._throttled or self.awaited_messages >= SESSION_MESSAGES_MAX:
             return False
         if not self._tasks:
             return True
@@ -173,6 +199,8 @@ class Session:
             raise BadRequest("a command without an id")
         if self.connected == (command.connect is not None):
             raise BadRequest("connect comes first, and once")
+        if self.allowance is not None and not self._affords(command.id):
+            return
         kind = type(request)
         handle = self.node.handlers[kind]
         self.node.counts.commands[kind] += 1
@@ -183,6 +211,16 @@ class Session:
         else:
             if work is not None:
                 self._start(command.id, work)
+
+    def _affords(self, id: int) -> bool:
+        """Tell whether one command more is within the limits; else it is refused, or ends the connection."""
+        assert self.allowance is not None
+        verdict = self.allowance.command(self.node.clock.now_ms())
+        if verdict is Verdict.FLOOD:
+            self.disconnected(Disconnect.TOO_MANY_REQUESTS)
+        elif verdict is Verdict.REFUSE:
+            self.refuse(id, TooManyRequests("more commands than the limits allow"))
+        return verdict is Verdict.PASS
 
     def writing_paused(self) -> None:
         """Leave the cohorts, and take no more commands, until the socket drains."""
@@ -259,7 +297,7 @@ class Session:
             self.socket.pause_reading()
 
     def _who(self) -> dict[str, str]:
-        return {"client": self.info.client, "user": self.info.user}
+        return {"client": self.info.client, "user": self.info.user, "address": self.address}
 
     # By the server ------------------------------------------------------------------------
 

@@ -17,7 +17,10 @@ from gapless.core.wheel import Wheel
 from gapless.ports import Clock
 from gapless.protocol.websocket import WebSocketWire
 from gapless.server.commands import HANDLERS, Handler
+from gapless.server.config.model import Limits
 from gapless.server.counts import Counts
+from gapless.server.limiting import RETRY, Limiting
+from gapless.server.request import Refused
 from gapless.server.session import Session
 from gapless.server.socket import Handshake, Socket
 
@@ -55,6 +58,8 @@ class SessionOptions(Struct, frozen=True, kw_only=True):
     expired_close_delay_ms: int = 25_000
     expired_sub_close_delay_ms: int = 25_000
     channel_limit: int = 128
+    connection_limit: int = 0
+    user_connection_limit: int = 0
     history_max_publication_limit: int = 300
     stuck_close_delay_ms: int = SOCKET_STUCK_MS
     unauthenticated_bytes_max: int = UNAUTHENTICATED_BYTES_MAX
@@ -76,12 +81,14 @@ class Sessions:
         tokens: Tokens,
         random: Random,
         revocations: Revocations | None = None,
+        limiting: Limiting | None = None,
     ) -> None:
         self.broker = broker
         self.clock = clock
         self.options = options
         self.tokens = tokens
         self.revocations = revocations or Revocations()
+        self.limiting = limiting or Limiting(Limits(), clock)
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
         self._by_client: dict[str, Session] = {}
@@ -94,7 +101,9 @@ class Sessions:
 
     def accept(self, handshake: Handshake, socket: Socket) -> Session:
         """Make the session of a new connection."""
-        session = Session(self, socket, wire(binary=handshake.binary))
+        address = handshake.address
+        allowance = self.limiting.opened(address)
+        session = Session(self, socket, wire(binary=handshake.binary), address=address, allowance=allowance)
         self.all.add(session)
         self.counts.enter(binary=handshake.binary)
         if not self._turning:
@@ -106,7 +115,23 @@ class Sessions:
         """Let go of a session that has ended."""
         self.all.discard(session)
         self.unregister(session)
+        self.limiting.closed(session.allowance)
         self.counts.leave(binary=session.wire.codec.binary, stalled=session.paused)
+
+    def admit(self, address: str) -> None:
+        """Let a connection be opened from this address, or raise `Refused`: 503 as in Centrifugo, or 429."""
+        most = self.options.connection_limit
+        if most and len(self.all) >= most:
+            self.limiting.refused["connections"] += 1
+            raise Refused(503, f"{most} connections are open", RETRY)
+        self.limiting.admit(address)
+
+    def limit_anew(self, options: SessionOptions, limits: Limits, *, connects_per_second: int) -> None:
+        """Hold to other options and limits from now on, with those who are connected too."""
+        self.options = options
+        self.limiting.replace(limits, connects_per_second=connects_per_second)
+        for session in self.all:
+            session.allowance = self.limiting.anew(session.address, session.info.user)
 
     def unregister(self, session: Session) -> None:
         """Note that a session belongs to nobody, or is about to belong to somebody else."""

@@ -11,6 +11,7 @@ from aiofastnet import Transport
 from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS
 from gapless.ports import Clock
 from gapless.server.heads import Heads
+from gapless.server.limiting import Lockout
 from gapless.server.request import NO_HEADERS, Request, Route
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Site:
         self.date = NO_HEADERS  # a whole line
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.responses: dict[tuple[bytes, int], int] = {}  # by route and status
+        self.lockout: Lockout | None = None
         self.draining = False
         self._empty = asyncio.Event()
 

@@ -142,7 +142,7 @@ def subscribe_by_server(
 
     Raises:
         UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
-        LimitExceeded: the connection follows as many channels as it may.
+        LimitExceeded: the connection follows as many channels as it may, or the channel is full.
         Unavailable: the store does not answer, or the client is subscribing to it just now.
     """
     beginning = Beginning.of(session, channel, grant, since)
@@ -180,6 +180,7 @@ async def _subscribe_later(session: "Session", grant: Grant, beginning: Beginnin
 
 def _enter(session: "Session", beginning: Beginning, start: Start) -> None:
     session.node.broker.hub.settle()
+    session.node.broker.check_room(beginning.channel)
     if start.publications:  # the push has no place for them: they follow
         start = start.bare()
     told = result_of(session, beginning.terms, start, recovering=False)

@@ -18,6 +18,7 @@ OURS = {
     "channel.namespaces.history_age",
     "channel.namespaces.history_bytes",
     "channel.namespaces.history_bytes_total",
+    "channel.namespaces.subscribers_max",
     "channel.namespaces.slow_consumer",
     "client.subscription_token.ed25519_public_key",
     "client.token.ed25519_public_key",

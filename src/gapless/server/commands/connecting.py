@@ -71,12 +71,25 @@ def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
         for other in session.node.of(claims.user):
             if other is not session:
                 other.disconnected(Disconnect.CONNECTION_LIMIT)
+    if not _within_limits(session, claims.user):
+        return None
     session.identify(claims)
     starts = subscribing.found(session, beginnings)
     if starts is None:
         return _grant_later(session, id, beginnings)
     _grant(session, id, beginnings, starts)
     return None
+
+
+def _within_limits(session: Session, user: str) -> bool:
+    """Tell whether the user may have one connection more, or end it."""
+    node = session.node
+    most = node.options.user_connection_limit
+    if most and user and len(node.of(user)) >= most:
+        session.disconnected(Disconnect.CONNECTION_LIMIT)
+    elif not node.limiting.connects(session.allowance, user):
+        session.disconnected(Disconnect.TOO_MANY_REQUESTS)
+    return session.open
 
 
 def _authenticated(session: Session, token: str) -> Claims | None:
@@ -132,6 +145,7 @@ def _follows(session: Session, channel: str, user: str) -> bool:
     namespaces = session.node.broker.namespaces
     try:
         namespaces.of(channel)
+        permissions.refuse_system(channel)
         return session.node.options.insecure or permissions.subscribes(namespaces, channel, user)
     except GaplessError:  # no such namespace any more, or not this user's: it is not given back
         return False
@@ -145,6 +159,8 @@ async def _grant_later(session: Session, id: int, beginnings: Sequence[Beginning
 
 def _grant(session: Session, id: int, beginnings: Sequence[Beginning], starts: Sequence[Start]) -> None:
     node, claims = session.node, session.claims
+    for beginning in beginnings:
+        node.broker.check_room(beginning.channel)
     session.granted()
     result = ConnectResult(
         client=session.info.client,

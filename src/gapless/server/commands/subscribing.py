@@ -149,6 +149,7 @@ def _enter(session: Session, id: int, request: SubscribeRequest, terms: Terms, s
     session.node.broker.hub.settle()
     if not session.open:
         return
+    session.node.broker.check_room(request.channel)
     if session.paused and start.publications:
         start = start.bare()
     if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:

@@ -20,6 +20,7 @@ from gapless.core.limits import (
 from gapless.ports import Durability
 
 __all__ = [
+    "AddressRates",
     "Channel",
     "Client",
     "Config",
@@ -30,16 +31,19 @@ __all__ = [
     "HttpApi",
     "HttpServer",
     "Level",
+    "Limits",
     "Log",
     "LogFormat",
     "Messages",
     "PersonalChannel",
     "Prometheus",
+    "Rates",
     "Shutdown",
     "Store",
     "SubscriptionToken",
     "Tls",
     "Token",
+    "UserRates",
     "WebSocket",
 ]
 
@@ -47,6 +51,7 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1)]
 Some = Annotated[int, Meta(ge=1)]  # a duration that may not be nothing
 UrlPath = Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]$")]
+Limit = Annotated[int, Meta(ge=0, le=10**9)]  # 0 is no limit
 Boundary = Annotated[str, Meta(min_length=1)]
 
 
@@ -63,10 +68,15 @@ class Tls(Struct, frozen=True, kw_only=True):
 
 
 class HttpServer(Struct, frozen=True, kw_only=True):
-    """Where to listen. An empty address is every one of the machine's; port 0 is any free one."""
+    """Where to listen. An empty address is every one of the machine's; port 0 is any free one.
+
+    `trusted_proxies` (ours) are networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-For` or `Forwarded`
+    tells from where a client comes.
+    """
 
     address: str = ""
     port: Port = 8000
+    trusted_proxies: list[str] = []
     tls: Tls = field(default_factory=Tls)
 
 
@@ -162,9 +172,9 @@ class Client(Struct, frozen=True, kw_only=True):
     expired_close_delay_ms: int = 25_000
     expired_sub_close_delay_ms: int = 25_000
     channel_limit: Count = 128
-    connection_limit: int = 0
-    user_connection_limit: int = 0
-    connection_rate_limit: int = 0
+    connection_limit: Limit = 0
+    user_connection_limit: Limit = 0
+    connection_rate_limit: Limit = 0
     history_max_publication_limit: Count = 300
 
     def __post_init__(self) -> None:
@@ -259,6 +269,42 @@ class Messages(Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
 
 
+class Rates(Struct, frozen=True, kw_only=True):
+    """How much may come; 0 is no limit. After a rest, as much as in a second may come at once."""
+
+    commands_per_second: Limit = 0
+    bytes_per_second: Limit = 0
+
+
+class UserRates(Rates, frozen=True, kw_only=True):
+    """How much all connections of one user may send together, and how many may be opened."""
+
+    connects_per_minute: Limit = 0
+
+
+class AddressRates(UserRates, frozen=True, kw_only=True):
+    """How much may come from one address, or one IPv6 network of 64 bits.
+
+    `connections` are those that are open at once. After so many HTTP requests in a minute whose key or token
+    was wrong (401), none from there is looked at for a while (429), not even one with the right key.
+    """
+
+    connections: Limit = 0
+    wrong_keys_per_minute: Limit = 0
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much each connection, each user and each address may ask for (ours); nothing is limited by default.
+
+    A command beyond a rate is answered with error 111; ten times as many end the connection (3013). Bytes
+    beyond a rate are not lost: they are read later.
+    """
+
+    connection: Rates = field(default_factory=Rates)
+    user: UserRates = field(default_factory=UserRates)
+    address: AddressRates = field(default_factory=AddressRates)
+
+
 class Shutdown(Struct, frozen=True, kw_only=True):
     """How long a node that was asked to stop may take, and over how long it spreads its clients' going.
 
@@ -301,5 +347,6 @@ class Config(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     prometheus: Prometheus = field(default_factory=Prometheus)
     messages: Messages = field(default_factory=Messages)
+    limits: Limits = field(default_factory=Limits)
     shutdown: Shutdown = field(default_factory=Shutdown)
     store: Store = field(default_factory=Store)
