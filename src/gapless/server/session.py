@@ -419,13 +419,17 @@ class Session:
         """Note who connects, and until when."""
         delay_ms = self.node.options.expired_close_delay_ms
         self.ends_ms = claims.expires_ms + delay_ms if claims.expires_ms else 0
-        client = self.info.client or self.node.new_client_id()
-        self.node.unregister(self)
+        client = self.info.client
+        if client:
+            self.node.unregister(self)
+        else:
+            client = self.node.new_client_id()
         self.claims = claims
         self.info = ClientInfo(user=claims.user, client=client, conn_info=claims.info)
         self.meta = (Meta(info=self.info).encoded(), Meta(info=self.info, binary=True).encoded())
         self.node.register(self)
-        self.schedule()
+        if self.connected:
+            self.schedule()
 
     def granted(self) -> None:
         """Note that the connection is granted."""

@@ -73,7 +73,7 @@ def result_of(session: "Session", terms: Terms, start: Start, *, recovering: boo
     expires_ms = grant.expires_ms if grant is not None and not terms.server_side else 0
     return SubscribeResult(
         expires=expires_ms > 0,
-        ttl=session.node.ttl_seconds(expires_ms),
+        ttl=session.node.ttl_seconds(expires_ms) if expires_ms else 0,
         recoverable=terms.recoverable,
         positioned=terms.positioned,
         epoch=start.epoch if terms.positioned else "",

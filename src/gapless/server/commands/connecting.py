@@ -59,14 +59,7 @@ def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
     if len(grants) > session.node.options.channel_limit:
         session.disconnected(Disconnect.CHANNEL_LIMIT)
         return None
-    positions = {
-        channel: Position(asked.epoch, asked.offset)
-        for channel, asked in request.subs.items()
-        if asked.recover
-    }
-    beginnings = [
-        Beginning.of(session, channel, grant, positions.get(channel)) for channel, grant in grants.items()
-    ]
+    beginnings = _beginnings(session, grants, request) if grants else []
     if session.node.options.single_connection and claims.user:
         for other in session.node.of(claims.user):
             if other is not session:
@@ -79,6 +72,17 @@ def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
         return _grant_later(session, id, beginnings)
     _grant(session, id, beginnings, starts)
     return None
+
+
+def _beginnings(session: Session, grants: Mapping[str, Grant], request: ConnectRequest) -> list[Beginning]:
+    positions = {
+        channel: Position(asked.epoch, asked.offset)
+        for channel, asked in request.subs.items()
+        if asked.recover
+    }
+    return [
+        Beginning.of(session, channel, grant, positions.get(channel)) for channel, grant in grants.items()
+    ]
 
 
 def _within_limits(session: Session, user: str) -> bool:

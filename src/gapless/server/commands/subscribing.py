@@ -120,7 +120,7 @@ def _terms(session: Session, request: SubscribeRequest, grant: Grant | None) -> 
     namespace = session.node.broker.namespaces.of(channel).namespace
     recover, positioned = request.recoverable or request.recover, request.positioned
     if not (recover or positioned or request.join_leave):
-        return terms_of(session, channel, grant)
+        return Terms.of(namespace) if grant is None else terms_of(session, channel, grant)
     reads = rights.sees(session, channel, "history")
     asked = Asked(
         recoverable=recover and (namespace.allow_recovery or reads),
