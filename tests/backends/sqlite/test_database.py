@@ -217,3 +217,17 @@ def test_the_floor_that_readers_were_told_never_falls(store: Store, monkeypatch:
     [outcome] = store.database.write([entry("new")])
     assert isinstance(outcome, Stored)
     assert outcome.offset == told + 1
+
+
+def test_a_time_that_stands_ahead_is_told_at_opening_with_its_cure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path / "store.db")
+    store.time_ms = 10_000_000
+    store.append(1)
+    store.database.close()
+    for behind_ms, told in ((60_000, False), (61_000, True)):
+        caplog.clear()
+        options = Options(now_ms=lambda: 10_000_000 - behind_ms, ballast_bytes=0, free_bytes_min=0)  # noqa: B023
+        Database(store.path, options, None).close()
+        assert ("stored 61 s ahead" in caplog.text and "Set the clock" in caplog.text) is told

@@ -244,10 +244,10 @@ class Log:
         seq, time_ms, *rest = row
         if is_erased(stream.id, order.offset, time_ms, *rest):
             return False
-        # Or SQLite would leave the bytes where they stand, as room that is free.
-        first(self._cursor.execute("pragma secure_delete = 1"))
+        # Or SQLite would leave the bytes in the pages that become free.
+        first(self._cursor.execute("pragma secure_delete = on"))
         self._cursor.execute(ERASE, (erased_checksum(stream.id, order.offset, time_ms), seq))
-        first(self._cursor.execute("pragma secure_delete = 0"))
+        first(self._cursor.execute("pragma secure_delete = fast"))
         return True
 
     def _stream(self, name: str) -> Stream:

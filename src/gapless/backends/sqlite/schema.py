@@ -131,6 +131,8 @@ def configure(connection: apsw.Connection, user_version: int) -> None:
         connection.execute(f"pragma user_version = {user_version}")
         connection.execute("commit")
     _set(connection, ALWAYS)
+    # No copy of a message stays in a page that is written anyway, or erasing it would leave that.
+    connection.execute("pragma secure_delete = fast").fetchall()
 
 
 def _set(connection: apsw.Connection, pragmas: Pragmas) -> None:

@@ -150,7 +150,7 @@ class Streams:
         self._changed[stream.id] = stream
         if stream.is_new and stream.name is not None:
             self._cached[stream.name] = stream
-            self._next_id = stream.id + 1
+            self._next_id = max(self._next_id, stream.id + 1)
 
     def hold_version(self, stream: Stream, version: int, version_epoch: str) -> None:
         """Remember the version that the stream took."""

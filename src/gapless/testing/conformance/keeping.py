@@ -1,5 +1,7 @@
 """How much of a stream is kept: `trim`, and retention of each kind."""
 
+import asyncio
+
 import pytest
 
 from gapless.core.errors import (
@@ -43,6 +45,19 @@ class Keeping:
     ) -> None:
         store.append([entry()], lambda *_: None)
         assert (await store.trim("s", 1)).heads == {"s": Head(1, 1)}
+
+    @promise
+    async def test_trimming_what_is_new_leaves_other_new_streams_alone(
+        self, place: Place, store: Streams
+    ) -> None:
+        store.append([entry("a", b"a"), entry("b", b"b")], lambda *_: None)
+        trimming = asyncio.create_task(store.trim("a", 0))
+        await asyncio.sleep(0)
+        store.append([entry("c", b"c"), entry("a", b"d")], lambda *_: None)
+        assert (await trimming).heads["a"].floor == 0
+        assert (await append(store, "c")).offset == 2
+        told = [[message.data for message in (await read(store, name)).messages] for name in "abc"]
+        assert told == [[b"a", b"d"], [b"b"], [b"c", b"x"]]
 
     @promise
     async def test_retention_by_count_keeps_the_newest(self, place: Place, store: Streams) -> None:
