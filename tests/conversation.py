@@ -123,9 +123,9 @@ def payloads(data: bytes) -> list[bytes]:
 class Peer:
     """A client in JSON: says commands, hears replies."""
 
-    def __init__(self, stage: "Stage") -> None:
+    def __init__(self, stage: "Stage", address: str = "127.0.0.1") -> None:
         self.socket = MemorySocket()
-        self.session = stage.sessions.accept(Handshake("/", "", {}, "127.0.0.1", False), self.socket)
+        self.session = stage.sessions.accept(Handshake("/", "", {}, address, False), self.socket)
         self.socket.session = self.session
         self._id = 0
         self._unread: list[dict[str, Any]] = []
@@ -182,8 +182,8 @@ class Stage:
         self.sessions = sessions
         self.tokens = tokens
 
-    def peer(self) -> Peer:
-        return Peer(self)
+    def peer(self, address: str = "127.0.0.1") -> Peer:
+        return Peer(self, address)
 
     async def reader(self, channel: str, **request: Any) -> Peer:
         peer = self.peer()

@@ -133,11 +133,17 @@ class Limiting:
     def __init__(self, limits: Limits, clock: Clock, *, connects_per_second: int = 0) -> None:
         self.refused: Counter[str] = Counter()
         self._clock = clock
-        self.replace(limits, connects_per_second=connects_per_second)
+        self._hold_to(limits, connects_per_second)
 
-    def replace(self, limits: Limits, *, connects_per_second: int) -> None:
-        """Hold to other limits from now on; what was used so far is forgotten."""
-        self._limits = limits
+    def replace(self, limits: Limits, *, connects_per_second: int) -> bool:
+        """Hold to other limits from now on, if they are others; what was used so far is forgotten then."""
+        different = (limits, connects_per_second) != (self._limits, self._connects_per_second)
+        if different:
+            self._hold_to(limits, connects_per_second)
+        return different
+
+    def _hold_to(self, limits: Limits, connects_per_second: int) -> None:
+        self._limits, self._connects_per_second = limits, connects_per_second
         self._connects = _bucket(connects_per_second, SECOND_MS)
         self._users = Shares("user", limits.user)
         self._addresses = Shares("address", limits.address)

@@ -129,7 +129,8 @@ class Sessions:
     def limit_anew(self, options: SessionOptions, limits: Limits, *, connects_per_second: int) -> None:
         """Hold to other options and limits from now on, with those who are connected too."""
         self.options = options
-        self.limiting.replace(limits, connects_per_second=connects_per_second)
+        if not self.limiting.replace(limits, connects_per_second=connects_per_second):
+            return
         for session in self.all:
             session.allowance = self.limiting.anew(session.address, session.info.user)
 
