@@ -51,7 +51,7 @@ def compact(server: Server, store: str | None, as_json: bool) -> None:
     """Give unused room back to the file system.
 
     The store is written anew beside the present one, and needs room for that. While a server does it, appends
-    and reads wait: about two seconds for each gigabyte. What its queue has no room for gets error 111.
+    and reads wait: about five seconds for each gigabyte. What its queue has no room for gets error 111.
     """
     if store is not None:
         given: dict[str, Any] = done_here(offline(store).compact(), "compacting", "files")._asdict()

@@ -127,7 +127,7 @@ class StoreCare:
         try:
             await self._take_in(care, parts, size, file)
         except BaseException as error:
-            self._end(job, error=str(error))
+            self._end(job, error=str(error) or "the upload ended before the file was whole")
             await asyncio.to_thread(file.unlink, missing_ok=True)
             raise
 

@@ -22,7 +22,7 @@ from gapless.core.errors import ConfigError, StoreError, StoreFull, StoreRefused
 from gapless.core.lineage import Fate
 from gapless.ports import Checked, Compacted
 
-__all__ = ["Offline", "approve", "in_thread"]
+__all__ = ["Offline", "approve", "in_thread", "reading"]
 
 Answer = TypeVar("Answer")
 
