@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gapless import backends
 from gapless.core.errors import ConfigError, StoreError, StoreFailed, StoreRefused, Unavailable
+from gapless.ports import Streams
 from gapless.server.node import Node
 from tests.server.raw_socket import TEXT, RawSocket, frame, upgrade
 from tests.server.running import call, running
@@ -84,6 +86,20 @@ async def test_the_parts_of_the_configuration_reach_those_they_concern() -> None
         socket.send(upgrade("/ws", "Origin: https://evil.example"))
         assert (await socket.response()).status == 403
         socket.leave()
+
+
+@on_a_loop
+async def test_the_window_of_idempotency_keys_reaches_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    opening = backends.open
+
+    async def opened(url: str, options: backends.Options) -> Streams:
+        given.append(options.key_window_ms)
+        return await opening(url, options)
+
+    monkeypatch.setattr(backends, "open", opened)
+    async with running({"store": {"idempotency_window": "90s"}}):
+        assert given == [90_000]
 
 
 @on_a_loop

@@ -124,10 +124,11 @@ class Recovery:
             raise Unavailable("the store has begun a new generation; try again") from None
         publications = self._encode(channel, wire, page)
         self.outcomes["cache"] += 1
-        level = since == Position(page.epoch, page.through)
+        newest = page.messages[-1].offset if page.messages else page.through  # what follows it was erased
+        level = since.epoch == page.epoch and newest <= since.offset <= page.through
         if level or not publications:
             return Start(page.epoch, page.through, page.through, level)
-        return Start(page.epoch, page.through - 1, page.through, True, publications)
+        return Start(page.epoch, newest - 1, page.through, True, publications)
 
     def _encode(self, channel: Channel, wire: Wire, page: Page) -> list[bytes]:
         if page.epoch != channel.epoch:

@@ -99,9 +99,9 @@ def test_a_group_counts_what_its_streams_have_in_the_log(seed: int, tmp_path: Pa
 def test_dropped_rows_of_a_group_are_deleted_at_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.db")
     keep = Retention(count=100, group="g", group_bytes=10**6)
-    for _ in range(20):
-        store.database.write([entry(retention=keep) for _ in range(30)])
-    assert store.database._connection.execute("select count(*) from log").fetchall() == [(100,)]
+    for size in (100, 1, 1, 30, 5):
+        store.database.write([entry(retention=keep) for _ in range(size)])
+        assert store.database._connection.execute("select count(*) from log").fetchall() == [(100,)]
     store.database.close()
 
 

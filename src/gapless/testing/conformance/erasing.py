@@ -59,6 +59,9 @@ class Erasing:
         assert await store.erase("s", 3)
         assert not await store.erase("s", 3)
         assert not await store.erase("none", 1)
+        await fill(store, "t", 100)
+        await store.trim("t", 5)
+        assert not await store.erase("t", 5)  # though a store may not have deleted it yet
         assert await store.heads(["s", "none"]) == (store.epoch, {"s": Head(2, 5), "none": Head(0, 0)})
         assert offsets(await read(store)) == [4, 5]
 
