@@ -490,6 +490,26 @@ def test_compacting_a_running_store_gives_room_back_and_disturbs_nobody(program:
     assert not left(program)
 
 
+@pytest.mark.parametrize("turns", [0, 20, 200, 2_000, 20_000])
+def test_a_server_killed_while_it_compacts_has_everything(program: Program, turns: int) -> None:
+    program.start()
+    at = publish(program, 20)
+    load(program, 40)
+    process = launch(program, "store", "compact", *online(program))
+    while "compact" not in program.output() and process.poll() is None:
+        time.sleep(0)
+    for _ in range(turns):
+        time.sleep(0)
+    program.kill()
+    process.communicate(timeout=DEADLINE_SECONDS)
+    program.start()
+    with RawClient(program.port, "") as reader:
+        assert reader.call("subscribe", channel="chat")["subscribe"]["offset"] == at
+    assert publish(program, 1) == at + 1
+    assert not left(program)
+    assert "0 wrong" in run(program, "store", "check", *online(program))
+
+
 @pytest.mark.parametrize("adopted", [False, True])
 def test_a_store_that_was_moved_without_its_witness_is_believed_once_adopted(
     program: Program, adopted: bool

@@ -1,6 +1,5 @@
 """The care of the store over HTTP: who may, one job at a time, and what is left behind."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from gapless.core.limits import BODY_BYTES_MAX
 from gapless.server.node import Node
 from tests.server.raw_socket import RawSocket
 from tests.server.running import call, running
-from tests.server.serving import on_a_loop
+from tests.server.serving import on_a_loop, until
 
 
 def sqlite(folder: Path) -> dict[str, Any]:
@@ -135,11 +134,9 @@ async def test_an_upload_that_breaks_off_leaves_nothing_and_blocks_nobody(tmp_pa
         fields = ["Host: here", "X-API-Key: key", "Content-Length: 1000000"]
         head = "\r\n".join(["POST /api/store/restore HTTP/1.1", *fields, "", ""]).encode()
         socket.send(head + bytes(600_000))
-        while not list(tmp_path.glob("*.care-*")):
-            await asyncio.sleep(0)
+        await until(lambda: bool(list(tmp_path.glob("*.care-*"))))
         status, answer = await call(node, "/api/store/check")
         assert (status, answer["error"]["reason"]) == (409, "conflict")
         socket.leave()
-        while list(tmp_path.glob("*.care-*")):
-            await asyncio.sleep(0)
+        await until(lambda: not list(tmp_path.glob("*.care-*")))
         assert (await done(node, await begin(node, "check")))["result"]["wrong"] == 0

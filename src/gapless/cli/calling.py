@@ -14,7 +14,7 @@ import msgspec
 
 from gapless.core.errors import ConfigError, GaplessError, Unauthorized, Unavailable, UsageError
 
-__all__ = ["Server", "as_json", "at_server", "trusted"]
+__all__ = ["Server", "as_json", "at_server", "refusal", "trusted"]
 
 ANSWER_SECONDS_MAX: Final = 30
 PART_BYTES: Final = 1024 * 1024
