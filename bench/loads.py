@@ -5,17 +5,33 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
 
 from bench.machine import fdatasync_ms
 from bench.programs import CACHE
 from bench.report import Sample
-from bench.servers import Failed, Server
+from bench.servers import SECRET, Failed, Server
+from gapless.core.cursor import cursor
+from gapless.core.stream import Position
 
-__all__ = ["Load", "generate", "on_disk", "publish_on_redis", "publish_on_sqlite", "start"]
+__all__ = [
+    "Load",
+    "connect",
+    "generate",
+    "messages",
+    "on_disk",
+    "publish_on_redis",
+    "publish_on_sqlite",
+    "start",
+]
 
 LOAD_SECONDS_MAX = 180
-INFO_SECONDS_MAX = 5
+ANSWER_SECONDS_MAX = 30
+BATCH = 1_000
+PAGE = 50
+PLACES = 500
 IMPORT = "import time; began = time.perf_counter(); import gapless; print(time.perf_counter() - began)"
 
 Load = Callable[[Server, bool], Sample]
@@ -53,6 +69,53 @@ def publish_on_sqlite(server: Server, is_quick: bool) -> Sample:
     return {**generate("publish")(server, is_quick), **store_statistics(server.port)}
 
 
+connect = generate("connect", "-connections", "5000", "-secret", SECRET, quick=("-connections", "1000"))
+
+
+def messages(server: Server, is_quick: bool) -> Sample:
+    """Pages of 50: the newest, and those before any message of a short and of a long channel."""
+    sizes = {"short": 1_000, "long": 20_000 if is_quick else 1_000_000}
+    sample: dict[str, float] = {}
+    for name, size in sizes.items():
+        channel = f"long:{name}"
+        fill(server, channel, size)
+        newest = get(server, is_quick, [f"/api/channels/{channel}/messages?size={PAGE}"])
+        stored = get(server, is_quick, pages(server, channel))
+        for kind, found in (("newest", newest), ("stored", stored)):
+            sample[f"{name}_{kind}_per_cpu_second"] = found["count"] / found["server_cpu_seconds"]
+            sample[f"{name}_{kind}_per_second"] = found["count"] / found["seconds"]
+            sample[f"{name}_{kind}_p99_ms"] = found["p99_ms"]
+    return sample
+
+
+def get(server: Server, is_quick: bool, paths: Sequence[str]) -> Sample:
+    """Get these paths in turn on 16 connections."""
+    listed = server.folder / "paths"
+    listed.write_text("\n".join(paths))
+    options = ("-connections", "16", "-secret", SECRET, "-paths", str(listed))
+    return generate("get", *options)(server, is_quick)
+
+
+def fill(server: Server, channel: str, size: int) -> None:
+    """Publish so many messages of 128 bytes."""
+    command = {"publish": {"channel": channel, "data": {"text": "x" * 117}}}
+    for first in range(0, size, BATCH):
+        call(server.port, "batch", {"commands": [command] * min(BATCH, size - first)})
+
+
+def pages(server: Server, channel: str) -> list[str]:
+    """Return paths of pages that end anywhere in a channel, the same in every run."""
+    dice = Random(1)
+    now = call(server.port, "history", {"channel": channel, "limit": 0})["result"]
+    paths = []
+    for _ in range(PLACES):
+        since = {"epoch": now["epoch"], "offset": dice.randrange(PAGE, now["offset"])}
+        found = call(server.port, "history", {"channel": channel, "limit": 1, "since": since})["result"]
+        at = cursor(channel, Position(now["epoch"], found["publications"][0]["offset"]))
+        paths.append(f"/api/channels/{channel}/messages?size={PAGE}&before={at}")
+    return paths
+
+
 def on_disk(load: Load) -> Load:
     """The load, with the time that the disk under the server takes, measured just before."""
 
@@ -69,10 +132,8 @@ def store_statistics(port: int) -> Sample:
     Raises:
         Failed: it does not answer as it should.
     """
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/info", b"{}", method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=INFO_SECONDS_MAX) as answer:
-            (node,) = json.load(answer)["result"]["nodes"]
+        (node,) = call(port, "info", {})["result"]["nodes"]
         told = node["store"]["statistics"]
         return {
             "commit_entries_mean": told["entries"] / told["commits"],
@@ -81,8 +142,23 @@ def store_statistics(port: int) -> Sample:
             "commit_p99_ms": told["commit_ns_p99"] / 1e6,
             "commit_max_ms": told["commit_ns_max"] / 1e6,
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise Failed(f"info: {error!r}") from error
+
+
+def call(port: int, method: str, body: object) -> Any:
+    """Call a method of gapless's API.
+
+    Raises:
+        Failed: it does not answer.
+    """
+    url = f"http://127.0.0.1:{port}/api/{method}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
+            return json.load(answer)
+    except OSError as error:
+        raise Failed(f"{method}: {error!r}") from error
 
 
 def start(server: Server, is_quick: bool) -> Sample:

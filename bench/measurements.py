@@ -1,9 +1,9 @@
 """What is measured, on which servers, and what is asked of gapless."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.loads import Load, generate, on_disk, publish_on_redis, publish_on_sqlite, start
+from bench.loads import Load, connect, generate, messages, on_disk, publish_on_redis, publish_on_sqlite, start
 from bench.report import Figure, Sample, Target
 
 __all__ = ["MEASUREMENTS", "Measurement"]
@@ -52,7 +52,16 @@ def at_least(limit: float) -> Target:
     return Target(limit, at_least=True)
 
 
+def of(name: str) -> Callable[[Sample], float]:
+    return lambda sample: sample[name]
+
+
+def absolute(limit: float, *, at_least: bool = False) -> Target:
+    return Target(limit, at_least=at_least, ratio=False)
+
+
 SQLITE = "gapless on SQLite"
+PAGES = "GET …/messages, 50 items"
 STORED = "acknowledged publishes, fsynced"
 
 MEASUREMENTS = (
@@ -126,6 +135,58 @@ MEASUREMENTS = (
             Figure(f"{STORED}: p99", "ms", p99_ms, Target(10, ratio=False), SQLITE, ""),
             Figure(f"{STORED}, beside appendfsync always", "/s", per_second, at_least(0.7), SQLITE, "Redis"),
             Figure(f"{STORED}, beside sync_interval always", "/s", per_second, at_least(10), SQLITE, "NATS"),
+        ),
+    ),
+    Measurement(
+        "connect",
+        "5,000 clients connect, each with a token of its own (HS256), a hundred at a time, and leave",
+        beside_peer(connect),
+        (Figure("connect with a token: CPU", "µs", cpu_us, at_most(0.8)),),
+    ),
+    Measurement(
+        "messages",
+        "GET /api/channels/{channel}/messages?size=50 with a token, on 16 keep-alive connections: the newest "
+        "page, and those before 500 places in a channel of 1,000,000 messages; beside it a channel of 1,000",
+        {SQLITE: messages},
+        (
+            *(
+                Figure(
+                    f"{PAGES}, {kind}: requests per CPU second",
+                    "/s",
+                    of(f"long_{name}_per_cpu_second"),
+                    target,
+                    SQLITE,
+                    "",
+                )
+                for kind, name, target in (
+                    ("the newest", "newest", absolute(3_000, at_least=True)),
+                    ("from the store", "stored", absolute(1_500, at_least=True)),
+                )
+            ),
+            Figure(
+                f"{PAGES}, from the store: a million messages beside a thousand",
+                "×",
+                lambda sample: sample["long_stored_per_cpu_second"] / sample["short_stored_per_cpu_second"],
+                absolute(0.8, at_least=True),
+                SQLITE,
+                "",
+            ),
+        ),
+    ),
+    Measurement(
+        "channels",
+        "1,000 connections follow 100 channels each and publish to each; then GET /metrics 20 times",
+        {SQLITE: generate("channels", "-connections", "1000", quick=("-connections", "100"))},
+        (
+            Figure(
+                "a channel with history, a subscriber, a message: memory",
+                "KiB",
+                lambda sample: sample["channel_bytes"] / 1024,
+                absolute(6),
+                SQLITE,
+                "",
+            ),
+            Figure("/metrics with 100,000 channels", "ms", of("metrics_ms"), absolute(50), SQLITE, ""),
         ),
     ),
     Measurement(

@@ -15,11 +15,13 @@ from pathlib import Path
 from bench.machine import SERVER_CORE
 from bench.programs import CACHE
 
-__all__ = ["Failed", "Server", "running"]
+__all__ = ["SECRET", "Failed", "Server", "running"]
 
 START_SECONDS_MAX = 15
 HISTORY_SIZE = 1000
 HISTORY_TTL = "300s"
+SECRET = "what the tokens of the bench are signed with"
+RIGHTS = ("subscribe", "publish", "history")
 
 
 class Failed(Exception):
@@ -38,20 +40,16 @@ class Server:
 
 
 def gapless(folder: Path, port: int, store: str = "memory:") -> list[str]:
-    namespace = {
-        "name": "bench",
-        "history_size": HISTORY_SIZE,
-        "history_ttl": HISTORY_TTL,
-        "force_recovery": True,
-        "allow_subscribe_for_client": True,
-        "allow_publish_for_client": True,
-    }
     config = {
         "http_server": {"address": "127.0.0.1", "port": port},
         "log": {"level": "error"},
-        "client": {"insecure": True},
+        "client": {
+            "token": {"hmac_secret_key": SECRET},
+            "allow_anonymous_connect_without_token": True,
+        },
         "http_api": {"insecure": True},
-        "channel": {"namespaces": [namespace]},
+        "channel": {"namespaces": [namespace("bench", HISTORY_SIZE), namespace("long", 10_000_000)]},
+        "prometheus": {"enabled": True},
         "store": {"url": store},
     }
     path = folder / "gapless.json"
@@ -59,12 +57,18 @@ def gapless(folder: Path, port: int, store: str = "memory:") -> list[str]:
     return [str(Path(sys.executable).with_name("gapless")), "serve", "--config", str(path)]
 
 
+def namespace(name: str, history_size: int) -> dict[str, object]:
+    kept = {"history_size": history_size, "history_ttl": HISTORY_TTL, "force_recovery": True}
+    who = ("client", "anonymous")
+    return {"name": name, **kept, **{f"allow_{right}_for_{whom}": True for right in RIGHTS for whom in who}}
+
+
 def gapless_on_sqlite(folder: Path, port: int) -> list[str]:
     return gapless(folder, port, f"sqlite:{folder}/bench.db")
 
 
 def peer(folder: Path, port: int) -> list[str]:
-    history = ["-history-size", str(HISTORY_SIZE), "-history-ttl", HISTORY_TTL]
+    history = ["-history-size", str(HISTORY_SIZE), "-history-ttl", HISTORY_TTL, "-secret", SECRET]
     return [str(CACHE / "peer"), "-address", f"127.0.0.1:{port}", *history]
 
 

@@ -37,6 +37,7 @@ type reply struct {
 type client struct {
 	webSocket
 	channel string
+	token   string
 	since   *position             // recover from here
 	onReady func(*client, *reply) // the subscribe reply, or the connect reply without a channel
 	onLine  func(c *client, line []byte)
@@ -45,7 +46,7 @@ type client struct {
 }
 
 func (l *loop) openClient(c *client) error {
-	c.onUpgrade = func() { c.command(`{"id":1,"connect":{}}`) }
+	c.onUpgrade = func() { c.command(c.connectCommand()) }
 	c.onMessage = c.lines
 	return l.openWebSocket(&c.webSocket)
 }
@@ -104,6 +105,13 @@ func (c *client) setUp(line []byte) {
 		c.ready = true
 		c.onReady(c, &r)
 	}
+}
+
+func (c *client) connectCommand() string {
+	if c.token == "" {
+		return `{"id":1,"connect":{}}`
+	}
+	return fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, c.token)
 }
 
 func (c *client) subscribeCommand() string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ type httpClient struct {
 	prefix  string // of the channels published to; a batch has one for each publication
 	size    int
 	batch   int
+	paths   []string // got in turn instead of publishing
+	next    int
+	token   string
 	onReply func(took time.Duration)
 	sent    time.Time
 }
@@ -24,9 +28,33 @@ func httpPublish(o options) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
+	return exchange(l, o, func(i int) *httpClient {
+		return &httpClient{prefix: fmt.Sprintf("bench:http-%d", i), size: o.payloadBytes, batch: o.batch}
+	})
+}
+
+// httpGet measures GET of the paths that a file names, each connection beginning at another one.
+func httpGet(o options) (figures, error) {
+	l, err := newLoop(o.port)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(o.paths)
+	if err != nil {
+		return nil, err
+	}
+	paths := strings.Fields(string(text))
+	reader := token(o.secret, "reader")
+	return exchange(l, o, func(i int) *httpClient {
+		return &httpClient{paths: paths, next: i * len(paths) / o.connections, batch: 1, token: reader}
+	})
+}
+
+// exchange keeps a request in flight on each connection, and measures after a second.
+func exchange(l *loop, o options, build func(i int) *httpClient) (figures, error) {
 	var taken latencies
 	for i := range o.connections {
-		h := &httpClient{prefix: fmt.Sprintf("bench:http-%d", i), size: o.payloadBytes, batch: o.batch}
+		h := build(i)
 		h.onReply = func(took time.Duration) { taken = append(taken, took) }
 		h.onOpen, h.onReceive = h.request, h.parse
 		if err := l.dial(&h.socket); err != nil {
@@ -47,6 +75,13 @@ func httpPublish(o options) (figures, error) {
 }
 
 func (h *httpClient) request() {
+	if h.paths != nil {
+		path := h.paths[h.next%len(h.paths)]
+		h.next++
+		h.sent = time.Now()
+		h.send(fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", path, h.token))
+		return
+	}
 	path, body := "/api/publish", h.publication(0)
 	if h.batch > 1 {
 		commands := make([]string, h.batch)
@@ -78,7 +113,7 @@ func (h *httpClient) parse(chunk []byte) (used int) {
 		return 0
 	}
 	if bytes.Contains(body[:length], []byte(`"error"`)) {
-		h.loop.fail(fmt.Errorf("publish: %s", body[:length]))
+		h.loop.fail(fmt.Errorf("answer: %s", body[:length]))
 	}
 	h.onReply(time.Since(h.sent))
 	h.request()

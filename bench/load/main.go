@@ -25,6 +25,8 @@ type options struct {
 	missed       int
 	payloadBytes int
 	ownChannel   bool
+	secret       string
+	paths        string
 	duration     time.Duration
 	settle       time.Duration
 }
@@ -35,6 +37,9 @@ var measurements = map[string]func(options) (figures, error){
 	"storm":     storm,
 	"idle":      idle,
 	"http":      httpPublish,
+	"get":       httpGet,
+	"connect":   connect,
+	"channels":  channels,
 	"publish":   publish,
 	"nats":      natsPublish,
 }
@@ -76,6 +81,8 @@ func parseOptions(name string, arguments []string) (o options) {
 	set.IntVar(&o.missed, "missed", 100, "messages that each client has missed")
 	set.IntVar(&o.payloadBytes, "payload-bytes", 128, "bytes of a message's data")
 	set.BoolVar(&o.ownChannel, "own-channel", false, "a channel for each connection instead of one for all")
+	set.StringVar(&o.secret, "secret", "", "what connection tokens are signed with")
+	set.StringVar(&o.paths, "paths", "", "a file of the paths to get, one a line")
 	set.DurationVar(&o.duration, "duration", 5*time.Second, "how long to measure")
 	set.DurationVar(&o.settle, "settle", 3*time.Second, "how long to wait before memory is read")
 	_ = set.Parse(arguments)

@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"github.com/centrifugal/centrifuge"
+	"github.com/cristalhq/jwt/v5"
 )
 
 func main() {
 	address := flag.String("address", "127.0.0.1:8000", "host:port to listen on")
 	historySize := flag.Int("history-size", 1000, "messages kept per channel")
 	historyTTL := flag.Duration("history-ttl", 300*time.Second, "age of a channel's history")
+	secret := flag.String("secret", "secret", "what connection tokens are signed with")
 	flag.Parse()
 
 	history := centrifuge.WithHistory(*historySize, *historyTTL)
-	node, err := newNode(history)
+	node, err := newNode(history, []byte(*secret))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func main() {
 }
 
 // newNode starts a node with Centrifugo's limits: 128 channels and 1 MiB of queue per client, 300 messages a recovery.
-func newNode(history centrifuge.PublishOption) (*centrifuge.Node, error) {
+func newNode(history centrifuge.PublishOption, secret []byte) (*centrifuge.Node, error) {
 	node, err := centrifuge.New(centrifuge.Config{
 		LogLevel:                    centrifuge.LogLevelNone,
 		ClientQueueMaxSize:          1 << 20,
@@ -44,8 +46,16 @@ func newNode(history centrifuge.PublishOption) (*centrifuge.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
-		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{}}, nil
+	verifier, err := jwt.NewVerifierHS(jwt.HS256, secret)
+	if err != nil {
+		return nil, err
+	}
+	node.OnConnecting(func(_ context.Context, event centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		if event.Token == "" {
+			return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{}}, nil
+		}
+		credentials, err := authenticate(verifier, event.Token)
+		return centrifuge.ConnectReply{Credentials: credentials}, err
 	})
 	node.OnConnect(func(client *centrifuge.Client) {
 		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, done centrifuge.SubscribeCallback) {
@@ -57,4 +67,20 @@ func newNode(history centrifuge.PublishOption) (*centrifuge.Node, error) {
 		})
 	})
 	return node, node.Run()
+}
+
+// authenticate holds a connection token against its key and the time, as Centrifugo does with the same library.
+func authenticate(verifier jwt.Verifier, token string) (*centrifuge.Credentials, error) {
+	var claims jwt.RegisteredClaims
+	if err := jwt.ParseClaims([]byte(token), verifier, &claims); err != nil {
+		return nil, centrifuge.DisconnectInvalidToken
+	}
+	if !claims.IsValidExpiresAt(time.Now()) || !claims.IsValidNotBefore(time.Now()) {
+		return nil, centrifuge.ErrorTokenExpired
+	}
+	credentials := &centrifuge.Credentials{UserID: claims.Subject}
+	if claims.ExpiresAt != nil {
+		credentials.ExpireAt = claims.ExpiresAt.Unix()
+	}
+	return credentials, nil
 }
