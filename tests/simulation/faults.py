@@ -1,8 +1,10 @@
 """What goes wrong."""
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from gapless.backends.memory import Kept
+from gapless.core.errors import GaplessError
 from gapless.testing.simulated_bus import BusConditions
 from tests.simulation.plan import Kind, kind_of
 
@@ -149,7 +151,26 @@ def _erase(world: "World") -> None:
         if log is not None and kind_of(channel) in {Kind.LOG, Kind.SHORT} and log.last > log.floor:
             newest = world.random.choice((log.last, world.random.randint(log.floor + 1, log.last)))
             first = max(log.floor + 1, newest - world.random.randint(0, 3))
-            world.store.erased.update((channel, offset) for offset in range(first, newest + 1))
+            offsets = range(first, newest + 1)
+            world.checker.erased.update((channel, offset) for offset in offsets)
+            erasing = world.loop.create_task(_erase_each(_eraser(world), channel, offsets))
+            world.erasing.add(erasing)
+            erasing.add_done_callback(world.erasing.discard)
+
+
+def _eraser(world: "World") -> Callable[[str, int], Awaitable[bool]]:
+    """Where an author asks: at a node, or at the store itself."""
+    nodes = [node for node in world.nodes if node.open]
+    here = world.random.choice(nodes).broker if nodes and world.random.random() < 0.7 else world.store.backend
+    return here.erase
+
+
+async def _erase_each(erase: Callable[[str, int], Awaitable[bool]], channel: str, offsets: range) -> None:
+    for offset in offsets:
+        try:
+            await erase(channel, offset)
+        except GaplessError:
+            return
 
 
 def _silence_bus(world: "World") -> None:

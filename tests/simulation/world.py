@@ -51,6 +51,7 @@ class World:
         self.publishers: list[ApiPublisher | ClientPublisher | Ledger] = []
         self.healed = False
         self.trimming: asyncio.Task[Heads] | None = None  # the latest trim, held while it lasts
+        self.erasing: set[asyncio.Task[None]] = set()
         self._nudges = 0
         self._standing: dict[tuple[Subscription, int], int] = {}  # who is behind, where, since when
         self._lives_seen: dict[object, int] = {}
@@ -241,8 +242,9 @@ class World:
 
     def _newest(self, channel: str, head: Head) -> int:
         """The newest offset that a reader can see."""
+        log = self.store.kept.streams.get(channel)
         offset = head.last
-        while (channel, offset) in self.store.erased:
+        while log is not None and offset in log.erased:
             offset -= 1
         return offset
 

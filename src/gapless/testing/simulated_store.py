@@ -70,7 +70,6 @@ class SimulatedStore:
         self.up = True
         self.connections: list[StoreConnection] = []
         self.generations: list[str] = []  # every one there ever was, in true order
-        self.erased: set[tuple[str, int]] = set()  # messages that their author removed
         self._clock = SimulatedClock(loop)
         self._committed = committed
         self._began = began
@@ -233,15 +232,13 @@ class StoreConnection(Streams):
             if position is not None and position.epoch != store.backend.epoch and store.suspect():
                 raise Unavailable("the store does not know yet whether it lost something")
             short = store.random.randint(1, store.conditions.page_messages_max)
-            page = await store.backend.read(
+            return await store.backend.read(
                 stream,
                 after=after,
                 before=before,
                 limit_messages=min(limit_messages, short),
                 limit_bytes=limit_bytes,
             )
-            page.messages = [each for each in page.messages if (stream, each.offset) not in store.erased]
-            return page
 
         return await self._call(work)
 
