@@ -74,7 +74,7 @@ class Stream:
         In a group that is at once: what waits there would keep others from appending.
         """
         rows = self.floor - self.deleted
-        if self.group is not None:
+        if not rows or self.group is not None:
             return rows
         return rows if rows > min((self.last - self.floor) // 4, BACKLOG_ROWS_MAX) else 0
 
