@@ -11,7 +11,7 @@ from gapless.cli.places import position, since_ms, told
 from gapless.cli.progress import Tell, progress
 from gapless.core.stream import Position
 
-__all__ = ["channels", "history", "info"]
+__all__ = ["at_time", "channels", "history", "info"]
 
 PAGE_MESSAGES: Final = 1_000
 PAGE_CHANNELS: Final = 1_000

@@ -84,12 +84,12 @@ def make(
     as_json: bool,
 ) -> None:
     """Sign a token for USER with the secret of the configuration, or with a private key."""
-    now_seconds = store_clock()() // 1000
-    claims = {"sub": user, "iat": now_seconds, **claims}
+    issued = store_clock()() // 1000  # in seconds, as RFC 7519 counts
+    claims = {"sub": user, "iat": issued, **claims}
     if channel is not None:
         claims["channel"] = channel
     if ttl:
-        claims["exp"] = now_seconds + max(1, ttl // 1000)
+        claims["exp"] = issued + max(1, ttl // 1000)
     key = _private(key_file) if key_file else _secret(config, channel)
     signed = _sign(claims, key, algorithm)
     click.echo(msgspec.json.encode({"token": signed, "claims": claims}) if as_json else signed)

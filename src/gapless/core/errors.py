@@ -182,7 +182,7 @@ class TimelineGone(PositionLost):
     code = "timeline_gone"
     http_status = 409
 
-    def __init__(self, message: str, *, epoch: str, offset: int) -> None:
+    def __init__(self, message: str = "", *, epoch: str = "", offset: int = 0) -> None:
         super().__init__(message)
         self.epoch = epoch
         self.offset = offset
@@ -194,7 +194,7 @@ class PositionTrimmed(PositionLost):
     code = "position_trimmed"
     http_status = 410
 
-    def __init__(self, message: str, *, epoch: str, offset: int) -> None:
+    def __init__(self, message: str = "", *, epoch: str = "", offset: int = 0) -> None:
         super().__init__(message)
         self.epoch = epoch
         self.offset = offset
