@@ -3,8 +3,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from gapless.broker.namespaces import Namespace, Namespaces
-from gapless.core.errors import ConfigError, LimitExceeded
+from gapless.broker.namespaces import Grammar, Namespace, Namespaces
+from gapless.core.errors import ConfigError, LimitExceeded, UnknownChannel
 from gapless.core.stream import Outcome, Stored
 from tests.conversation import OPEN, Stage, play
 
@@ -43,3 +43,14 @@ def test_each_namespace_is_a_group_of_its_own_and_only_with_a_limit() -> None:
 def test_bytes_of_history_need_history() -> None:
     with pytest.raises(ConfigError, match="history_bytes_total needs history_size"):
         Namespace(history_bytes_total=1_000)
+
+
+@pytest.mark.parametrize("boundary", [":", ".", "/"])
+def test_the_systems_own_channels_are_read_in_one_way_whatever_the_grammar(boundary: str) -> None:
+    own = Namespace(name="gapless.health")
+    others = Namespace(name="gapless"), Namespace(name="open")
+    namespaces = Namespaces(named=(own, *others), grammar=Grammar(namespace_boundary=boundary))
+    assert namespaces.of("gapless.health:beat").namespace is own
+    for channel in ("gapless.revocations", "gapless.revocations:1", "gapless.", "gapless.a/b"):
+        with pytest.raises(UnknownChannel):
+            namespaces.of(channel)

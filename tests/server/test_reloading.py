@@ -181,6 +181,23 @@ async def test_keys_and_origins_are_the_new_ones_at_once() -> None:
 
 
 @on_a_loop
+async def test_limits_hold_at_once() -> None:
+    async with running(started(namespace("open"))) as node:
+        client = await Client.connect(node)
+        node.reload(configured(namespace("open"), limits={"user": {"commands_per_second": 1}}))
+        answers = [await client.ask(ping={}) for _ in range(2)]
+        assert [answer.get("error", {}).get("code", 0) for answer in answers] == [0, 111]
+        node.reload(configured(namespace("open"), client={"connection_limit": 1}))
+        assert "error" not in await client.ask(ping={})
+        socket = await RawSocket.connect(node.port)
+        socket.send(upgrade("/connection/websocket"))
+        (response,) = await socket.responses()
+        assert response.status == 503
+        socket.leave()
+        client.leave()
+
+
+@on_a_loop
 async def test_a_configuration_that_cannot_be_used_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with running(started(namespace("open"))) as node:
         wrong = {"token": {"rsa_public_key": "/no/such/file.pem"}}

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from gapless.broker.namespaces import Namespace
+from gapless import backends
+from gapless.backends import Options
+from gapless.broker.broker import Broker
+from gapless.broker.namespaces import Namespace, Namespaces
 from gapless.broker.revocations import OVER_MS, Kind, Revocation
 from gapless.broker.tokens import Grant
 from gapless.core.errors import GaplessError, LimitExceeded, PositionLost, StoreDamaged, StoreFailed
 from gapless.core.limits import REVOCATIONS_LOOK_MS
 from gapless.core.stream import Entry, Retention
+from gapless.ports import Care, Streams
 from gapless.server import revoking
 from gapless.server.revoking import STREAM, Revoking
-from gapless.server.sessions import Sessions
-from tests.conversation import Peer, Stage, play, rest, token
+from gapless.server.sessions import SessionOptions, Sessions
+from tests.conversation import HandClock, Peer, PlainTokens, Stage, play, rest, token
 
 CLOSED = Namespace(name="closed")
 KEPT = Namespace(name="kept", history_size=10, history_ttl_ms=60_000)
@@ -312,3 +317,82 @@ def test_a_decision_that_is_given_up_is_stored_or_not_and_harms_nothing() -> Non
         assert revoking.held.has(block("ann"))
 
     revoke(scene)
+
+
+# On a file --------------------------------------------------------------------------------
+
+
+def on_a_file(path: Path, scene: Callable[[Streams, HandClock], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        clock = HandClock()
+        store = await backends.open(f"sqlite:{path / 'a.db'}", Options(now_ms=clock.now_ms))
+        try:
+            await scene(store, clock)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def follower(store: Streams, clock: HandClock) -> Revoking:
+    broker = Broker(store, clock, Namespaces(), soon=asyncio.get_running_loop().call_soon)
+    sessions = Sessions(broker, clock, SessionOptions(), tokens=PlainTokens(), random=Random(3))
+    following = Revoking(store, sessions, clock)
+    await following.start()
+    return following
+
+
+async def until(done: Callable[[], Coroutine[Any, Any, bool]], clock: HandClock) -> None:
+    """Let a node look again until it has done what it was to do; the time limit of tests ends the wait."""
+    while not await done():
+        clock.pass_ms(REVOCATIONS_LOOK_MS)
+
+
+def test_a_stream_that_is_written_anew_outlasts_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "SUPERSEDED_MAX", 10)
+
+    async def before(store: Streams, clock: HandClock) -> None:
+        async def is_short() -> bool:
+            head = (await store.heads([STREAM])).heads[STREAM]
+            return head.last - head.floor <= 2
+
+        following = await follower(store, clock)
+        for number in range(200):
+            await following.decide(block(f"user-{number % 40}"))
+        await until(is_short, clock)
+        await following.stop()
+
+    async def after(store: Streams, clock: HandClock) -> None:
+        following = await follower(store, clock)
+        assert {each.id for each in following.held} == {f"user-{number}" for number in range(40)}
+        await following.stop()
+
+    on_a_file(tmp_path, before)
+    on_a_file(tmp_path, after)
+
+
+def test_a_restored_backup_forgets_no_decision_that_the_node_knows(tmp_path: Path) -> None:
+    async def scene(store: Streams, clock: HandClock) -> None:
+        async def gives_back() -> bool:
+            again = await follower(store, clock)
+            known = {each.id for each in again.held if not each.over(clock.now_ms())}
+            await again.stop()
+            return known == {"ann", "bob", "eve"}  # bob's block was lifted, and is restored
+
+        assert isinstance(store, Care)
+        following = await follower(store, clock)
+        for decision in (block("bob"), block("eve")):
+            await following.decide(decision)
+        copy = store.aside("backup")
+        await store.backup(copy, lambda done, of: None)
+        clock.pass_ms(1_000)
+        await following.decide(block("ann"))
+        await following.decide(block("bob", OVER_MS))
+        await store.restore(copy, keep=False, told=lambda done, of: None)
+        assert not await gives_back()
+        await until(gives_back, clock)
+        await following.stop()
+
+    on_a_file(tmp_path, scene)

@@ -57,8 +57,8 @@ _encode: Final = msgspec.json.Encoder().encode
 class Revoking:
     """Follows a stream of decisions that all nodes of a store share; `held` is what they come to.
 
-    Nothing expires from the stream. Of a store that has lost decisions which this node took in, it gets them
-    back.
+    Nothing expires from the stream. A store that has lost decisions which hold (a backup was restored) gets
+    them back from a node that knows them; a block that was lifted since the backup is there again.
     """
 
     def __init__(self, store: Streams, sessions: Sessions, clock: Clock) -> None:

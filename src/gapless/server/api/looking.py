@@ -5,11 +5,11 @@ from collections.abc import Callable
 from fnmatch import translate
 from heapq import nsmallest
 from re import compile as compiled
-from typing import Final
 
 import msgspec
 
 from gapless.broker.broker import Broker
+from gapless.broker.permissions import is_system
 from gapless.core.errors import BinaryMessage
 from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Message, Position
@@ -27,9 +27,6 @@ from gapless.server.api.requests import (
 )
 
 __all__ = ["Looking"]
-
-# Channels of the system's own, which are nobody's business.
-OWN: Final = "gapless."
 
 
 class Looking:
@@ -77,10 +74,7 @@ class Looking:
         names = (
             name
             for name, channel in self._broker.hub.channels.items()
-            if channel.subscriptions
-            and name > after
-            and not name.startswith(OWN)
-            and (fits is None or fits(name))
+            if channel.subscriptions and name > after and not is_system(name) and (fits is None or fits(name))
         )
         page = nsmallest(limit + 1, names) if limit else sorted(names)
         more = bool(limit) and len(page) > limit
