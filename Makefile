@@ -9,9 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editab
 NODE_SDK := tests/acceptance/node/node_modules/.package-lock.json
 AUTOBAHN := .cache/autobahn/wstest
 # Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
-OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser)
+OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser tests/docs)
 
-.PHONY: help dev test check format simulate bugs faults bench test-pythons pure clean
+.PHONY: help dev test check format docs simulate bugs faults bench test-pythons pure clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -32,6 +32,9 @@ check: $(VENV)/installed-dev ## format, lint, types, imports
 format: $(VENV)/installed-dev ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/installed-dev ## build the documentation into .cache/docs
+	$(BIN)/python -m mkdocs build --strict
 
 simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and bus; SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

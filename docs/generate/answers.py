@@ -1,0 +1,173 @@
+"""What the HTTP API answers, as types. Tests hold them against what a server really says."""
+
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+
+from gapless.server.api.info import Node
+
+__all__ = ["ANSWERS", "Failure", "Items", "Refused"]
+
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class ClientInfo(Struct, omit_defaults=True):
+    """A connection, as others see it."""
+
+    user: str
+    client: str
+    conn_info: Raw = Raw()
+    chan_info: Raw = Raw()
+
+
+class Publication(Struct, omit_defaults=True):
+    """A message. What is not JSON has `data: null` and `b64data`."""
+
+    data: Raw
+    offset: Offset
+    b64data: str = ""
+    tags: dict[str, str] = {}
+    info: ClientInfo | None = None
+
+
+class Published(Struct, omit_defaults=True):
+    """Where the message stands; neither where nothing is kept."""
+
+    offset: Offset = 0
+    epoch: str = ""
+
+
+class Refused(Struct):
+    """Why a call was not carried out. `reason` and `temporary` are ours."""
+
+    code: int
+    message: str
+    reason: str
+    temporary: bool
+
+
+class Failure(Struct):
+    """A call that failed."""
+
+    error: Refused
+
+
+class Response(Struct, omit_defaults=True):
+    """What became of one channel of a broadcast."""
+
+    result: Published | None = None
+    error: Refused | None = None
+
+
+class Broadcast(Struct):
+    """One for each channel, in the order of the request."""
+
+    responses: list[Response]
+
+
+class Nothing(Struct):
+    """It is done."""
+
+
+class Presence(Struct):
+    """Who is subscribed, by client id."""
+
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStats(Struct):
+    """How many are subscribed."""
+
+    num_clients: int
+    num_users: int
+
+
+class History(Struct):
+    """Messages, and the position of the channel's end."""
+
+    publications: list[Publication]
+    offset: Offset
+    epoch: str
+
+
+class Followed(Struct):
+    """How many follow a channel."""
+
+    num_clients: int
+
+
+class Channels(Struct, omit_defaults=True):
+    """Channels by name; with `next` there are more."""
+
+    channels: dict[str, Followed]
+    next: str = ""
+
+
+class Info(Struct):
+    """The nodes."""
+
+    nodes: list[Node]
+
+
+class Revoked(Struct, omit_defaults=True):
+    """A decision that holds. Times are seconds since the Unix epoch."""
+
+    kind: str
+    at: float
+    user: str = ""
+    token_id: str = ""
+    issued_before: float = 0
+    expire_at: float = 0
+
+
+class Revocations(Struct, omit_defaults=True):
+    """What is revoked and who is blocked; with `next` there is more."""
+
+    revocations: list[Revoked]
+    next: str = ""
+
+
+class Item(Struct, omit_defaults=True):
+    """A message for people who scroll. `time` in milliseconds since the Unix epoch."""
+
+    cursor: str
+    offset: Offset
+    time: int
+    data: Raw
+    tags: dict[str, str]
+    publisher: ClientInfo | None
+    b64data: str = ""
+
+
+class Items(Struct):
+    """A page: the cursors of its bounds, whether there is more, and what the channel keeps."""
+
+    items: list[Item]
+    before_cursor: str
+    after_cursor: str
+    has_before: bool
+    has_after: bool
+    head: Offset
+    oldest: Offset
+    epoch: str
+
+
+ANSWERS: dict[str, type[Struct]] = {
+    "publish": Published,
+    "broadcast": Broadcast,
+    "subscribe": Nothing,
+    "unsubscribe": Nothing,
+    "disconnect": Nothing,
+    "refresh": Nothing,
+    "revoke": Nothing,
+    "block": Nothing,
+    "unblock": Nothing,
+    "revocations": Revocations,
+    "presence": Presence,
+    "presence_stats": PresenceStats,
+    "history": History,
+    "history_remove": Nothing,
+    "channels": Channels,
+    "info": Info,
+    "rpc": Nothing,
+}

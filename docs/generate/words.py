@@ -1,0 +1,75 @@
+"""Markdown from Python: tables, and what a type or a default is called for people."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import NODEFAULT, Meta, Raw, Struct
+from msgspec.structs import FieldInfo
+
+from gapless.server.config.durations import spelled
+from gapless.server.config.fields import DURATION
+
+__all__ = ["default_of", "said", "table", "type_of"]
+
+_NAMES = {bool: "yes or no", int: "number", float: "number", str: "text", Raw: "any JSON"}
+_NOTHING: tuple[object, ...] = (None, "", (), [], {})
+
+
+def said(thing: object) -> str:
+    """Return a docstring as Markdown."""
+    return inspect.getdoc(thing) or ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def type_of(field: FieldInfo) -> str:
+    """Say what may be written for a field."""
+    return "duration" if field.name.endswith(DURATION) else _type(field.type)
+
+
+def _type(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _type(inner[0]) + _bounds(inner[1])
+    if origin in (Union, UnionType):
+        return " or ".join(_type(each) for each in inner if each is not NoneType)
+    if origin in (list, tuple):
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return f"map of {_type(inner[0])} to {_type(inner[1])}"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(f"`{each.value}`" if each.value else "nothing" for each in kind)
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    return _NAMES[kind]
+
+
+def _bounds(meta: Meta) -> str:
+    least, most = meta.ge, meta.le
+    if least is not None and most is not None:
+        return f", {least:,} to {most:,}"
+    if least is not None:
+        return f", at least {least:,}"
+    return f", up to {meta.max_length} characters" if meta.max_length else ""
+
+
+def default_of(field: FieldInfo) -> str:
+    """Write the default of a field as it would stand in a file."""
+    default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+    if field.name.endswith(DURATION):
+        return f"`{spelled(default)}`"
+    if isinstance(default, Raw) or default is NODEFAULT or default in _NOTHING:
+        return ""
+    return f"`{msgspec.json.encode(default).decode()}`"

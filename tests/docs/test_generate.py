@@ -1,0 +1,89 @@
+"""The reference is made of the code, leaves nothing out, and builds without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+from openapi_spec_validator import validate
+
+from docs.generate import api, codes, options
+from docs.generate.hook import generated
+from gapless.cli import COMMANDS
+from gapless.core import limits
+from gapless.core.errors import GaplessError
+from gapless.server.api.catalogue import every_method
+from gapless.server.config.centrifugo import rows
+from gapless.server.config.fields import keys, section_of
+from gapless.server.metrics import METRICS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    fetched = re.compile(r"""<(?:script|link|img)[^>]*(?:src|href)=["'](?:https?:)?//""")
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(generated())
+    assert not [page for page in pages if fetched.search(page.read_text())], "it fetches something"
+    assert (tmp_path / "reference/openapi.json").exists()
+    assert not list(tmp_path.rglob("*.py"))
+
+
+def test_every_option_is_explained_and_no_other() -> None:
+    told = options.meanings()
+    leaves = {
+        path: {key for key, field in keys(model).items() if section_of(field) is None}
+        for path, model in options.sections()
+    }
+    assert all(options.meaning(told, path, key) for path, names in leaves.items() for key in names)
+    assert not {path for path in told if path.rpartition(".")[2] not in leaves[path.rpartition(".")[0]]}
+
+
+def test_every_key_of_centrifugo_stands_in_the_reference() -> None:
+    page = options.centrifugo_page()
+    assert len(rows()) > 500
+    assert all(f"| `{key.path}` |" in page for key in rows())
+
+
+def test_every_code_has_a_cause_and_a_cure() -> None:
+    explained = {kind: set(told) for kind, told in codes.explained().items()}
+    assert explained == {kind: set(told) for kind, told in codes.numbers().items()}
+    assert all(why["cause"] and why["cure"] for told in codes.explained().values() for why in told.values())
+    assert "110" not in codes.pages()
+
+
+def test_every_error_has_a_page() -> None:
+    pages = codes.pages()
+    waiting = [GaplessError]
+    for error in waiting:
+        waiting += error.__subclasses__()
+        assert f"reference/codes/{error.code}.md" in pages
+        assert f"reference/codes/{error.number}.md" in pages
+
+
+def test_the_openapi_document_is_one() -> None:
+    validate(msgspec.json.decode(api.openapi()))
+
+
+def test_every_method_of_the_api_stands_in_the_reference() -> None:
+    served = every_method.__code__.co_consts
+    names = {name for found in served if isinstance(found, tuple) for name in found if isinstance(name, str)}
+    assert names <= set(api.METHODS)
+    assert len(names) > 10
+    assert set(api.METHODS) - names == {"publish", "broadcast", "batch"}
+
+
+def test_all_commands_metrics_and_limits_stand_in_the_reference() -> None:
+    pages = generated()
+    assert all(f"## gapless {name}\n" in pages["reference/command-line.md"] for name in COMMANDS)
+    assert all(f"| `{metric.name}` |" in pages["reference/metrics.md"] for metric in METRICS)
+    names = {name for name in vars(limits) if name.isupper()}
+    assert all(f"| `{name}` |" in pages["reference/limits.md"] for name in names)
