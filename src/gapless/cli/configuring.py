@@ -1,16 +1,15 @@
 """`gapless config`."""
 
 import asyncio
-import os
-from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
 from gapless.broker.tokens import Verifier
+from gapless.cli.configured import Sources, configured, lenient
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Reading, examine, from_all
+from gapless.server.config import Config, Reading, examine
 from gapless.server.config.showing import Line, lines
 from gapless.server.tls import context
 from gapless.server.tokens import Trusts
@@ -22,25 +21,17 @@ VALUE_CHARACTERS: Final = 40
 
 
 @click.command()
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key of the file."
-)
-@click.option(
-    "--lenient", is_flag=True, help="Warn about keys that gapless does not have, instead of refusing."
-)
+@configured
+@lenient
 @click.option("--default", "defaults", is_flag=True, help="Show what holds when nothing is configured.")
 @click.option("--check", is_flag=True, help="Print mistakes only, also those in the files of keys.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: key, value, origin.")
-def config(
-    file: Path | None, assignments: tuple[str, ...], lenient: bool, defaults: bool, check: bool, as_json: bool
-) -> None:
+def config(sources: Sources, lenient: bool, defaults: bool, check: bool, as_json: bool) -> None:
     """Show each key with its value and where it was set; `serve` with these options would have them too.
 
     Secrets are not shown. What has no effect is told on standard error. Mistakes end with code 2.
     """
-    sources = [] if defaults else from_all(file, os.environ, assignments)
-    found = examine(sources, lenient=lenient)
+    found = examine([] if defaults else sources(), lenient=lenient)
     for remark in found.remarks:
         click.echo(f"Warning: {remark}", err=True)
     if check:

@@ -18,6 +18,7 @@ import msgspec
 
 from gapless import __version__, backends
 from gapless.cli.calling import Server, as_json
+from gapless.cli.configured import Sources, configured
 from gapless.cli.examining import (
     Finding,
     Machine,
@@ -31,7 +32,7 @@ from gapless.cli.examining import (
 )
 from gapless.core.errors import GaplessError
 from gapless.ports import Durability
-from gapless.server.config import Config, from_all, read
+from gapless.server.config import Config, read
 
 __all__ = ["doctor"]
 
@@ -43,12 +44,11 @@ TIMEX_BYTES: Final = 512  # more than struct timex has anywhere
 
 
 @click.command()
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key.")
+@configured
 @as_json
-def doctor(file: Path | None, assignments: tuple[str, ...], as_json: bool) -> None:
+def doctor(sources: Sources, as_json: bool) -> None:
     """Check store, disk, machine and configuration; the exit code is 1 if something must be mended."""
-    config = read(from_all(file, os.environ, assignments))
+    config = read(sources())
     findings = [
         *configuration_findings(config),
         *store_findings(_store(config), config.store.minimum),

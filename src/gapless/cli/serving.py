@@ -7,13 +7,13 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
 import click
 import uvloop
 
+from gapless.cli.configured import Sources, configured, lenient, override
 from gapless.cli.logs import set_level, start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
 from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
@@ -52,18 +52,13 @@ log: Final = logging.getLogger("gapless.cli")
 
 
 @click.command()
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="A TOML or JSON file.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key of the file."
-)
-@click.option(
-    "--lenient", is_flag=True, help="Warn about keys that gapless does not have, instead of refusing."
-)
-def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> None:
+@configured
+@lenient
+def serve(sources: Sources, lenient: bool) -> None:
     """Run the server: what --config says, then the environment (GAPLESS_*), then --set."""
 
     def read_with(tell: Callable[[str], object]) -> Config:
-        return read(from_all(file, os.environ, assignments), lenient=lenient, tell=tell)
+        return read(sources(), lenient=lenient, tell=tell)
 
     warn: Callable[[str], object] = partial(log.warning, "%s")
     told: list[str] = []
@@ -77,7 +72,7 @@ def serve(file: Path | None, assignments: tuple[str, ...], lenient: bool) -> Non
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--store", default=DEV_STORE, show_default=True, help="Where messages are kept.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key.")
+@override
 def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]

@@ -1,11 +1,9 @@
 """`gapless token make` and `gapless token check`."""
 
 import asyncio
-import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +13,10 @@ import msgspec
 from gapless.backends import store_clock
 from gapless.broker.tokens import Claims, SubscriptionClaims, Verifier
 from gapless.cli.calling import as_json
+from gapless.cli.configured import Sources, configured
 from gapless.core.errors import ConfigError
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, from_all, read
+from gapless.server.config import Config, read
 from gapless.server.config.durations import milliseconds
 from gapless.server.tokens import Trusts
 
@@ -29,21 +28,6 @@ STDIN: Final = "-"
 @click.group()
 def token() -> None:
     """Make and check the tokens that clients connect and subscribe with."""
-
-
-def configured(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say what is configured; it takes a `config`."""
-
-    @wraps(command)
-    def run(file: Path | None, assignments: tuple[str, ...], **given: Any) -> None:
-        command(config=read(from_all(file, os.environ, assignments)), **given)
-
-    for option in (
-        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one key."),
-        click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="The server's file."),
-    ):
-        run = option(run)
-    return run
 
 
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any]:
@@ -75,7 +59,7 @@ def _duration_ms(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @as_json
 def make(
     user: str,
-    config: Config,
+    sources: Sources,
     channel: str | None,
     ttl: int,
     claims: dict[str, Any],
@@ -90,7 +74,7 @@ def make(
         claims["channel"] = channel
     if ttl:
         claims["exp"] = issued + max(1, ttl // 1000)
-    key = _private(key_file) if key_file else _secret(config, channel)
+    key = _private(key_file) if key_file else _secret(read(sources()), channel)
     signed = _sign(claims, key, algorithm)
     click.echo(msgspec.json.encode({"token": signed, "claims": claims}) if as_json else signed)
 
@@ -126,14 +110,14 @@ def _sign(claims: dict[str, Any], key: str, algorithm: str) -> str:
 @configured
 @click.option("--subscription", is_flag=True, help="It is a subscription token.")
 @as_json
-def check(text: str, config: Config, subscription: bool, as_json: bool) -> None:
+def check(text: str, sources: Sources, subscription: bool, as_json: bool) -> None:
     """Hold TOKEN (- reads it from standard input) against the configuration, and print what it says.
 
     A token that a server with this configuration would refuse ends with code 2, and why.
     """
     if text == STDIN:
         text = sys.stdin.read().strip()
-    said = asyncio.run(_claims(config, text, subscription=subscription))
+    said = asyncio.run(_claims(read(sources()), text, subscription=subscription))
     shown = _shown(said)
     if as_json:
         click.echo(msgspec.json.encode(shown))
