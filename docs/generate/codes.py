@@ -6,7 +6,7 @@ from typing import Any
 
 from docs.generate.words import table
 from gapless.core.errors import GaplessError
-from gapless.protocol.codes import Disconnect, Unsubscribe, reconnects
+from gapless.protocol.codes import Disconnect, Unsubscribe, error_of, reconnects
 
 __all__ = ["KINDS", "explained", "numbers", "pages", "reasons"]
 
@@ -41,10 +41,9 @@ def reasons() -> dict[str, type[GaplessError]]:
 
 def numbers() -> dict[str, dict[str, str]]:
     """Return every code that gapless can send with its text, by kind."""
-    told = sorted({error.number for error in errors()})
-    texts = explained()["error"]
+    told = {error.number: error_of(error()).message for error in errors()}
     return {
-        "error": {str(number): texts[str(number)]["text"] for number in told},
+        "error": {str(number): told[number] for number in sorted(told)},
         "disconnect": {str(int(code)): code.reason for code in Disconnect},
         "unsubscribe": {str(int(code)): code.reason for code in Unsubscribe},
         "reason": {name: (error.__doc__ or "").partition("\n")[0] for name, error in reasons().items()},
