@@ -6,10 +6,10 @@ What becomes of a block, its kind says (`KINDS`), and a comment right before it:
 - `<!-- background: text -->` it is started, and the page goes on once it has printed `text`.
 - `<!-- prints -->` it is what the last block printed; JSON in shape, the rest with `…` for anything.
 - `<!-- opens: name -->` it is written to that file, and opened as a page of the application on port 9000.
-- `<!-- shows -->` the last background process, or page, prints these lines, sooner or later.
+- `<!-- shows -->` what was started, or opened, prints these lines, sooner or later.
 
 `<!-- press: label -->` and `<!-- type: text -->`, without a block, do that in the page that was opened last;
-`<!-- stop -->` ends all that was started.
+`<!-- kill: text -->` is `kill -9` for what was started with that text, `<!-- stop -->` ends all that was.
 
 Port 8000 is gapless, port 9000 an application of the reader's; each page has free ones in their place.
 """
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent.parent
 NODE_MODULES = ROOT / "tests/acceptance/node/node_modules"
 BLOCK = re.compile(
     r"(?:^<!-- (?P<what>file|background|prints|shows|opens)(?:: (?P<which>[^>\n]*))? -->\n)?"
-    r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|^<!-- (?P<act>press|type|stop)(?:: (?P<on>[^>\n]*))? -->$",
+    r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|^<!-- (?P<act>press|type|kill|stop)(?:: (?P<on>[^>\n]*))? -->$",
     re.MULTILINE | re.DOTALL,
 )
 EXPORTED = ".exported"
@@ -114,19 +114,18 @@ class Run:
         elif block.what == "prints":
             compare(text, self.printed, as_json=block.kind == "json")
         elif block.what == "shows":
-            self._await(lambda output: all(fits(line, output) for line in text.splitlines()), text)
+            self._await(lambda: all(fits(line, self._outputs()) for line in text.splitlines()), text)
         elif block.what == "background":
             self._start(text, self.here(block.which))
         elif block.what == "opens":
             self._write(block, text)
             self._start(f"node browser.mjs {block.which} http://127.0.0.1:{self.ports['9000']}/", "\n")
+        elif block.what in ("press", "type"):
+            self._act(f"{block.what} {block.which}\n")
+        elif block.what == "kill":
+            self._kill(self.here(block.which))
         elif block.what == "stop":
             self.close()
-        elif block.what in ("press", "type"):
-            stdin = self.background[-1][0].stdin
-            assert stdin is not None
-            stdin.write(f"{block.what} {block.which}\n")
-            stdin.flush()
         else:
             KINDS[block.kind](self, text)
 
@@ -200,18 +199,30 @@ class Run:
                 text=True,
             )
         self.background.append((process, output))
-        self._await(lambda printed: until in printed, until)
+        self._await(lambda: until in output.read_text(), until)
 
-    def _await(self, over: Callable[[str], bool], told: str) -> None:
-        process, path = self.background[-1]
+    def _await(self, over: Callable[[], bool], told: str) -> None:
+        process, _ = self.background[-1]
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not over(path.read_text()):
+        while not over():
             assert process.poll() is None, f"it ended: {self._outputs()}"
             assert time.monotonic() < deadline, f"not printed: {told!r}\n{self._outputs()}"
             try:
                 process.wait(0.01)
             except subprocess.TimeoutExpired:
                 pass
+
+    def _act(self, order: str) -> None:
+        stdin = self.background[-1][0].stdin
+        assert stdin is not None
+        stdin.write(order)
+        stdin.flush()
+
+    def _kill(self, text: str) -> None:
+        (started,) = [started for started in self.background if text in str(started[0].args)]
+        self.background.remove(started)
+        started[0].kill()
+        started[0].communicate()
 
     def _outputs(self) -> str:
         return "\n".join(f"{path.name}: {path.read_text()}" for _, path in self.background)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 from openapi_spec_validator import validate
@@ -13,8 +14,10 @@ from docs.generate.hook import generated
 from gapless.cli import COMMANDS
 from gapless.core import limits
 from gapless.core.errors import GaplessError
+from gapless.server.care_routes import care_routes
 from gapless.server.config.centrifugo import rows
 from gapless.server.config.fields import keys, section_of
+from gapless.server.messages.query import PARAMETERS
 from gapless.server.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,3 +81,15 @@ def test_all_commands_metrics_and_limits_stand_in_the_reference() -> None:
     assert all(f"| `{metric.name}` |" in pages["reference/metrics.md"] for metric in METRICS)
     names = {name for name in vars(limits) if name.isupper()}
     assert all(f"| `{name}` |" in pages["reference/limits.md"] for name in names)
+
+
+def test_all_routes_of_the_care_of_the_store_stand_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/store-care.md").read_text()
+    routes = care_routes(Mock(), Mock(), "", Mock())
+    assert len(routes) > 5
+    assert all(f"{route.path}" in page for route in routes)
+
+
+def test_all_parameters_of_the_messages_api_stand_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/messages-api.md").read_text()
+    assert all(f"| `{name}` |" in page for name in PARAMETERS)
