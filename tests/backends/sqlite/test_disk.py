@@ -71,6 +71,18 @@ def test_the_ballast_is_given_up_when_room_is_short_and_taken_again(
     assert told(0) == (False, True)
 
 
+def test_a_disk_with_room_for_the_ballast_is_full_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is opened again, as after it was compacted, takes the ballast before anything is written."""
+    disk = Disk(tmp_path / "store.db", ballast_bytes=4_096, free_bytes_min=100)
+    monkeypatch.setattr(disk, "free_bytes", lambda: 4_196)
+    disk.fill()
+    disk.take_ballast()
+    assert (tmp_path / "store.db.ballast").exists()
+    assert not disk.is_full
+
+
 def test_another_file_under_the_same_path_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     path.touch()

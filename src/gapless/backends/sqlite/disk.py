@@ -108,9 +108,10 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def take_ballast(self) -> None:
-        """Reserve the ballast, if that leaves room enough."""
+        """Reserve the ballast, if that leaves room enough; then the disk is not full any more."""
         if not self._ballast_bytes or self.free_bytes() < self._ballast_bytes + self._free_bytes_min:
             return
+        self.is_full = False
         file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if os.fstat(file).st_size < self._ballast_bytes:
