@@ -20,6 +20,7 @@ dev: $(VENV)/installed ## install gapless and run it with all defaults: insecure
 	@$(BIN)/gapless dev
 
 test: $(VENV)/installed-dev $(NODE_SDK) $(AUTOBAHN) check ## install all that the tests need, then run every check and test
+	@tools/install-programs
 	$(BIN)/pytest --numprocesses $(WORKERS) $(OUTSIDE:%=--ignore=%)
 	$(BIN)/pytest $(OUTSIDE)
 

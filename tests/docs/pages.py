@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from tests.program import free_port
 
-__all__ = ["KINDS", "Block", "Run", "blocks"]
+__all__ = ["KINDS", "NODE_MODULES", "Block", "Run", "blocks"]
 
 ROOT = Path(__file__).parent.parent.parent
 NODE_MODULES = ROOT / "tests/acceptance/node/node_modules"
