@@ -111,6 +111,10 @@ ADDRESSES_REMEMBERED_MAX: Final = 4_096
 FLOOD: Final = 10
 # Channels of one broadcast, commands of one batch.
 API_ITEMS_MAX: Final = 10_000
+# What the answer to one call may grow to before what else its commands would look at is refused, and how many
+# commands of a parallel batch look at once.
+API_ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+API_LOOKS_MAX: Final = 16
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 128
 VERSION_MAX: Final = 2**63 - 1
 VERSION_EPOCH_BYTES_MAX: Final = 128

@@ -74,7 +74,7 @@ def test_the_ballast_is_given_up_when_room_is_short_and_taken_again(
 def test_a_disk_with_room_for_the_ballast_is_full_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that is opened again, as after it was compacted, takes the ballast before anything is written."""
+    """A store that is opened again, as after a compaction, takes the ballast before it is written to."""
     disk = Disk(tmp_path / "store.db", ballast_bytes=4_096, free_bytes_min=100)
     monkeypatch.setattr(disk, "free_bytes", lambda: 4_196)
     disk.fill()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gapless.core.limits import API_ITEMS_MAX, COMMIT_ENTRIES_MAX
+from gapless.core.limits import API_ANSWER_BYTES_MAX, API_ITEMS_MAX, API_LOOKS_MAX, COMMIT_ENTRIES_MAX
 from gapless.server.node import Node
 from tests.server.running import call, running
 from tests.server.serving import on_a_loop
@@ -204,6 +204,33 @@ async def test_a_large_batch_takes_several_commits() -> None:
         _, answer = await call(node, "/api/batch", {"commands": [command] * (2 * COMMIT_ENTRIES_MAX + 1)})
         offsets = [reply["publish"]["offset"] for reply in answer["replies"]]
         assert offsets == list(range(1, 2 * COMMIT_ENTRIES_MAX + 2))
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_batch_looks_at_no_more_than_an_answer_may_hold(parallel: bool) -> None:
+    """Each command of a few bytes may ask for megabytes."""
+
+    @on_a_loop
+    async def test() -> None:
+        async with running() as node:
+            large = {"publish": {"channel": "chat:1", "data": "x" * 60_000}}
+            for _ in range(6):
+                await call(node, "/api/batch", {"commands": [large] * 15})
+            fit = API_ANSWER_BYTES_MAX // (90 * 60_000) + 1
+            commands = [{"history": {"channel": "chat:1", "limit": 90}}] * (fit + 2 * API_LOOKS_MAX)
+            commands.append({"publish": {"channel": "chat:2", "data": 1}})
+            _, answer = await call(node, "/api/batch", {"commands": commands, "parallel": parallel})
+            held = [
+                len(reply["history"]["publications"]) for reply in answer["replies"] if "history" in reply
+            ]
+            assert fit <= len(held) <= (API_LOOKS_MAX if parallel else fit)
+            assert set(held) == {90}
+            assert [reply["error"]["code"] for reply in answer["replies"] if "error" in reply] == [106] * (
+                len(commands) - 1 - len(held)
+            )
+            assert answer["replies"][-1]["publish"]["offset"] == 1
+
+    test()
 
 
 @on_a_loop

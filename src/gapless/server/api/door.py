@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
-from gapless.core.errors import BadRequest, GaplessError, MethodNotFound, Unauthorized
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, Unauthorized
+from gapless.core.limits import API_ANSWER_BYTES_MAX
 from gapless.server.api.calls import Outcome, Work, error_body
 from gapless.server.api.methods import Api
 from gapless.server.api.requests import LegacyCommand, legacy_commands
@@ -62,7 +63,8 @@ class Door:
     async def answer_legacy(self, headers: Headers, query: bytes, body: bytes) -> Answer:
         """Carry out calls that name their method in the body: JSON objects, one after the other.
 
-        Each is answered on a line of its own. An error is always told in the body.
+        Each is answered on a line of its own. An error is always told in the body. What comes after
+        API_ANSWER_BYTES_MAX of answers is refused.
         """
         permitted, _ = self._read(headers, query)
         if not permitted:
@@ -71,14 +73,20 @@ class Door:
             commands = legacy_commands(body)
         except BadRequest as error:
             return self._refusal(error)
-        return 200, b"\n".join([await self._legacy(command) for command in commands])
+        answers, size_bytes = [], 0
+        for command in commands:
+            answers.append(await self._legacy(command, refused=size_bytes >= API_ANSWER_BYTES_MAX))
+            size_bytes += len(answers[-1])
+        return 200, b"\n".join(answers)
 
-    async def _legacy(self, command: LegacyCommand) -> bytes:
+    async def _legacy(self, command: LegacyCommand, *, refused: bool) -> bytes:
         told = b'"id":%d,' % command.id if command.id else b""
         method = command.method.lower()
         try:
+            if refused:
+                raise LimitExceeded(f"an answer has up to {API_ANSWER_BYTES_MAX} bytes")
             outcome = await self._outcome(method, bytes(command.params))
-        except (BadRequest, MethodNotFound) as error:
+        except (BadRequest, MethodNotFound, LimitExceeded) as error:
             outcome = error
         return b"{%b%b" % (told, self._in_body(method, outcome)[1:])
 

@@ -8,8 +8,14 @@ from typing import Any
 import msgspec
 
 from gapless.broker.broker import Broker
-from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
-from gapless.core.limits import API_ITEMS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound
+from gapless.core.limits import (
+    API_ANSWER_BYTES_MAX,
+    API_ITEMS_MAX,
+    API_LOOKS_MAX,
+    COMMIT_BYTES_MAX,
+    COMMIT_ENTRIES_MAX,
+)
 from gapless.core.stream import Done, Entry, Position, Stored
 from gapless.core.stream import Outcome as Appended
 from gapless.server.api.calls import Answering, Outcome, Told, Work, error_body, telling, text
@@ -125,15 +131,16 @@ class Api:
         """Tell a reply for each command, in the order of the request.
 
         Publications join the writer's queue in that order without waiting for each other; what looks or acts
-        is begun when all before it is done, unless the batch is parallel.
+        is begun when all before it is done, unless the batch is parallel; beyond API_ANSWER_BYTES_MAX of
+        replies it is refused.
         """
         commands = request.commands
         if len(commands) > API_ITEMS_MAX:
             raise BadRequest(f"a batch has up to {API_ITEMS_MAX} commands")
         replies = _Collection(len(commands), lambda all: told(b'{"replies":[%b]}' % all))
         if not request.parallel and any(map(_must_wait, commands)):
-            return self._one_by_one(commands, replies)
-        waiting: list[Work] = []
+            return self._in_order(commands, replies)
+        others: list[tuple[int, Command]] = []
         entries: list[Entry] = []
         take = partial(replies.take_stored, b"publish")
         for index, command in enumerate(commands):
@@ -148,10 +155,12 @@ class Api:
                 continue
             self._append(entries, take)
             entries = []
-            if (work := self._begin(command, partial(replies.take, index))) is not None:
-                waiting.append(work)
+            if _must_wait(command):
+                others.append((index, command))
+            else:
+                self._begin(command, partial(replies.take, index))
         self._append(entries, take)
-        return _all(waiting) if waiting else None
+        return self._at_once(others, replies) if others else None
 
     def _begin(self, command: Command, take: Callable[[bytes, Outcome], object]) -> Work | None:
         for name in command.__struct_fields__:
@@ -161,22 +170,33 @@ class Api:
         take(b"", MethodNotFound("a command has one of " + ", ".join(command.__struct_fields__)))
         return None
 
-    async def _one_by_one(self, commands: list[Command], replies: "_Collection") -> None:
-        loop = asyncio.get_running_loop()
+    async def _in_order(self, commands: Sequence[Command], replies: "_Collection") -> None:
         for index, command in enumerate(commands):
-            reply: asyncio.Future[tuple[bytes, Outcome]] = loop.create_future()
-            work = self._begin(command, partial(_keep, reply))
-            if work is not None:
-                await work
-            replies.take(index, *await reply)
+            await self._reply(index, command, replies)
+
+    async def _at_once(self, commands: Sequence[tuple[int, Command]], replies: "_Collection") -> None:
+        for first in range(0, len(commands), API_LOOKS_MAX):
+            turn = commands[first : first + API_LOOKS_MAX]
+            await asyncio.gather(*(self._reply(index, command, replies) for index, command in turn))
+
+    async def _reply(self, index: int, command: Command, replies: "_Collection") -> None:
+        if replies.are_long and _must_wait(command):
+            replies.take(index, b"", LimitExceeded(f"an answer has up to {API_ANSWER_BYTES_MAX} bytes"))
+            return
+        reply: asyncio.Future[tuple[bytes, Outcome]] = asyncio.get_running_loop().create_future()
+        work = self._begin(command, partial(_keep, reply))
+        if work is not None:
+            await work
+        replies.take(index, *await reply)
 
 
 class _Collection:
     """Results that come in any order, and are told together in theirs."""
 
-    __slots__ = ("_missing", "_parts", "_told")
+    __slots__ = ("_bytes", "_missing", "_parts", "_told")
 
     def __init__(self, count: int, told: Callable[[bytes], object]) -> None:
+        self._bytes = 0
         self._missing = count
         self._parts = [b""] * count
         self._told = told
@@ -193,8 +213,14 @@ class _Collection:
                 parts[entry.context] = _part(name, _result(outcome))
         self._taken(len(entries))
 
+    @property
+    def are_long(self) -> bool:
+        """Tell whether no more should be looked up for them."""
+        return self._bytes >= API_ANSWER_BYTES_MAX
+
     def take(self, index: int, name: bytes, outcome: Outcome) -> None:
-        self._parts[index] = _part(name, outcome)
+        part = self._parts[index] = _part(name, outcome)
+        self._bytes += len(part)
         self._taken(1)
 
     def _taken(self, count: int) -> None:
@@ -215,10 +241,6 @@ def _part(name: bytes, outcome: Outcome) -> bytes:
 
 def _keep(reply: asyncio.Future[tuple[bytes, Outcome]], name: bytes, outcome: Outcome) -> None:
     reply.set_result((name, outcome))
-
-
-async def _all(works: list[Work]) -> None:
-    await asyncio.gather(*works)
 
 
 def _published(told: Told, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
