@@ -37,8 +37,15 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
     return files
 
 
+def measured() -> str:
+    """Return what the last full run measured: where, and the table."""
+    text = (ROOT / "bench/RESULTS.md").read_text()
+    return text[text.index("\n\n", text.index("# ") + 2) : text.index("What was asked:")].strip()
+
+
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Show a file of the project where a page includes it."""
+    """Show a file of the project where a page includes it, and what was measured."""
+    markdown = markdown.replace("<!-- measured -->", measured())
     return INCLUDED.sub(
         lambda found: f"```{found['kind']}\n{(ROOT / found['path']).read_text()}```", markdown
     )

@@ -37,6 +37,8 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     assert not [page for page in pages if fetched.search(page.read_text())], "it fetches something"
     assert (tmp_path / "reference/openapi.json").exists()
     assert not list(tmp_path.rglob("*.py"))
+    assert "fan-out 1 → 1000" in (tmp_path / "explanation/comparison.html").read_text()
+    assert "Type=notify" in (tmp_path / "howto/deploy.html").read_text()
 
 
 def test_every_option_is_explained_and_no_other() -> None:
