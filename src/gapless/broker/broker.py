@@ -45,11 +45,13 @@ class PublishOptions(TypedDict, total=False):
     """What goes with a publication.
 
     `meta` is an encoded `protocol.meta.Meta`; `binary` says, as it must too, that the payload is not JSON.
+    A `key` with an `owner` is the same only if both are: what one user sends takes no other's message away.
     """
 
     meta: bytes
     binary: bool
     key: str | None
+    owner: str | None
     skip_history: bool
     origin: Any
 
@@ -126,6 +128,7 @@ class Broker:
         meta: bytes = b"",
         binary: bool = False,
         key: str | None = None,
+        owner: str | None = None,
         skip_history: bool = False,
         origin: Any = None,
     ) -> Entry:
@@ -140,6 +143,8 @@ class Broker:
             self._check_payload(rules, data, binary=binary)
         if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
             raise BadRequest(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")
+        if key is not None and owner is not None:
+            key = f"\0{len(owner)} {owner} {key}"
         return Entry(
             channel,
             data,

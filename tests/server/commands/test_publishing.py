@@ -33,6 +33,29 @@ def test_a_keyed_publication_is_stored_once_and_its_position_told() -> None:
     play(scene, without=KEPT)
 
 
+def test_a_key_of_one_user_takes_no_message_of_another() -> None:
+    """Two users whose pages count "m-1", "m-2" may well say the same; nor may one take a key of the API."""
+
+    async def scene(stage: Stage) -> None:
+        ann, bob = stage.peer(), stage.peer()
+        await ann.connect(token="ann")
+        await bob.connect(token="bob")
+        offsets = [
+            (await call(peer, channel="a", data="hi", idempotency_key="m-1"))["offset"] for peer in (ann, bob)
+        ]
+        assert offsets == [1, 2]
+        assert (await call(ann, channel="a", data="hi", idempotency_key="m-1"))["offset"] == 1
+        own = stage.broker.entry("a", b"1", key="m-1")
+        users = [stage.broker.entry("a", b"1", key="m-1", owner=user).key for user in ("ann", "bob", "")]
+        split = [
+            stage.broker.entry("a", b"1", key=key, owner=user).key
+            for user, key in (("a b", "c"), ("a", "b c"))
+        ]
+        assert len({own.key, *users, *split}) == 6
+
+    play(scene, without=KEPT)
+
+
 def test_without_history_there_is_no_position_to_tell() -> None:
     async def scene(stage: Stage) -> None:
         peer = stage.peer()

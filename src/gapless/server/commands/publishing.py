@@ -84,7 +84,7 @@ def rpc(session: Session, id: int, request: RpcRequest) -> None:
 
 
 def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
-    """Publish with what only the rpc takes; the rights are those of `publish`."""
+    """Publish with what only the rpc takes; the rights are those of `publish`. A key is its user's own."""
     rights.check(session, asked.channel, "publish")
     data = bytes(asked.data)
     if not data or data == NULL:
@@ -97,6 +97,7 @@ def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
         partial(_answer_position, session, id),
         meta=Meta(info=info, tags=asked.tags).encoded(),
         key=asked.idempotency_key,
+        owner=session.claims.user,
         origin=session,
     )
 
