@@ -104,7 +104,7 @@ class Placing:
             self.hold_against(channel, heads)
 
     def hold_against(self, channel: Channel, heads: Heads) -> None:
-        """Take in what the store said of a channel in this generation: what it dropped, and how far it goes."""
+        """Take in what the store said of a channel in this generation: what it dropped, how far it goes."""
         floor, last = heads.heads[channel.name]
         if not channel.epoch:
             channel.stand(heads.epoch, last)
