@@ -43,7 +43,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._site = site
         self._transport: Transport = None  # type: ignore[assignment] # set by connection_made
         self._flow: FlowControl = None  # type: ignore[assignment] # set by connection_made
-        self._parser = self._new_parser()
+        self._parser: httptools.HttpRequestParser | None = None  # most connections never need it
+        self._deaf = False  # what comes is dropped
         self._timer: Timer | None = None
         self._timed = _HEAD
         self._quiet = False  # nothing was asked since the timer of an idle connection began
@@ -64,10 +65,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._waiting: deque[_Exchange] = deque()
         self._starting = False
         self._completed: Request | None = None  # the last hot request of this read
+        self._opened: Request | None = None  # the request for a WebSocket that this read was, or ended with
         self._refusal: Refused | None = None
         self._ending = False
 
-    def _new_parser(self) -> httptools.HttpRequestParser | None:
+    def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
         # What follows a request that said `Connection: close` is dropped instead of spoiling its response.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -97,24 +99,35 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Parse what was read; everything else follows from the parser's callbacks."""
-        parser = self._parser
-        if parser is None:
+        if self._deaf:
             return
         data = self._site.buffer[:nbytes]
         begins = self._phase is _BETWEEN
-        if begins and (request := self._site.heads.recognise(bytes(data))) is not None:
-            self._take(request)
+        if begins and self._recognise(bytes(data)):
             return
+        if self._parser is None:
+            self._parser = self._new_parser()
         self._received_bytes += nbytes
         self._read_bytes = nbytes
-        self._completed = None
-        self._feed(parser, data)
+        self._completed = self._opened = None
+        self._feed(self._parser, data)
         if begins:
             self._remember(bytes(data))
+
+    def _recognise(self, read: bytes) -> bool:
+        heads = self._site.heads
+        if (request := heads.recognise(read)) is not None:
+            self._take(request)
+        elif self._parser is None and (request := heads.recognise_upgrade(read)) is not None:
+            self._upgrading = request
+            self._upgrade(b"")
+        return request is not None
 
     def _remember(self, read: bytes) -> None:
         if self._completed is not None:
             self._site.heads.remember(read, self._completed)
+        elif self._opened is not None:
+            self._site.heads.remember_upgrade(read, self._opened)
 
     def _take(self, request: Request) -> None:
         self._quiet = False
@@ -369,7 +382,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Answer what is not a request, once its turn has come, and take nothing more."""
         log.debug("request refused", extra={**self._peer(), "status": refusal.status, "reason": str(refusal)})
         self._refusal = refusal
-        self._parser = None
+        self._drop_parser()
         self._wait(_OVER, self._site.limits.idle_ms, self._transport.abort)
         arriving, self._arriving = self._arriving, None
         if isinstance(arriving, RequestResponseCycle) and not arriving.response_complete:
@@ -386,7 +399,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._answer_refusal(refusal)
 
     def _answer_refusal(self, refusal: Refused) -> None:
-        self._parser = None
+        self._drop_parser()
         self._site.count(NO_ROUTE, refusal.status)
         response = self._encode(refusal.status, refusal.reason.encode(), refusal.headers + TEXT, last=True)
         self._transport.write(response)
@@ -414,7 +427,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         target = request.path + b"?" + request.query if request.query else request.path
         lines = [b"%b %b HTTP/%b" % (request.method, target, request.version.encode())]
         lines += [b"%b: %b" % field for field in request.headers if field[0] not in _HOP]
-        self._feed(cast(Any, self._parser), memoryview(b"\r\n".join(lines) + b"\r\n\r\n" + rest))
+        self._feed(self._parser, memoryview(b"\r\n".join(lines) + b"\r\n\r\n" + rest))
 
     def _hand_over(self, request: Request, rest: bytes) -> None:
         upgrade = self._site.upgrades.get(request.path)
@@ -430,6 +443,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         except Refused as refusal:
             self._refuse(refusal)
         else:
+            self._opened = request
             self._site.count(request.path, 101)
             self._let_go()
 
@@ -491,7 +505,12 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _let_go(self) -> None:
         self._site.left(self)
-        self._parser = None  # it holds the callbacks, and so this
+        self._drop_parser()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _drop_parser(self) -> None:
+        """Take nothing more; the parser holds the callbacks, and so this."""
+        self._deaf = True
+        self._parser = None

@@ -18,7 +18,6 @@ from picows import (
     WSMsgType,
     WSTransport,
     WSUpgradeRequest,
-    WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # compiled, and not in the stubs
@@ -50,6 +49,9 @@ _REGISTERED: Final = frozenset(range(1000, 1015)) - {1004, NO_CODE, LOST}
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _READ_BUFFER_BYTES: Final = 2048  # picows' least; it doubles as frames ask for it
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n%b\r\n"
+)
 _OPEN, _CLOSING, _CLOSED = range(3)  # the second: our close frame is out, the receiver is not told yet
 
 log: Final = logging.getLogger("gapless.websocket")
@@ -103,7 +105,7 @@ class WebSocket(WSListener):
         protocol = self._protocol(subprotocol)
         transport.set_write_buffer_limits(high=self._limits.high_bytes)
         transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+        protocol.connection_made(_Connection(transport))
         while data and not transport.is_closing():
             buffer = protocol.get_buffer(-1)
             piece, data = data[: len(buffer)], data[len(buffer) :]
@@ -111,8 +113,7 @@ class WebSocket(WSListener):
             protocol.buffer_updated(len(piece))
 
     def _protocol(self, subprotocol: str) -> Any:
-        chosen = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
-        response = WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(chosen), self)
+        response = WSUpgradeResponseWithListener(cast(Any, _SwitchingProtocols(subprotocol)), self)
 
         def listen(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
             return response
@@ -154,7 +155,6 @@ class WebSocket(WSListener):
         assert accept is not None
         self._ws = transport
         transport.request.headers.clear()
-        transport.response.headers.clear()
         try:
             self._receiver = accept(self)
         except Exception:
@@ -301,6 +301,52 @@ class WebSocket(WSListener):
     def _end_soon(self) -> None:
         if self._timer is None:
             self._timer = self._clock.after(self._limits.close_ms, self._transport.abort)
+
+
+class _Connection:
+    """The transport and its socket, as picows sees them: it neither sets what the front has set, nor asks.
+
+    That saves it twelve calls into the kernel and the socket module for each connection.
+    """
+
+    __slots__ = ("abort", "close", "get_write_buffer_size", "write")
+
+    def __init__(self, transport: Transport) -> None:
+        self.write = transport.write_nocheck
+        self.get_write_buffer_size = transport.get_write_buffer_size
+        self.close = transport.close
+        self.abort = transport.abort
+
+    def get_extra_info(self, name: str) -> object:
+        """Be the socket, and secure, so that all that is sent goes through the transport."""
+        return self
+
+    def fileno(self) -> int:
+        """Name no descriptor."""
+        return -1
+
+    def setsockopt(self, *option: int) -> None:
+        """Leave it as it is."""
+
+    def getsockopt(self, *option: int) -> int:
+        """Tell nothing: it is for the log."""
+        return 0
+
+
+class _SwitchingProtocols:
+    """The answer to a handshake (RFC 6455, 4.2.2), which picows completes with what it accepts."""
+
+    __slots__ = ("headers",)
+
+    status: Final = 101
+
+    def __init__(self, subprotocol: str) -> None:
+        self.headers = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else {}
+
+    def to_bytes(self) -> bytearray:
+        """Return the whole response."""
+        fields = "".join([f"{name}: {content}\r\n" for name, content in self.headers.items()])
+        return bytearray(_SWITCHING % fields.encode())
 
 
 class _Log:
