@@ -299,6 +299,13 @@ def test_channels_and_nodes_are_listed(program: Program) -> None:
     assert any(line.split()[:1] == ["durability"] for line in printed(program, "info"))
 
 
+def test_the_name_of_a_channel_commands_no_terminal(program: Program) -> None:
+    tail = Tail(program, "a\n\x1b[2Jb")
+    followed(program, 1)
+    assert printed(program, "channels") == ["       1  a\\n\\x1b[2Jb"]
+    tail.stop()
+
+
 def test_a_channel_is_followed_from_a_time(program: Program) -> None:
     for number in range(3):
         publish(program, "chat", str(number))

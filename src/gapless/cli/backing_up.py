@@ -108,7 +108,7 @@ def _send(server: Server, file: Path, *, discard: bool) -> dict[str, Any]:
     with file.open("rb") as opened, progress("uploading", "bytes") as tell:
         path = f"/store/restore?discard={int(discard)}"
         job = server.upload(path, _parts(opened, size_bytes, tell), size_bytes)
-    result: dict[str, Any] = watched(server, job, "checking", "rows")["result"]
+    result: dict[str, Any] = watched(server, job, "restoring", "bytes")["result"]
     return result
 
 

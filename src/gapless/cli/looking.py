@@ -129,12 +129,17 @@ def channels(server: Server, pattern: str, as_json: bool) -> None:
             line = (
                 msgspec.json.encode({"channel": name, **followed})
                 if as_json
-                else f"{followed['num_clients']:>8}  {name}"
+                else f"{followed['num_clients']:>8}  {_printable(name)}"
             )
             click.echo(line)
         if "next" not in page:
             return
         after = page["next"]
+
+
+def _printable(name: str) -> str:
+    """Return what a terminal may be given of a name that clients chose."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 @click.command()
