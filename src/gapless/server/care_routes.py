@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gapless.core.errors import BadRequest, GaplessError, Unauthorized
+from gapless.core.errors import BadRequest, GaplessError
 from gapless.server.api import Door
 from gapless.server.api.calls import error_body
 from gapless.server.care import StoreCare
@@ -115,7 +115,7 @@ def _guarded(door: Door, answer: Answer) -> Answer:
         scope = request.scope
         try:
             if not door.permits(scope["headers"], scope["query_string"]):
-                raise Unauthorized("the API key is missing or wrong")
+                raise door.unauthorized()
             return await answer(request)
         except ClientDisconnect:
             return Response(status_code=400)

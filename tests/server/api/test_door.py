@@ -63,6 +63,20 @@ async def test_an_insecure_api_asks_for_no_key() -> None:
 
 
 @on_a_loop
+async def test_an_insecure_api_is_not_for_the_pages_of_others() -> None:
+    """Whoever runs it to develop visits other pages too, and a browser carries out what they post."""
+    async with running({"http_api": {"insecure": True}}) as node:
+        for target in ("/api/publish", "/api/info", "/api", "/api/store/check"):
+            status, answer = await call(node, target, PUBLISH, "Origin: https://there.example", key=None)
+            assert (status, answer["error"]["code"]) == (401, 101)
+            assert "another origin" in answer["error"]["message"]
+            status, _ = await call(node, target, PUBLISH, "Origin: http://here", key=None)
+            assert status != 401
+    async with running() as node:
+        assert (await call(node, "/api/publish", PUBLISH, "Origin: https://there.example"))[0] == 200
+
+
+@on_a_loop
 async def test_a_disabled_api_is_not_there() -> None:
     async with running({"http_api": {"disabled": True}}) as node:
         for method in ("publish", "info"):

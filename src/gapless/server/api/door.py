@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
@@ -15,6 +15,7 @@ from gapless.server.api.calls import Outcome, Work, error_body
 from gapless.server.api.methods import Api
 from gapless.server.api.requests import LegacyCommand, legacy_commands
 from gapless.server.config.model import ErrorMode, HttpApi
+from gapless.server.origin import Origins
 from gapless.server.request import TEXT, Request
 from gapless.server.site import Handler
 
@@ -22,6 +23,10 @@ __all__ = ["Door"]
 
 # Answered straight from the parser's callbacks; every method is reached through `answer` too.
 HOT: Final = ("publish", "broadcast", "batch")
+
+# Web pages that may call an API which asks for no key: those of its own origin. A browser of somebody who
+# develops would carry out the calls of any page.
+PAGES: Final = Origins()
 
 log: Final = logging.getLogger("gapless.api")
 
@@ -53,7 +58,7 @@ class Door:
         """Carry out one call; return the status and the body."""
         permitted, transport_mode = self._read(headers, query)
         if not permitted:
-            return self._refusal(Unauthorized("the API key is missing or wrong"))
+            return self._refusal(self.unauthorized())
         try:
             outcome = await self._outcome(method, body)
         except (BadRequest, MethodNotFound) as error:
@@ -68,7 +73,7 @@ class Door:
         """
         permitted, _ = self._read(headers, query)
         if not permitted:
-            return self._refusal(Unauthorized("the API key is missing or wrong"))
+            return self._refusal(self.unauthorized())
         try:
             commands = legacy_commands(body)
         except BadRequest as error:
@@ -106,10 +111,16 @@ class Door:
         """Tell whether a caller may call."""
         return self._read(headers, query)[0]
 
+    def unauthorized(self) -> Unauthorized:
+        """Return why a caller may not call."""
+        if self._insecure:
+            return Unauthorized("a web page of another origin may not call an API without a key")
+        return Unauthorized("the API key is missing or wrong")
+
     def _serve(self, method: str, request: Request) -> None:
         permitted, transport_mode = self._read(request.headers, request.query)
         if not permitted:
-            request.respond(*self._refusal(Unauthorized("the API key is missing or wrong")))
+            request.respond(*self._refusal(self.unauthorized()))
             return
 
         def told(outcome: Outcome) -> None:
@@ -139,7 +150,7 @@ class Door:
             elif name == b"x-centrifugo-error-mode":
                 transport_mode = value == b"transport"
         if self._insecure:
-            return True, transport_mode
+            return not _is_foreign_page(dict(headers)), transport_mode
         if not key and query:
             key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
         return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
@@ -165,6 +176,12 @@ class Door:
     def _note(self, method: str, error: GaplessError) -> None:
         log.debug("API call failed", extra={"method": method, "code": error.number, "reason": str(error)})
         self.errors[error.number] += 1
+
+
+def _is_foreign_page(fields: Mapping[bytes, bytes]) -> bool:
+    origin = fields.get(b"origin")
+    host = fields.get(b"host", b"").decode("latin-1")
+    return not PAGES.allow(origin.decode("latin-1") if origin is not None else None, host)
 
 
 async def _finish(work: Work, request: Request) -> None:
