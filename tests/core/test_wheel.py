@@ -25,15 +25,30 @@ def test_a_long_sleep_skips_empty_slots() -> None:
     assert wheel.turn(10**12) == ["a", "b"]
 
 
-@given(st.lists(st.integers(0, 5_000)), st.lists(st.integers(0, 700)))
-def test_each_item_is_woken_once_within_a_slot(dues_ms: list[int], steps_ms: list[int]) -> None:
+def test_what_was_forgotten_is_not_woken() -> None:
+    wheel: Wheel[str] = Wheel(slot_ms=100, now_ms=1_000)
+    wheel.schedule("a", 1_101)
+    wheel.schedule("b", 1_101)
+    wheel.forget("a", 1_101)
+    wheel.forget("never scheduled", 5_000)
+    assert wheel.turn(1_200) == ["b"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5_000), st.booleans())), st.lists(st.integers(0, 700)))
+def test_each_item_is_woken_once_within_a_slot(items: list[tuple[int, bool]], steps_ms: list[int]) -> None:
     wheel: Wheel[int] = Wheel(slot_ms=250, now_ms=0)
-    for due_ms in dues_ms:
-        wheel.schedule(due_ms, due_ms)
+    for item, (due_ms, _) in enumerate(items):
+        wheel.schedule(item, due_ms)
+    kept = []
+    for item, (due_ms, forgotten) in enumerate(items):
+        if forgotten and due_ms > 0:
+            wheel.forget(item, due_ms)
+        else:
+            kept.append(item)
     now_ms, woken = 0, []
     for step_ms in [*steps_ms, 6_000]:
         now_ms += step_ms
-        for due_ms in wheel.turn(now_ms):
-            assert due_ms <= now_ms
-            woken.append(due_ms)
-    assert sorted(woken) == sorted(dues_ms)
+        for item in wheel.turn(now_ms):
+            assert items[item][0] <= now_ms
+            woken.append(item)
+    assert sorted(woken) == kept

@@ -1,8 +1,8 @@
 """Heads that were parsed before: a backend sends the same one again and again, and so do WebSocket clients.
 
 A read that is exactly one request, with a head that is byte for byte one that the parser has judged, is
-that request: what the parser would say of it is known. So is a head that opens a WebSocket and differs from
-one that did so only in the 24 characters of its key, as these are harmless. Everything else goes to the parser.
+that request: what the parser would say of it is known. So is a head that opens a WebSocket and differs
+from one that did so only in the 24 characters of its key. Everything else goes to the parser.
 """
 
 import re

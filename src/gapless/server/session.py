@@ -65,6 +65,7 @@ class Session:
         "_backlog",
         "_keepalive",
         "_leaving",
+        "_meta",
         "_outbox",
         "_reading",
         "_subscriptions_end_ms",
@@ -78,7 +79,6 @@ class Session:
         "connected",
         "ends_ms",
         "info",
-        "meta",
         "node",
         "open",
         "paused",
@@ -101,7 +101,7 @@ class Session:
         self.write = socket.write
         self.claims = _NOBODY
         self.info = ClientInfo()
-        self.meta: tuple[bytes, bytes] = (b"", b"")  # what its publications carry: for JSON, for other bytes
+        self._meta: dict[bool, bytes] = {}  # by `binary`, once it was asked for
         self.subscriptions: dict[str, Subscription] = {}
         self.subscribing: dict[str, Unsubscribe | None] = {}
         self.awaited_messages = 0  # how many its histories that are being read may bring
@@ -426,10 +426,17 @@ class Session:
             client = self.node.new_client_id()
         self.claims = claims
         self.info = ClientInfo(user=claims.user, client=client, conn_info=claims.info)
-        self.meta = (Meta(info=self.info).encoded(), Meta(info=self.info, binary=True).encoded())
+        self._meta.clear()
         self.node.register(self)
         if self.connected:
             self.schedule()
+
+    def meta(self, *, binary: bool) -> bytes:
+        """Return what its publications carry beside their data, which is JSON or else `binary`."""
+        meta = self._meta.get(binary)
+        if meta is None:
+            meta = self._meta[binary] = Meta(info=self.info, binary=binary).encoded()
+        return meta
 
     def granted(self) -> None:
         """Note that the connection is granted."""
@@ -491,4 +498,5 @@ class Session:
         self.subscriptions.clear()
         for task in self._tasks or ():
             task.cancel()
+        self.node.wheel.forget(self, self.scheduled_ms)
         self.node.forget(self)

@@ -97,6 +97,7 @@ class Sessions:
         self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
         self._random = random
         self._dice: list[int] = []
+        self._spread = Random(random.getrandbits(64))  # who knows it knows when pings come: no secret
         self._turning = False
 
     def accept(self, handshake: Handshake, socket: Socket) -> Session:
@@ -188,7 +189,7 @@ class Sessions:
     def first_ping_ms(self) -> int:
         """Return when the first ping is due: anywhere in the second half of the interval, to spread them."""
         interval_ms = self.options.ping_interval_ms
-        return self.clock.now_ms() + interval_ms // 2 + self._random.randrange(interval_ms // 2 + 1)
+        return self.clock.now_ms() + interval_ms // 2 + int(self._spread.random() * (interval_ms // 2 + 1))
 
     def _turn(self) -> None:
         now_ms = self.clock.now_ms()

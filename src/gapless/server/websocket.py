@@ -49,9 +49,7 @@ _REGISTERED: Final = frozenset(range(1000, 1015)) - {1004, NO_CODE, LOST}
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _READ_BUFFER_BYTES: Final = 2048  # picows' least; it doubles as frames ask for it
-_SWITCHING: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n%b\r\n"
-)
+_SWITCHING: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n%b\r\n"
 _OPEN, _CLOSING, _CLOSED = range(3)  # the second: our close frame is out, the receiver is not told yet
 
 log: Final = logging.getLogger("gapless.websocket")

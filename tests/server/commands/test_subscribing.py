@@ -131,7 +131,7 @@ def test_a_new_token_prolongs_a_subscription() -> None:
         stage.clock.pass_ms(400_000)
         assert "a" in peer.session.subscriptions
 
-    play(scene, without=KEPT, ping_interval_ms=900_000)
+    play(scene, without=KEPT, ping_interval_ms=1_200_000)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def publish(session: Session, id: int, request: PublishRequest) -> None:
     binary = session.wire.codec.binary and not is_json(data)
     subscription = session.subscriptions.get(channel)
     if subscription is None or subscription.grant is None or not subscription.grant.info:
-        meta = session.meta[binary]
+        meta = session.meta(binary=binary)
     else:
         meta = Meta(info=subscription.info, binary=binary).encoded()
     session.node.broker.publish(
