@@ -225,6 +225,27 @@ def test_many_superseded_decisions_are_written_anew(monkeypatch: pytest.MonkeyPa
     revoke(scene)
 
 
+def test_a_stream_is_written_anew_once_however_many_nodes_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revoking, "SUPERSEDED_MAX", 10)
+
+    async def scene(stage: Stage, following: Revoking) -> None:
+        others = [Revoking(stage.broker.store, apart(stage), stage.clock) for _ in range(2)]
+        for other in others:
+            await other.start()
+        for number in range(30):
+            await following.decide(block("ann", 0 if number % 2 else OVER_MS))
+        for _ in range(3):
+            await look(stage)
+        before = await stage.broker.store.heads([STREAM])
+        for _ in range(3):
+            await look(stage)
+        assert await stage.broker.store.heads([STREAM]) == before
+        for other in others:
+            await other.stop()
+
+    revoke(scene)
+
+
 def test_what_the_store_has_lost_it_gets_back() -> None:
     async def scene(stage: Stage, revoking: Revoking) -> None:
         await revoking.decide(block("ann"))
@@ -242,6 +263,31 @@ def test_what_the_store_has_lost_it_gets_back() -> None:
         await following.stop()
 
     revoke(scene)
+
+
+def test_what_cannot_be_given_back_to_the_store_at_once_is_given_back_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(stage: Stage, following: Revoking) -> None:
+        await following.decide(block("ann"))
+        await look(stage)
+        store = stage.broker.store
+        store.append((Entry(STREAM, b'{"decisions":[]}', Retention()),), lambda entries, outcomes: None)
+        await store.trim(STREAM, 2)
+        with monkeypatch.context() as down:
+            down.setattr(store, "append", _down)
+            await look(stage)
+        await look(stage)
+        later = Revoking(store, apart(stage), stage.clock)
+        await later.start()
+        assert later.held.has(block("ann"))
+        await later.stop()
+
+    revoke(scene)
+
+
+def _down(entries: object, done: object) -> None:
+    raise StoreFailed("down")
 
 
 def test_so_many_hold_and_a_user_can_be_unblocked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

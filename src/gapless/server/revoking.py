@@ -38,7 +38,7 @@ __all__ = ["STREAM", "Revoking"]
 
 STREAM: Final = "gapless.revocations"
 FOREVER: Final = Retention()
-# Decisions beyond twice those that count, after which the stream is written anew.
+# Messages beyond twice the decisions that count, after which the stream is written anew.
 SUPERSEDED_MAX: Final = 1_000
 
 log: Final = logging.getLogger("gapless.revocations")
@@ -67,7 +67,6 @@ class Revoking:
         self._sessions = sessions
         self._clock = clock
         self._at = Position("", 0)
-        self._read = 0  # decisions in the stream, as far as it was read
         self._timer: Timer | None = None
         self._looking: asyncio.Task[None] | None = None
         self._enforcing: asyncio.Task[None] | None = None
@@ -106,9 +105,10 @@ class Revoking:
     async def _look(self) -> None:
         try:
             heads = await self._store.heads([STREAM])
-            if Position(heads.epoch, heads.heads[STREAM].last) != self._at:
+            floor, last = heads.heads[STREAM]
+            if Position(heads.epoch, last) != self._at:
                 await self._read_on()
-            if self._read > 2 * len(self.held) + SUPERSEDED_MAX:
+            if last - floor > 2 * len(self.held) + SUPERSEDED_MAX:
                 await self._write_anew()
         except GaplessError as error:
             log.warning("revocations could not be followed: %s", error)
@@ -117,16 +117,15 @@ class Revoking:
 
     async def _read_on(self) -> None:
         try:
-            found, self._at, count = await self._decisions(self._at)
+            found, self._at = await self._decisions(self._at)
         except PositionLost:
             await self._read_anew()
         else:
-            self._read += count
             self._take(found)
 
     async def _read_anew(self) -> None:
         """Read the whole stream; give back to it what only this node knows, as after a restored backup."""
-        found, self._at, self._read = await self._decisions(None)
+        found, at = await self._decisions(None)
         stored = Revocations()
         stored.take(found)
         self.held.drop_over(self._clock.now_ms())
@@ -135,8 +134,9 @@ class Revoking:
         if lost:
             log.warning("the store had lost %d revocations, which are stored again", len(lost))
             await self._append(_chunks(lost))
+        self._at = at  # not before: what could not be given back now is, at the next look
 
-    async def _decisions(self, after: Position | None) -> tuple[list[Revocation], Position, int]:
+    async def _decisions(self, after: Position | None) -> tuple[list[Revocation], Position]:
         """Return what follows a position, and where that ends."""
         found: list[Revocation] = []
         while True:
@@ -146,7 +146,7 @@ class Revoking:
             found += _read(page)
             after = Position(page.epoch, page.through)
             if page.through >= page.head:
-                return found, after, len(found)
+                return found, after
 
     # Decide -------------------------------------------------------------------------------
 
