@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -222,6 +223,16 @@ def test_an_address_is_admitted_by_what_it_has_open_and_how_often_it_comes() -> 
     assert limited.refused == {"address_connections": 1, "address_connects": 1}
 
 
+def test_an_address_that_is_refused_uses_up_nothing_of_what_all_have_together() -> None:
+    limited = Limiting(limits(address={"connects_per_minute": 2}), HandClock(), connects_per_second=3)
+    for _ in range(10):
+        with suppress(Refused):
+            limited.admit("10.0.0.1")
+    limited.admit("10.0.0.2")
+    with pytest.raises(Refused, match="too many connections are being opened"):
+        limited.admit("10.0.0.3")
+
+
 def test_neighbours_in_an_ipv6_network_share_one_address() -> None:
     limited = Limiting(limits(address={"connects_per_minute": 1}), HandClock())
     limited.admit("2001:db8:1:2::1")
@@ -344,8 +355,7 @@ async def test_without_a_limit_wrong_keys_are_refused_one_by_one() -> None:
 # Memory ------------------------------------------------------------------------------------
 
 
-def test_shares_at_rest_are_forgotten_and_those_in_use_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiting, "SWEEP_MIN", 10)
+def test_shares_at_rest_are_forgotten_and_those_in_use_are_kept() -> None:
     shares, now_ms = Shares("user", limits(user={"commands_per_second": 1}).user), 1_000_000
     held = shares.of("held", now_ms)
     held.holders += 1
@@ -357,8 +367,20 @@ def test_shares_at_rest_are_forgotten_and_those_in_use_are_kept(monkeypatch: pyt
     assert shares.of("held", now_ms + 10**7) is held
 
 
+def test_who_comes_to_a_full_table_waits_for_no_look_through_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+    monkeypatch.setattr(limiting.Share, "rested", lambda share, now_ms: looked.append(share))
+    shares = Shares("user", limits(user={"commands_per_second": 1}).user)
+    for number in range(100):
+        shares.of(f"user-{number}", number * 1_000)
+    looked.clear()
+    shares.of("new", 10**6)
+    assert len(looked) <= 2
+
+
 def test_beyond_so_many_shares_those_who_come_have_one_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiting, "SWEEP_MIN", 10)
     monkeypatch.setattr(limiting, "SHARES_MAX", 20)
     shares = Shares("user", limits(user={"commands_per_second": 1}).user)
     for number in range(20):

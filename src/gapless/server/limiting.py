@@ -1,8 +1,9 @@
 """How much connections, users and addresses may ask of a node: each has a share of its own."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 from gapless.core.bucket import Bucket, Rate
@@ -19,8 +20,8 @@ Headers = Iterable[tuple[bytes, bytes]]  # names in lower case
 RETRY: Final = b"retry-after: 1\r\n"
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60_000
-# Shares in a table before those at rest are looked for.
-SWEEP_MIN: Final = 1_024
+# For each share that is new, so many of the oldest are looked at; those at rest are forgotten.
+LOOKED_AT: Final = 2
 
 
 class Verdict(Enum):
@@ -65,17 +66,14 @@ class Shares:
     def __init__(self, scope: str, rates: UserRates) -> None:
         self._scope = scope
         self._rates = rates
-        self._shares: dict[str, Share] = {}
+        self._shares: OrderedDict[str, Share] = OrderedDict()  # looked at longest ago first
         self._rest = Share(scope, rates)
-        self._sweep_at = SWEEP_MIN
-        self._swept_ms = 0
 
     def of(self, key: str, now_ms: int) -> Share:
         """Return the share of `key`."""
         share = self._shares.get(key)
         if share is None:
-            if len(self._shares) >= self._sweep_at and now_ms - self._swept_ms >= SECOND_MS:
-                self._sweep(now_ms)
+            self._forget_rested(now_ms)
             if len(self._shares) >= SHARES_MAX:
                 return self._rest
             share = self._shares[key] = Share(self._scope, self._rates)
@@ -84,10 +82,12 @@ class Shares:
     def __len__(self) -> int:
         return len(self._shares)
 
-    def _sweep(self, now_ms: int) -> None:
-        self._shares = {key: share for key, share in self._shares.items() if not share.rested(now_ms)}
-        self._sweep_at = min(SHARES_MAX, max(SWEEP_MIN, 2 * len(self._shares)))
-        self._swept_ms = now_ms
+    def _forget_rested(self, now_ms: int) -> None:
+        for key in list(islice(self._shares, LOOKED_AT)):
+            if self._shares[key].rested(now_ms):
+                del self._shares[key]
+            else:
+                self._shares.move_to_end(key)
 
 
 class Allowance:
@@ -155,11 +155,14 @@ class Limiting:
 
     def admit(self, address: str) -> None:
         """Let a connection be opened from this address, or raise `Refused`."""
+        if self._limited and address:  # who comes over a Unix socket has none
+            self._admit_from(address)
+        # Last, or who is refused anyway would use up what all have together.
         if self._connects is not None and not self._connects.take(self._clock.now_ms()):
             self.refused["connects"] += 1
             raise Refused(503, "too many connections are being opened", RETRY)
-        if not self._limited or not address:  # who comes over a Unix socket has none
-            return
+
+    def _admit_from(self, address: str) -> None:
         share, most = self._address(address), self._limits.address.connections
         if most and share.holders >= most:
             self.refused["address_connections"] += 1
