@@ -52,10 +52,11 @@ class Client:
         self._number = 1
 
     @classmethod
-    async def connect(cls, node: Node, secret: str = OLD) -> "Client":
+    async def connect(cls, node: Node, secret: str = OLD, **request: Any) -> "Client":
         client = cls(await RawSocket.websocket(node.port, "/connection/websocket"))
         token = jwt.encode({"sub": "ann"}, secret, "HS256")
-        client._socket.send(frame(TEXT, json.dumps({"id": 1, "connect": {"token": token}}).encode()))
+        connect = {"id": 1, "connect": {"token": token, **request}}
+        client._socket.send(frame(TEXT, json.dumps(connect).encode()))
         assert "connect" in await client.told()
         return client
 
@@ -92,6 +93,18 @@ async def test_who_lost_the_right_to_a_channel_is_unsubscribed_and_the_others_st
         await call(node, "/api/publish", {"channel": "open:1", "data": 1})
         assert (await client.told())["push"]["channel"] == "open:1"
         assert node.info().num_subs == 1
+        client.leave()
+
+
+@on_a_loop
+async def test_what_a_client_took_up_with_its_connect_it_keeps_no_longer_than_it_may() -> None:
+    async with running(started(namespace("open"), namespace("shut"))) as node:
+        client = await Client.connect(node, subs={"open:1": {}, "shut:1": {}})
+        node.reload(configured(namespace("open"), namespace("shut", allow_subscribe_for_client=False)))
+        push = (await client.told())["push"]
+        assert (push["channel"], push["unsubscribe"]["code"]) == ("shut:1", 2000)
+        await call(node, "/api/publish", {"channel": "open:1", "data": 1})
+        assert (await client.told())["push"]["channel"] == "open:1"
         client.leave()
 
 

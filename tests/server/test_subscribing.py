@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -109,6 +110,21 @@ def test_a_connection_that_is_about_to_stand_is_subscribed_when_it_does() -> Non
         reply, push = peer.heard()
         assert list(reply["connect"]["subs"]) == ["a"]
         assert push["push"]["channel"] == "b"
+
+    play(scene, without=KEPT)
+
+
+def test_a_client_that_asks_for_ever_more_does_not_hold_up_the_server() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        await peer.connect(token="ann")
+        work = peer.session.subscribe_by_server("a", Grant())
+        assert work is not None
+        subscribing = asyncio.create_task(work)
+        for _ in range(50):
+            peer.say({"history": {"channel": "b", "limit": 1}})
+            await asyncio.sleep(0)
+        assert subscribing.done()
 
     play(scene, without=KEPT)
 

@@ -54,7 +54,7 @@ def changes(before: Config, after: Config) -> Iterator[str]:
 def may_stay(namespaces: Namespaces, subscription: Subscription, *, insecure: bool) -> bool:
     """Tell whether these namespaces allow a subscription; a grant holds whatever they say."""
     channel, reader = subscription.channel.name, subscription.reader
-    if insecure or is_system(channel) or subscription.grant is not None or subscription.server_side:
+    if insecure or is_system(channel) or subscription.grant is not None:
         return True
     try:
         return subscribes(namespaces, channel, reader.info.user)

@@ -357,8 +357,8 @@ class Session:
             self.unsubscribe_by_server(channel, code)
 
     async def settled(self) -> None:
-        """Wait for the commands that wait for the store."""
-        while self._tasks:
+        """Wait for the commands that wait for the store now; more may have come then."""
+        if self._tasks:
             await asyncio.wait(self._tasks)
 
     # Replies ------------------------------------------------------------------------------

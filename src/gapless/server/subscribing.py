@@ -35,8 +35,8 @@ class Beginning(NamedTuple):
     since: Position | None
 
     @classmethod
-    def of(cls, session: "Session", channel: str, grant: Grant, since: Position | None) -> "Beginning":
-        """Return the one that `grant` gives; a position counts where the channel is recoverable.
+    def of(cls, session: "Session", channel: str, grant: Grant | None, since: Position | None) -> "Beginning":
+        """Return the one that `grant`, or else the namespace, gives; a position counts where recoverable.
 
         Raises:
             UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
@@ -147,20 +147,19 @@ def subscribe_by_server(
     """
     beginning = Beginning.of(session, channel, grant, since)
     if not session.connected or channel in session.subscribing:
-        return _subscribe_later(session, grant, beginning)
+        return _subscribe_later(session, channel, grant, since)
     if channel in session.subscriptions:
         session.regrant(session.subscriptions[channel], grant)
         return None
     session.check_channels(1)
     start = session.node.broker.start_now(channel, session, beginning.since)
     if start is None:
-        return _subscribe_later(session, grant, beginning)
+        return _subscribe_later(session, channel, grant, since)
     _enter(session, beginning, start)
     return None
 
 
-async def _subscribe_later(session: "Session", grant: Grant, beginning: Beginning) -> None:
-    channel = beginning.channel
+async def _subscribe_later(session: "Session", channel: str, grant: Grant, since: Position | None) -> None:
     await session.settled()
     if not session.open or not session.connected:
         return
@@ -170,6 +169,7 @@ async def _subscribe_later(session: "Session", grant: Grant, beginning: Beginnin
         session.regrant(session.subscriptions[channel], grant)
         return
     session.check_channels(1)
+    beginning = Beginning.of(session, channel, grant, since)  # namespaces may be others meanwhile
     session.subscribing[channel] = None
     try:
         start = await session.node.broker.start(channel, session, beginning.since)

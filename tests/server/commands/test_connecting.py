@@ -3,6 +3,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gapless.broker.governing import govern
+from gapless.broker.namespaces import Namespaces
+from gapless.core.errors import Unavailable
 from gapless.core.limits import SUBSCRIBED_BYTES_MAX
 from tests.conversation import OPEN, Peer, Stage, T, play, rest, token
 
@@ -174,6 +177,37 @@ def test_what_follows_a_connect_that_waits_for_the_store_is_done_after_it() -> N
         assert [reply["id"] for reply in replies] == [1, 3, 2]
 
     play(scene, without=KEPT)
+
+
+def test_a_connect_that_waits_for_the_store_begins_nothing_by_namespaces_that_are_old_then() -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        peer.say({"connect": {"token": "ann", "subs": {"a": {}}}})
+        govern(stage.broker, Namespaces(without=CLOSED), lambda subscription: False)
+        await rest()
+        assert [code(reply) for reply in peer.heard()] == [100]
+        reply = await peer.connect(token="ann", subs={"a": {}})
+        assert "subs" not in reply["connect"]
+
+    play(scene, without=KEPT)
+
+
+def test_a_connect_that_the_store_failed_is_no_other_connection_of_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        with monkeypatch.context() as down:
+            down.setattr(stage.broker.store, "heads", _down)
+            assert code(await peer.connect(token=ANN)) == 100
+        assert "connect" in await peer.connect(token=ANN)
+        assert peer.socket.closed_with is None
+
+    play(scene, without=KEPT, user_connection_limit=1)
+
+
+async def _down(streams: object) -> None:
+    raise Unavailable("down")
 
 
 def test_a_server_side_subscription_counts_as_one() -> None:

@@ -8,9 +8,17 @@ from msgspec import structs
 
 from gapless import __version__
 from gapless.broker import permissions
+from gapless.broker.namespaces import Namespaces
 from gapless.broker.recovery import Start
 from gapless.broker.tokens import Claims, Grant
-from gapless.core.errors import BadRequest, GaplessError, PermissionDenied, TokenExpired, Unauthorized
+from gapless.core.errors import (
+    BadRequest,
+    GaplessError,
+    PermissionDenied,
+    TokenExpired,
+    Unauthorized,
+    Unavailable,
+)
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
 from gapless.protocol.messages import ConnectRequest, ConnectResult, RefreshRequest, RefreshResult, Reply
@@ -69,12 +77,14 @@ def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
     session.identify(claims)
     starts = subscribing.found(session, beginnings)
     if starts is None:
-        return _grant_later(session, id, beginnings)
+        return _grant_later(session, id, beginnings, session.node.broker.namespaces)
     _grant(session, id, beginnings, starts)
     return None
 
 
-def _beginnings(session: Session, grants: Mapping[str, Grant], request: ConnectRequest) -> list[Beginning]:
+def _beginnings(
+    session: Session, grants: Mapping[str, Grant | None], request: ConnectRequest
+) -> list[Beginning]:
     positions = {
         channel: Position(asked.epoch, asked.offset)
         for channel, asked in request.subs.items()
@@ -89,7 +99,7 @@ def _within_limits(session: Session, user: str) -> bool:
     """Tell whether the user may have one connection more, or end it."""
     node = session.node
     most = node.options.user_connection_limit
-    if most and user and len(node.of(user)) >= most:
+    if most and user and sum(other is not session for other in node.of(user)) >= most:
         session.disconnected(Disconnect.CONNECTION_LIMIT)
     elif not node.limiting.connects(session.allowance, user):
         session.disconnected(Disconnect.TOO_MANY_REQUESTS)
@@ -128,20 +138,21 @@ def _authenticated(session: Session, token: str) -> Claims | None:
     return claims
 
 
-def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mapping[str, Grant]:
+def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mapping[str, Grant | None]:
     """Return the channels that the server subscribes the connection to.
 
-    Those of its token, the user's own, and what the client asks to have back and may follow by itself.
+    Those of its token, the user's own, and what the client asks to have back and may follow by itself:
+    nobody granted that, so it lasts only as long as it may.
     """
     personal = session.node.options.personal_channel(claims.user)
     if not personal and not request.subs:
         return claims.subscriptions
-    grants = dict(claims.subscriptions)
+    grants: dict[str, Grant | None] = dict(claims.subscriptions)
     if personal:
         grants.setdefault(personal, PLAIN)
     for channel in request.subs:
         if channel not in grants and _follows(session, channel, claims.user):
-            grants[channel] = PLAIN
+            grants[channel] = None
     return grants
 
 
@@ -155,8 +166,12 @@ def _follows(session: Session, channel: str, user: str) -> bool:
         return False
 
 
-async def _grant_later(session: Session, id: int, beginnings: Sequence[Beginning]) -> None:
+async def _grant_later(
+    session: Session, id: int, beginnings: Sequence[Beginning], namespaces: Namespaces
+) -> None:
     starts = await subscribing.find(session, beginnings)
+    if session.node.broker.namespaces is not namespaces:
+        raise Unavailable("the node goes on with other namespaces; try again")
     if not session.expired():
         _grant(session, id, beginnings, starts)
 
