@@ -307,13 +307,26 @@ class _Connection:
     That saves it twelve calls into the kernel and the socket module for each connection.
     """
 
-    __slots__ = ("abort", "close", "get_write_buffer_size", "write")
+    __slots__ = ("_transport",)
 
     def __init__(self, transport: Transport) -> None:
-        self.write = transport.write_nocheck
-        self.get_write_buffer_size = transport.get_write_buffer_size
-        self.close = transport.close
-        self.abort = transport.abort
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Pass on: the answer to the handshake, and control frames."""
+        self._transport.write_nocheck(data)
+
+    def get_write_buffer_size(self) -> int:
+        """Pass on."""
+        return self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Pass on."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Pass on."""
+        self._transport.abort()
 
     def get_extra_info(self, name: str) -> object:
         """Be the socket, and secure, so that all that is sent goes through the transport."""
