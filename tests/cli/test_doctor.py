@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gapless.backends import Options
+from gapless.backends.sqlite.database import Database
 from gapless.cli import main
 from gapless.cli.examining import (
     Finding,
@@ -19,6 +21,7 @@ from gapless.cli.examining import (
     machine_findings,
     store_findings,
 )
+from gapless.core.stream import Entry, Retention, Stored
 from gapless.ports import Durability
 from gapless.server.config import Source, read
 from tests.program import merged
@@ -136,6 +139,21 @@ def test_the_doctor_makes_no_store_and_says_what_it_saw(tmp_path: Path) -> None:
     assert "fsync" in printed
     assert "SQLite" in printed
     assert os.listdir(tmp_path) == ["gapless.json"]
+
+
+def test_the_doctor_forgets_no_key_before_its_configured_window(tmp_path: Path) -> None:
+    tree = sound_at(tmp_path)
+    tree["store"]["idempotency_window"] = "300000h"
+    options = Options(now_ms=lambda: 1_600_000_000_000, ballast_bytes=0, free_bytes_min=0)
+    database = Database(tmp_path / "gapless.db", options, None)
+    database.write([Entry("s", b"x", Retention(), key="k")])
+    database.close()
+    examined(tmp_path, tree)
+    database = Database(tmp_path / "gapless.db", options, None)
+    [stored] = database.write([Entry("s", b"x", Retention(), key="k")])
+    assert isinstance(stored, Stored)
+    assert not stored.fresh
+    database.close()
 
 
 def test_the_exit_code_tells_whether_something_must_be_mended(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from gapless.backends import Options
+from gapless.backends import Options, Slices
 from gapless.backends.sqlite import Backend
 from gapless.core.errors import (
     StoreRefused,
 )
 from gapless.core.lineage import Fate
 from gapless.testing.conformance.places import fill
+
+Answer = TypeVar("Answer")
 
 SUFFIXES = ("", "-wal", ".witness")
 
@@ -31,6 +33,16 @@ def scenario(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Pat
 
     run.__name__ = test.__name__
     return run
+
+
+def run(slices: Slices[Answer]) -> Answer:
+    """Do all of it."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -108,13 +108,14 @@ def _durability(config: Config) -> StoreFacts:
     if scheme == "sqlite" and address and not Path(address).exists():
         return StoreFacts(None)
     try:
-        return StoreFacts(asyncio.run(_opened(config.store.url)), "it was opened")
+        return StoreFacts(asyncio.run(_opened(config)), "it was opened")
     except GaplessError as error:
         return StoreFacts(None, trouble=str(error))
 
 
-async def _opened(url: str) -> Durability:
-    store = await backends.open(url, backends.Options(ballast_bytes=0))
+async def _opened(config: Config) -> Durability:
+    options = backends.Options(ballast_bytes=0, key_window_ms=config.store.idempotency_window_ms)
+    store = await backends.open(config.store.url, options)
     await store.close()
     return store.durability
 

@@ -3,22 +3,20 @@
 import asyncio
 import shutil
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 import pytest
 
-from gapless.backends import Options, Slices
-from gapless.backends.sqlite import Backend, Offline
+from gapless.backends import Options
+from gapless.backends.sqlite import Backend, Offline, swapping
 from gapless.backends.sqlite.database import Database
-from gapless.core.errors import PositionLost, StoreError, StoreFailed, StoreRefused
+from gapless.core.errors import PositionLost, StoreError, StoreFailed, StoreRefused, Unavailable
 from gapless.core.lineage import Fate
 from gapless.core.stream import Position, Retention, Stored
 from gapless.ports import Care
 from gapless.testing.conformance.places import append, entry, fill, head, offsets, put, read
-from tests.faults.stores import beside, flip, open_store, scenario
-
-Answer = TypeVar("Answer")
+from tests.faults.stores import beside, flip, open_store, run, scenario
+from tests.faults.stores import copy as killed
 
 BIG = bytes(4_000)
 
@@ -30,16 +28,6 @@ def path(tmp_path: Path) -> Path:
 
 def ignore(done: int, total: int) -> None:
     """Nobody watches."""
-
-
-def run(slices: Slices[Answer]) -> Answer:
-    """Do all of it."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
 
 
 async def grown(path: Path, count: int = 300) -> Backend:
@@ -359,3 +347,132 @@ async def test_the_former_file_is_put_back_when_the_new_one_does_not_open(
     assert (await head(store, "s0")).last == 43
     assert (await append(store, "s0")).offset == 44
     await store.close()
+
+
+@scenario
+async def test_a_backup_to_where_no_file_can_be_leaves_the_store_open(path: Path) -> None:
+    store = await grown(path)
+    folder = path.parent / "folder"
+    folder.mkdir()
+    with pytest.raises(StoreError, match="cannot be copied"):
+        await store.backup(str(folder), ignore)
+    assert (await append(store, "s0")).offset == 44
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("streams", "name", "cast(x'ff' as text)"), ("generations", "fate", "'clecn'")],
+)
+def test_text_that_is_damaged_keeps_a_backup_from_being_restored(
+    path: Path, table: str, column: str, value: str
+) -> None:
+    async def damaged() -> None:
+        store = await grown(path)
+        bad = Path(store.aside("upload"))
+        await store.backup(str(bad), ignore)
+        connection = apsw.Connection(str(bad))
+        connection.execute(f"update {table} set {column} = {value} where rowid = 1")
+        connection.close()
+        with pytest.raises(StoreRefused, match="is damaged"):
+            await store.restore(str(bad), keep=True, told=ignore)
+        assert (await append(store, "s0")).offset == 44
+        await store.close()
+
+    asyncio.run(damaged())
+
+
+@scenario
+async def test_a_running_store_is_checked_to_its_end_though_a_name_is_damaged(path: Path) -> None:
+    await (await grown(path)).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("update streams set name = cast(x'ff' as text) where id = 1")
+    connection.close()
+    store = await open_store(path)
+    assert (await store.check(ignore)).wrong
+    assert (await append(store, "s1")).offset == 44
+    await store.close()
+
+
+def quiet(path: Path) -> Database:
+    """A store that is open, with nobody but the test to use it."""
+    return Database(path, Options(ballast_bytes=0, free_bytes_min=0), None)
+
+
+def backed_up(database: Database) -> Path:
+    """A backup of it, to which three messages of the store `s` are added after it was taken."""
+    to = database.path.with_name("copy.db")
+    run(database.backup(to))
+    database.write([entry()] * 3)
+    return to
+
+
+def test_a_swap_that_fails_late_leaves_the_former_file_in_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = quiet(path)
+    source, epoch = backed_up(database), database.epoch
+    synced: list[Path] = []
+
+    def sync(folder: Path) -> None:
+        synced.append(folder)
+        if len(synced) == 2:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(swapping, "sync", sync)
+    with pytest.raises(StoreError):
+        run(database.restore(source, keep=True))
+    [stored] = database.write([entry()])
+    assert isinstance(stored, Stored)
+    assert (stored.epoch, stored.offset) == (epoch, 4)
+    database.close()
+
+
+def test_a_restore_that_fails_keeps_back_what_stands_behind_a_refused_message(path: Path) -> None:
+    database = quiet(path)
+    database.write([entry(origin="o", expected=Position("unknown", 7))])
+    bad = path.with_name("bad")
+    bad.write_bytes(b"no store")
+    with pytest.raises(StoreError):
+        run(database.restore(bad, keep=True))
+    [outcome] = database.write([entry(origin="o")])
+    assert type(outcome) is Unavailable
+    database.close()
+
+
+def test_compacting_leaves_the_store_alone_that_a_restore_made_way_for(path: Path) -> None:
+    database = quiet(path)
+    run(database.restore(backed_up(database), keep=True))
+    run(database.compact())
+    database.close()
+    run(Offline(str(path)).compact())
+    former = quiet(beside(path, swapping.BEFORE))
+    assert former.log.seq == 3
+    former.close()
+
+
+def test_compacting_without_a_server_forgets_no_key(path: Path) -> None:
+    """How long a key is held is configured, and this command does not know how."""
+    options = Options(now_ms=lambda: 1_000, ballast_bytes=0, free_bytes_min=0)
+    database = Database(path, options, None)
+    database.write([entry(key="k")])
+    database.close()
+    run(Offline(str(path)).compact())
+    connection = apsw.Connection(str(path))
+    assert connection.execute("select sum(keys) from key_hours").fetchall() == [(1,)]
+    connection.close()
+
+
+@scenario
+async def test_what_is_in_the_log_of_a_source_is_restored_too(path: Path) -> None:
+    await (await grown(path)).close()
+    store = await open_store(path)
+    await fill(store, "s0", 10)
+    source = killed(path, path.parent / "killed" / "store.db")
+    await store.close()
+    assert beside(source, "-wal").stat().st_size
+    for target in (path.parent / "new.db", source):  # also onto itself
+        run(Offline(str(target)).restore(str(source), keep=True))
+        store = await open_store(target)
+        assert (await head(store, "s0")).last == 53
+        await store.close()

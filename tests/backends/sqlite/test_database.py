@@ -10,7 +10,7 @@ from gapless.backends import KEY_HOUR_MS, Options
 from gapless.backends.sqlite import schema
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Trim
-from gapless.core.errors import PositionConflict, StoreFull, StoreRefused
+from gapless.core.errors import PositionConflict, StoreFull, StoreRefused, Unavailable
 from gapless.core.stream import Position, Retention, Stored
 from gapless.testing.conformance.places import entry
 
@@ -197,6 +197,23 @@ def test_a_full_disk_in_between_leaves_a_refusal_what_it_was(
     assert [type(outcome) for outcome in outcomes] == [PositionConflict] + [Stored] * 40
     store.database.log.lift(origin, "s")  # as whoever is told of a refusal does
     [outcome] = store.database.write([entry("s", origin=origin)])
+    assert type(outcome) is Stored
+
+
+def test_a_disk_that_stays_full_stops_what_stands_behind_a_refused_message(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(1)
+    origin = object()
+    with monkeypatch.context() as full:
+        fill(store, full, room_follows=False)
+        outcomes = store.database.write([entry(data=b"x" * 50_000, origin=origin) for _ in range(40)])
+        assert {type(outcome) for outcome in outcomes} == {StoreFull}
+    store.database._connection.execute("pragma max_page_count = 100000").fetchall()
+    [outcome] = store.database.write([entry(origin=origin)])
+    assert type(outcome) is Unavailable
+    store.database.log.lift(origin, "s")
+    [outcome] = store.database.write([entry(origin=origin)])
     assert type(outcome) is Stored
 
 

@@ -12,6 +12,7 @@ from gapless.backends.sqlite.schema import number, rows
 from gapless.core.errors import LimitExceeded, StoreFull
 from gapless.core.stream import Retention, Stored
 from gapless.testing.conformance.places import entry
+from tests.faults.stores import run
 
 GROUP = {"group": "g", "group_bytes": 4_000}
 RETENTIONS = [
@@ -151,4 +152,16 @@ def test_a_group_is_as_full_as_before_after_a_transaction_that_did_not_hold(tmp_
     outcomes = store.database.write([entry(data=b"x", retention=keep), entry("t", b"yz", new)])
     assert [type(outcome) for outcome in outcomes] == [Stored, Stored]
     assert store.counted() == store.true() == {"g": 101, "new": 2}
+    store.database.close()
+
+
+def test_rows_that_made_room_in_vain_are_not_missed(tmp_path: Path) -> None:
+    """Or a check finds them missing, and a backup of this moment is refused as damaged."""
+    store = Store(tmp_path / "store.db")
+    keep = Retention(age_ms=800, group="g", group_bytes=1_000)
+    store.database.write([entry(data=bytes(100), retention=keep)] * 5)
+    store.time_ms += 810
+    [outcome] = store.database.write([entry(data=bytes(1_001), retention=keep)])
+    assert type(outcome) is LimitExceeded
+    assert run(store.database.check()).findings == []
     store.database.close()

@@ -4,6 +4,7 @@ Each is a generator that yields how far it is. One that is closed leaves nothing
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -38,14 +39,20 @@ def copy(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]) -
     try:
         yield from _copy(connection, to, free_bytes)
     except apsw.FullError as error:
-        remove(to)
+        _throw_away(to)
         raise StoreFull(f"the disk is full: {to} was removed again; make room") from error
     except (apsw.Error, OSError) as error:
-        remove(to)
+        _throw_away(to)
         raise StoreError(f"the store cannot be copied to {to}: {error}") from error
     except BaseException:
-        remove(to)
+        _throw_away(to)
         raise
+
+
+def _throw_away(to: Path) -> None:
+    """Remove what is of no use; that it cannot be removed is no reason to close the store."""
+    with suppress(OSError):
+        remove(to)
 
 
 def _copy(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]) -> Slices[None]:
@@ -87,8 +94,8 @@ def rewrite(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]
             target.close(True)
         sync(to)
     except apsw.FullError as error:
-        remove(to)
+        _throw_away(to)
         raise StoreFull("the disk is full: make room") from error
     except (apsw.Error, OSError) as error:
-        remove(to)
+        _throw_away(to)
         raise StoreError(f"the store cannot be written anew: {error}") from error

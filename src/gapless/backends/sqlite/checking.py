@@ -25,6 +25,8 @@ FINDINGS_TOLD_MAX = 100
 # For so many streams it is remembered which row came last.
 STREAMS_REMEMBERED_MAX = 100_000
 UNKNOWN = -1
+# What SQLite cannot read, or what is no text.
+UNREADABLE = (apsw.Error, UnicodeDecodeError)
 
 MESSAGES = (
     'select l.seq, l.stream, l."offset", l.time_ms, l.crc, l.data, l.meta, l.before, s.name, s.floor, s.last'
@@ -127,7 +129,7 @@ class _Log:
                             break
                 finally:
                     cursor.close()
-            except apsw.Error as error:
+            except UNREADABLE as error:
                 self._findings.add(f"SQLite cannot read the messages after number {at}: {error}")
                 taken = 0
             self.messages += taken
@@ -189,7 +191,7 @@ class _Heads:
         while True:
             try:
                 heads = rows(self._connection.execute(HEADS, (at, STREAMS)))
-            except apsw.Error as error:
+            except UNREADABLE as error:
                 self._findings.add(f"SQLite cannot read the streams after number {at}: {error}")
                 return
             yield self.streams

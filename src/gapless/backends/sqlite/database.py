@@ -85,6 +85,8 @@ class Database:
                 )
             else:
                 generations = opening.known_generations(self._connection)
+                if generations[-1].id != epoch:
+                    raise StoreRefused(f"{path} is not the file that was open")
             streams = Streams(self._connection.cursor())
             self.reader = Reader(self._connection, streams, generations)
             self.log = Log(self._connection.cursor(), streams, options, generations)
@@ -148,6 +150,7 @@ class Database:
                 outcomes = self._transact(orders)
             except apsw.FullError:
                 self._is_stuck = True
+                self.log.stop(orders)
                 return [StoreFull("the disk is full; make room")] * len(orders)
         self._is_stuck = False
         self.disk.check_same()
@@ -258,7 +261,7 @@ class Database:
         smaller = opening.beside(self.path, f"{swapping.PARTIAL}compact")
         rewrite(self._connection, smaller, self.disk.spare_bytes)
         self._replace(smaller, self.epoch, is_new=False)
-        swapping.let_go(self.path)
+        swapping.let_go(self.path, swapping.FORMER)
         return Compacted(before_bytes, self.path.stat().st_size)
 
     def restore(self, source: Path, *, keep: bool) -> Slices[None]:
@@ -284,13 +287,14 @@ class Database:
             self._open(former_epoch, is_new=False)
             raise
         finally:
+            self.log.go_on_from(former)
             swapping.remove(new)
-        self.log.go_on_from(former)
 
     def _open_replaced(self, new: Path, epoch: str, *, is_new: bool) -> None:
-        swapping.place(new, self.path)
+        former = swapping.BEFORE if is_new else swapping.FORMER
+        swapping.place(new, self.path, former)
         try:
             self._open(epoch, is_new=is_new)
         except BaseException:
-            swapping.put_back(self.path)
+            swapping.put_back(self.path, former)
             raise

@@ -94,6 +94,14 @@ class Log:
         """Know whom the log of the file that was here before has stopped."""
         self._stopped = former._stopped
 
+    def stop(self, orders: Iterable[Order]) -> None:
+        """Hear that all of them were refused: what their origins have queued behind them is, too."""
+        self._stopped |= {
+            (order.origin, order.stream)
+            for order in orders
+            if isinstance(order, Entry) and order.origin is not None
+        }
+
     def lift(self, origin: Any, stream: str) -> None:
         """Hear that the origin was told of its refused entry: what it queues now is not behind that."""
         self._stopped.discard((origin, stream))

@@ -18,7 +18,7 @@ from gapless.backends.sqlite.checking import check
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.opening import beside
 from gapless.backends.sqlite.witness import Witness, fate
-from gapless.core.errors import ConfigError, StoreError, StoreFull, StoreRefused
+from gapless.core.errors import ConfigError, StoreError, StoreRefused
 from gapless.core.lineage import Fate
 from gapless.ports import Checked, Compacted
 
@@ -26,7 +26,8 @@ __all__ = ["Offline", "approve", "in_thread", "reading"]
 
 Answer = TypeVar("Answer")
 
-COPIED_BYTES = 1024 * 1024
+# For how long idempotency keys are held is the server's to say: none goes here.
+KEYS_KEPT_MS = 1 << 62
 
 
 class Offline:
@@ -71,7 +72,7 @@ class Offline:
             StoreFull: there is no room for the smaller file beside the present one.
         """
         _must_exist(self._path)
-        database = Database(self._path, Options(), None)
+        database = Database(self._path, Options(key_window_ms=KEYS_KEPT_MS), None)
         try:
             answer = yield from database.compact()
             database.close()
@@ -81,7 +82,7 @@ class Offline:
         return answer
 
     def restore(self, source: str, *, keep: bool) -> Slices[Checked]:
-        """Copy `source`, check the copy, and put it in the store's place.
+        """Copy `source`, with what is in its log, check the copy, and put it in the store's place.
 
         The witness stays: readers who were further than the backup are told so.
 
@@ -92,12 +93,14 @@ class Offline:
         origin = Path(source)
         if not self._path.parent.is_dir():
             raise StoreRefused(f"{self._path.parent} is no folder: make it first")
-        with reading(origin), _held(self._path, make=True):
+        with reading(origin) as connection, _held(self._path, make=True):
             new = beside(self._path, f"{swapping.PARTIAL}restore")
             try:
-                size_bytes = origin.stat().st_size
-                for done in _copy_file(origin, new):
-                    yield done, 2 * size_bytes
+                size_bytes = 0
+                for done, pages in copy(connection, new, lambda: _free_bytes(new.parent)):
+                    size_bytes = pages * schema.PAGE_BYTES
+                    yield done * schema.PAGE_BYTES, 2 * size_bytes
+                swapping.sync(new)
                 checking = approve(new, named=origin)
                 checked = yield from _second_half(checking, size_bytes)
                 swapping.place(new, self._path)
@@ -215,17 +218,6 @@ def _must_exist(path: Path) -> None:
 def _free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
-
-
-def _copy_file(source: Path, to: Path) -> Iterator[int]:
-    """Copy a file onto the disk; yield how many bytes that is by now."""
-    if _free_bytes(to.parent) < source.stat().st_size:
-        raise StoreFull(f"{to.parent} has no room for {source.stat().st_size:,} bytes more: make room")
-    with source.open("rb") as file, to.open("wb") as copied:
-        while data := file.read(COPIED_BYTES):
-            copied.write(data)
-            yield copied.tell()
-    swapping.sync(to)
 
 
 def _second_half(slices: Slices[Answer], size: int) -> Slices[Answer]:

@@ -172,11 +172,17 @@ def begin_generation(
 
 
 def known_generations(connection: apsw.Connection) -> list[Generation]:
-    """Return the generations that the file knows, oldest first."""
+    """Return the generations that the file knows, oldest first.
+
+    Raises:
+        StoreRefused: one is damaged.
+    """
     query = "select id, cut_seq, fate from generations order by number"
-    return [
-        Generation(id, cut_seq, Fate(told)) for id, cut_seq, told in schema.rows(connection.execute(query))
-    ]
+    try:
+        told = schema.rows(connection.execute(query))
+        return [Generation(id, cut_seq, Fate(fate)) for id, cut_seq, fate in told]
+    except ValueError as error:
+        raise StoreRefused(f"{connection.filename} is damaged ({error}): restore a backup") from error
 
 
 def refusal(path: Path, error: apsw.Error | OSError) -> StoreRefused:

@@ -295,7 +295,9 @@ class Streams:
         """Delete up to `budget` of the rows that streams dropped. All their rows must be in the table."""
         for stream in streams:
             self.retain(stream, now_ms)
-            budget -= self._delete(stream, min(stream.floor - stream.deleted, budget))
+            if deleted := self._delete(stream, min(stream.floor - stream.deleted, budget)):
+                self._changed[stream.id] = stream
+                budget -= deleted
 
     def _shed(self) -> None:
         """Let go of heads cached long ago; not inside a transaction, which may have changed them."""
