@@ -22,4 +22,4 @@ def mount_small(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
     yield mount
     if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a test that failed may hold it

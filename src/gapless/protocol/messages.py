@@ -217,13 +217,14 @@ class UnsubscribeResult(Struct, gc=False):
 
 
 class PublishRequest(Struct, gc=False, omit_defaults=True):
-    """Publish to a channel."""
+    """Publish to a channel. `idempotency_key` is ours: stock SDKs call rpc `gapless.publish`."""
 
     channel: str = ""
     data: Payload = NO_PAYLOAD
     type: Int32 = 0
     key: str = ""
     removed: bool = False
+    idempotency_key: str = ""
 
 
 class PublishResult(Struct, gc=False):

@@ -120,3 +120,18 @@ def test_a_grant_without_info_leaves_publications_as_they_are() -> None:
         assert publication["push"]["pub"]["info"] == {"user": "ann", "client": peer.session.info.client}
 
     play(scene)
+
+
+def test_a_publish_may_carry_a_key_too_and_its_repeat_is_the_same_message() -> None:
+    async def scene(stage: Stage) -> None:
+        ann, bob = [stage.peer() for _ in range(2)]
+        await ann.connect(token="ann")
+        await bob.connect(token="bob")
+        for peer, data, code in ((ann, 1, 0), (ann, 1, 0), (ann, 2, 1002), (bob, 1, 0)):
+            publish = {"channel": "a", "data": data, "idempotency_key": "k"}
+            [reply] = await peer.ask({"publish": publish})
+            assert reply.get("error", {}).get("code", 0) == code
+        held = await stage.broker.history("a", limit=10)
+        assert [message.data for message in held.messages] == [b"1", b"1"], "a key is its user's own"
+
+    play(scene, without=KEPT)

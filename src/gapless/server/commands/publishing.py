@@ -1,4 +1,4 @@
-"""The commands that publish: `publish`, and rpc `gapless.publish` for what it has no place for."""
+"""The commands that publish: `publish`, and rpc `gapless.publish` for what stock SDKs have no place for."""
 
 from functools import partial
 from typing import Any, Final
@@ -59,7 +59,14 @@ def publish(session: Session, id: int, request: PublishRequest) -> None:
     else:
         meta = Meta(info=subscription.info, binary=binary).encoded()
     session.node.broker.publish(
-        channel, data, partial(_published, session, id), meta=meta, binary=binary, origin=session
+        channel,
+        data,
+        partial(_published, session, id),
+        meta=meta,
+        binary=binary,
+        key=request.idempotency_key or None,
+        owner=session.claims.user,
+        origin=session,
     )
 
 
