@@ -34,7 +34,7 @@ FORMS = [
     (b"\x04\x08\x01\x5a\x00", Command(1, ping=PingRequest())),
     (b"\x0a\x08\x01\x3a\x06\x0a\x01c\x12\x01\xff", Command(1, publish=PublishRequest("c", payload(b"\xff")))),
     (
-        b"\x0d\x08\x01\x3a\x09\x0a\x01c\x12\x01\xff\xc2\x3e\x01k",
+        b"\x0e\x08\x01\x3a\x0a\x0a\x01c\x12\x01\xff\xc2\x3e\x01k",
         Command(1, publish=PublishRequest("c", payload(b"\xff"), idempotency_key="k")),
     ),
     (b"\x09\x08\x02\x2a\x05\x0a\x01c\x38\x07", Command(2, subscribe=SubscribeRequest("c", offset=7))),
