@@ -213,7 +213,7 @@ class World:
 
     def _healing_ms_max(self) -> int:
         """How long it takes to read everything, in the smallest pages, over the narrowest connection."""
-        messages = [each for log in self.store.kept.streams.values() for each in log.messages.values()]
+        messages = [each for log in self.store.kept.streams.values() for each in log.messages]
         push_bytes = sum(len(each.data) + len(each.meta) + PUSH_BYTES_MAX for each in messages)
         read_ms_max = 2 * self.plan.store.latency_ms_max
         return SETTLING_MS + len(messages) * read_ms_max + push_bytes // min(WIDTHS)

@@ -7,11 +7,11 @@ a restart is found to have lost something: each node remembers the newest thing 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Any, Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from gapless.backends import Options
@@ -89,12 +89,12 @@ class SimulatedStore:
         """Return what a backup taken now holds."""
         kept = self.kept
         streams = {
-            name: msgspec.structs.replace(
-                log, messages=dict(log.messages), erased=dict(log.erased), lineage=list(log.lineage)
+            name: replace(
+                log, messages=list(log.messages), erased=dict(log.erased), lineage=list(log.lineage)
             )
             for name, log in kept.streams.items()
         }
-        return msgspec.structs.replace(
+        return replace(
             kept,
             generations=list(kept.generations),
             streams=streams,
