@@ -151,9 +151,16 @@ class Broker:
             rules.retention,
             meta=meta,
             key=key,
-            transient=skip_history or not rules.retention.count,
+            transient=skip_history or rules.transient,
             origin=origin,
         )
+
+    def plain_entry(self, channel: str, data: bytes) -> Entry:
+        """Do as `entry` does with JSON and no options, in half the time."""
+        rules = self.namespaces.of(channel)
+        if len(data) > SHALLOW_BYTES or not rules.any_data:
+            self._check_payload(rules, data, binary=False)
+        return Entry(channel, data, rules.retention, transient=rules.transient)
 
     def _check_payload(self, rules: Rules, data: bytes, *, binary: bool) -> None:
         if len(data) > self._message_bytes_max:

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -134,13 +134,14 @@ class Grammar(Struct, frozen=True, kw_only=True):
     bytes_max: int = CHANNEL_NAME_BYTES_MAX
 
 
-class Rules(NamedTuple):
+class Rules(Struct, frozen=True, gc=False):
     """A namespace, with what is worth computing only once."""
 
     namespace: Namespace
     retention: Retention
     pattern: re.Pattern[str] | None
     any_data: bool  # no format is asked for
+    transient: bool  # nothing is kept
 
 
 class Namespaces(Struct, frozen=True, kw_only=True):
@@ -157,8 +158,13 @@ class Namespaces(Struct, frozen=True, kw_only=True):
             if namespace.name in self.rules:
                 raise ConfigError(f"namespace {namespace.name!r} is defined twice")
             pattern = re.compile(namespace.channel_regex) if namespace.channel_regex else None
-            any_data = namespace.publication_data_format is DataFormat.ANY
-            self.rules[namespace.name] = Rules(namespace, namespace.retention, pattern, any_data)
+            self.rules[namespace.name] = Rules(
+                namespace,
+                namespace.retention,
+                pattern,
+                any_data=namespace.publication_data_format is DataFormat.ANY,
+                transient=not namespace.history,
+            )
 
     def of(self, channel: str) -> Rules:
         """Return the rules of the namespace that `channel` belongs to.

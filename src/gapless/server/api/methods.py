@@ -18,6 +18,7 @@ from gapless.core.limits import (
 )
 from gapless.core.stream import Done, Entry, Position, Stored
 from gapless.core.stream import Outcome as Appended
+from gapless.server.api import plain
 from gapless.server.api.calls import Answering, Outcome, Told, Work, error_body, telling, text
 from gapless.server.api.requests import (
     BatchRequest,
@@ -59,6 +60,8 @@ class Api:
         try:
             if not body.isascii():
                 body.decode()  # what is published goes out as it is
+            if method == "batch" and self._publish_plain(body, told):
+                return None
             request = decode(body or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"malformed request: {error}") from error
@@ -126,6 +129,16 @@ class Api:
         self._append(entries, take, together)
 
     # Batches ------------------------------------------------------------------------------
+
+    def _publish_plain(self, body: bytes, told: Told) -> bool:
+        """Carry out a plain batch. False, and nothing is done, if it is none or a publication is refused."""
+        try:
+            entries = plain.entries(body, self._broker.plain_entry)
+            if entries is not None:
+                self._broker.append(entries, partial(_published_plain, told))
+        except GaplessError:
+            return False
+        return entries is not None
 
     def batch(self, request: BatchRequest, told: Told) -> Work | None:
         """Tell a reply for each command, in the order of the request.
@@ -245,6 +258,13 @@ def _keep(reply: asyncio.Future[tuple[bytes, Outcome]], name: bytes, outcome: Ou
 
 def _published(told: Told, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
     told(_result(outcomes[0]))
+
+
+def _published_plain(told: Told, entries: Sequence[Entry], outcomes: Sequence[Appended]) -> None:
+    replies = plain.replies(outcomes)
+    if replies is None:
+        replies = b",".join([_part(b"publish", _result(outcome)) for outcome in outcomes])
+    told(b'{"replies":[%b]}' % replies)
 
 
 def _result(outcome: Appended) -> Outcome:
