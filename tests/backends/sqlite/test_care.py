@@ -15,6 +15,7 @@ from gapless.core.lineage import Fate
 from gapless.core.stream import Position, Retention, Stored
 from gapless.ports import Care
 from gapless.testing.conformance.places import append, entry, fill, head, offsets, put, read
+from tests.backends.crash_vfs import Disk
 from tests.faults.stores import beside, flip, open_store, run, scenario
 from tests.faults.stores import copy as killed
 
@@ -449,6 +450,19 @@ def test_compacting_leaves_the_store_alone_that_a_restore_made_way_for(path: Pat
     former = quiet(beside(path, swapping.BEFORE))
     assert former.log.seq == 3
     former.close()
+
+
+def test_compacting_writes_no_journal_that_a_kill_would_leave_beside_the_store(path: Path) -> None:
+    """A journal beside a store is not acted upon: the store would be refused."""
+    disk = Disk("journals")
+    database = Database(path, Options(ballast_bytes=0, free_bytes_min=0), disk.name)
+    database.write([entry()])
+    seen: set[str] = set()
+    disk.before = lambda number, kind: seen.update(disk.images)
+    run(database.compact())
+    database.close()
+    assert str(beside(path, "-wal")) in seen
+    assert str(beside(path, "-journal")) not in seen
 
 
 def test_compacting_without_a_server_forgets_no_key(path: Path) -> None:

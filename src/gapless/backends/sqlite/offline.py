@@ -143,6 +143,7 @@ def approve(path: Path, *, named: Path | None = None) -> Slices[Checked]:
         StoreRefused: it is damaged, newer, or no store.
     """
     with reading(path) as connection:
+        opening.known_generations(connection)
         checked = yield from check(connection, whole=True)
     if checked.wrong:
         more = f" (and {checked.wrong - 1} more)" if checked.wrong > 1 else ""
