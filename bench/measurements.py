@@ -139,7 +139,7 @@ MEASUREMENTS = (
     ),
     Measurement(
         "connect",
-        "5,000 clients connect, each with a token of its own (HS256), a hundred at a time, and leave",
+        "5,000 clients connect, each with a token of its own (HS256), a hundred at a time",
         beside_peer(connect),
         (Figure("connect with a token: CPU", "µs", cpu_us, at_most(0.8)),),
     ),

@@ -8,10 +8,7 @@ import (
 	"time"
 )
 
-const (
-	connectsAtOnce = 100
-	tokenHeader    = `{"alg":"HS256","typ":"JWT"}`
-)
+const tokenHeader = `{"alg":"HS256","typ":"JWT"}`
 
 // connect measures what it costs a server to accept, upgrade and authenticate clients, each with a token of its own.
 func connect(o options) (figures, error) {
@@ -19,36 +16,17 @@ func connect(o options) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := connectAll(l, o.secret, 0, o.connections/10); err != nil {
+	build := func(i int) *client {
+		return &client{token: token(o.secret, fmt.Sprintf("user-%d", i)), onLine: func(*client, []byte) {}}
+	}
+	if _, err := l.openClients(o.connections/10, build); err != nil {
 		return nil, err
 	}
 	use := startUsage(o.pid)
-	if err := connectAll(l, o.secret, o.connections, o.connections); err != nil {
+	if _, err := l.openClients(o.connections, build); err != nil {
 		return nil, err
 	}
 	return use.figures(o.connections), nil
-}
-
-// connectAll lets count clients connect, so many at once, and leave when they are connected.
-func connectAll(l *loop, secret string, first, count int) error {
-	tokens := make([]string, count)
-	for i := range tokens {
-		tokens[i] = token(secret, fmt.Sprintf("user-%d", first+i))
-	}
-	opened, done := 0, 0
-	return l.run(time.Minute, func() bool {
-		for ; opened < min(count, done+connectsAtOnce); opened++ {
-			c := &client{token: tokens[opened], onLine: func(*client, []byte) {}}
-			c.onReady = func(c *client, _ *reply) {
-				done++
-				c.close()
-			}
-			if err := l.openClient(c); err != nil {
-				l.fail(err)
-			}
-		}
-		return done == count
-	})
 }
 
 // token signs a connection token (RFC 7519) with HMAC and SHA-256.
