@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gapless import backends
 from gapless.core.errors import GaplessError
 from gapless.core.stream import Entry, Position, Retention
-from gapless.ports import Streams
+from gapless.ports import Care, Streams
 from gapless.testing.conformance import Place
 from gapless.testing.conformance.places import put
 from tests.backends.conftest import PLACES, MemoryPlace
@@ -178,6 +178,13 @@ class Machine(RuleBasedStateMachine):
         for side in self.sides:
             side.close()
             side.open()
+
+    @rule()
+    def compact(self) -> None:
+        """It is the same store before and after."""
+        for side in self.sides:
+            if isinstance(side.store, Care):
+                side.run(side.store.compact(lambda done, total: None))
 
     @invariant()
     def both_stand_alike(self) -> None:

@@ -1,5 +1,6 @@
 """The care of the store over HTTP: who may, one job at a time, and what is left behind."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,23 @@ async def test_a_backup_nobody_fetches_goes_with_the_next_and_with_the_node(tmp_
             assert (await done(node, await begin(node, "backup")))["state"] == "done"
             assert len(list(tmp_path.glob("*.care-*"))) == 1
     assert not list(tmp_path.glob("*.care-*"))
+
+
+@on_a_loop
+async def test_a_backup_that_nobody_can_fetch_any_more_is_gone(tmp_path: Path) -> None:
+    async with running(sqlite(tmp_path)) as node:
+        assert (await done(node, await begin(node, "backup")))["state"] == "done"
+        assert (await done(node, await begin(node, "check")))["state"] == "done"
+        assert not list(tmp_path.glob("*.care-*"))
+
+
+@on_a_loop
+async def test_an_empty_store_is_checked_like_any_other(tmp_path: Path) -> None:
+    failed: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
+    async with running(sqlite(tmp_path)) as node:
+        assert (await done(node, await begin(node, "check")))["result"]["messages"] == 0
+    assert failed == []
 
 
 @on_a_loop

@@ -76,7 +76,6 @@ class StoreCare:
             StateError: another piece of work is not done.
         """
         care = self._idle_care()
-        self._let_go()
         job = self._new_job(Kind.BACKUP)
         file = self._file = Path(care.aside(f"backup-{job.id}"))
 
@@ -159,6 +158,7 @@ class StoreCare:
         return self._store
 
     def _new_job(self, kind: Kind) -> Job:
+        self._let_go()  # nobody can ask for an earlier job's file any more
         return Job(f"{self._random.getrandbits(64):016x}", kind)
 
     def _begin(self, job: Job, work: Callable[[Told], Coroutine[Any, Any, dict[str, Any]]]) -> Job:
@@ -222,7 +222,8 @@ class StoreCare:
         job = self._job
         assert job is not None
         if job.state is State.RUNNING:
-            moved = job.total != total or 100 * job.done // total != 100 * done // total
+            percent = 100 * done // max(1, total)
+            moved = job.total != total or 100 * job.done // max(1, total) != percent
             job.done, job.total = done, total
             if moved:
                 self._changed.set()
