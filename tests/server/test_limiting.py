@@ -203,6 +203,17 @@ def test_a_user_opens_so_many_connections_in_a_minute() -> None:
     play(scene)
 
 
+def test_who_sent_too_much_to_be_read_is_stale_as_any_other_without_a_connect() -> None:
+    async def scene(stage: Stage) -> None:
+        hold(stage, address={"bytes_per_second": 100})
+        peer = stage.peer()
+        await peer.ask({"connect": {"data": "x" * 20_000}})
+        stage.clock.pass_ms(20_000)
+        assert peer.socket.closed_with == (3502, "stale")
+
+    play(scene, stale_close_delay_ms=10_000)
+
+
 def test_an_address_is_admitted_by_what_it_has_open_and_how_often_it_comes() -> None:
     clock = HandClock()
     limited = Limiting(limits(address={"connections": 1, "connects_per_minute": 2}), clock)

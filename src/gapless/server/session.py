@@ -464,7 +464,7 @@ class Session:
             self._end_subscriptions()
         if self.expired():
             return
-        if not self._reading and not self.paused:
+        if self.connected and not self._reading and not self.paused:
             self._keepalive.deaf(now_ms)
         action = self._keepalive.due(now_ms, self.socket.buffered_bytes())
         if action is Action.PING:

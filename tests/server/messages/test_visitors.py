@@ -21,6 +21,7 @@ class Counting:
     """Verifies everything, and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.exp_ms = 0
         self.asked: list[str] = []
         self.fetched: list[str] = []
 
@@ -32,7 +33,7 @@ class Counting:
 
     def connection(self, token: str, now_ms: int) -> Claims:
         self.asked.append(token)
-        return Claims("anna")
+        return Claims("anna", exp_ms=self.exp_ms)
 
     def subscription(self, token: str, now_ms: int) -> Any:
         raise AssertionError
@@ -68,6 +69,15 @@ def test_a_token_is_verified_once_in_a_while_and_its_key_fetched_before() -> Non
     scene.visitors.forget()
     scene.visit("t")
     assert len(scene.tokens.asked) == 3
+
+
+def test_a_token_is_known_no_longer_than_it_is_good_whenever_what_it_grants_ends() -> None:
+    scene = Scene()
+    scene.tokens.exp_ms = scene.clock.now_ms() + 5_000
+    scene.visit("t")
+    scene.clock.pass_ms(5_000)
+    scene.visit("t")
+    assert scene.tokens.asked == ["t", "t"]
 
 
 def test_so_many_tokens_are_known_and_none_that_is_huge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ class Claims(Struct, frozen=True):
 
     `subscriptions` are the channels that the server subscribes the connection to. `token_id` (jti) and
     `issued_ms` (iat, not checked against the time) are what revocation knows a token by; empty and 0: none.
+    The token itself opens something until `exp_ms`, 0: for ever.
     """
 
     user: str
@@ -75,18 +76,21 @@ class Claims(Struct, frozen=True):
     subscriptions: Mapping[str, Grant] = NO_SUBSCRIPTIONS
     token_id: str = ""
     issued_ms: int = 0
+    exp_ms: int = 0
 
 
 class SubscriptionClaims(Struct, frozen=True):
     """What a valid subscription token says: that `user` may follow `channel`.
 
     `client`, where it is not empty, is the only connection that may (an old claim of Centrifugo's).
+    The token itself opens something until `exp_ms`, 0: for ever.
     """
 
     user: str
     channel: str
     grant: Grant
     client: str = ""
+    exp_ms: int = 0
 
 
 # As they stand in a token ---------------------------------------------------------------------
@@ -175,6 +179,7 @@ def connection_claims(body: ConnectionBody, user: str, now_ms: int) -> Claims:
         subscriptions=_subscriptions(body) if body.subs or body.channels else NO_SUBSCRIPTIONS,
         token_id=_text(body.jti),
         issued_ms=_issued_ms(body),
+        exp_ms=_exp_ms(body),
     )
 
 
@@ -197,6 +202,7 @@ def subscription_claims(body: SubscriptionBody, user: str, now_ms: int) -> Subsc
             issued_ms=_issued_ms(body),
         ),
         client=body.client or "",
+        exp_ms=_exp_ms(body),
     )
 
 
@@ -214,10 +220,14 @@ def _expires_ms(body: StandardBody, now_ms: int) -> int:
     if (body.exp is not None and body.exp * 1000 <= now_ms) or (body.nbf and body.nbf * 1000 > now_ms):
         raise TokenExpired("the token is not valid now")
     if body.expire_at is None:
-        return int((body.exp or 0) * 1000)
+        return _exp_ms(body)
     if 0 < body.expire_at * 1000 <= now_ms:
         raise TokenExpired("what the token grants is over (expire_at)")
     return int(body.expire_at * 1000)
+
+
+def _exp_ms(body: StandardBody) -> int:
+    return int((body.exp or 0) * 1000)
 
 
 def _issued_ms(body: StandardBody) -> int:

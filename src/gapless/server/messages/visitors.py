@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 from gapless.broker import permissions
-from gapless.broker.tokens import Claims
+from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.core.errors import PermissionDenied, TokenExpired, Unauthorized
 from gapless.core.limits import TOKEN_REMEMBERED_BYTES_MAX, TOKENS_REMEMBERED_MAX, TOKENS_REMEMBERED_MS
 from gapless.server.sessions import Sessions
@@ -14,7 +14,7 @@ __all__ = ["SUBSCRIPTION_TOKEN", "Fields", "Visitors"]
 SUBSCRIPTION_TOKEN: Final = b"x-gapless-subscription-token"
 
 Fields = Mapping[bytes, bytes]  # names in lower case
-Said = TypeVar("Said")
+Said = TypeVar("Said", bound=Claims | SubscriptionClaims)
 
 _ANONYMOUS: Final = Claims(user="")
 
@@ -34,7 +34,8 @@ class _Remembered(Generic[Said]):
         said = self._verify(token, now_ms)
         if len(token) <= TOKEN_REMEMBERED_BYTES_MAX:
             self._known.pop(token, None)
-            self._known[token] = said, now_ms + TOKENS_REMEMBERED_MS
+            until_ms = now_ms + TOKENS_REMEMBERED_MS
+            self._known[token] = said, min(until_ms, said.exp_ms or until_ms)
             if len(self._known) > TOKENS_REMEMBERED_MAX:
                 del self._known[next(iter(self._known))]
         return said
