@@ -350,6 +350,19 @@ async def test_the_former_file_is_put_back_when_the_new_one_does_not_open(
     await store.close()
 
 
+def test_what_is_committed_before_a_backup_is_done_is_in_it(path: Path) -> None:
+    database = quiet(path)
+    database.write([entry(data=BIG)] * 300)
+    copy = path.with_name("copy.db")
+    for _ in database.backup(copy):
+        database.write([entry()])
+    last = database.log.seq
+    database.close()
+    database = quiet(copy)
+    assert database.log.seq == last > 300
+    database.close()
+
+
 @scenario
 async def test_a_backup_to_where_no_file_can_be_leaves_the_store_open(path: Path) -> None:
     store = await grown(path)

@@ -62,8 +62,7 @@ def _copy(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]) 
         for pragma in COPYING:
             rows(target.execute(f"pragma {pragma}"))
         with target.backup("main", connection, "main") as backup:
-            while not backup.done:
-                backup.step(PAGES)
+            while not backup.step(PAGES):  # no commit may follow the last
                 if free_bytes() < 0:
                     raise StoreFull(f"the disk is nearly full: {to} was removed again; make room")
                 yield backup.page_count - backup.remaining, backup.page_count

@@ -96,9 +96,9 @@ class Offline:
         with reading(origin) as connection, _held(self._path, make=True):
             new = beside(self._path, f"{swapping.PARTIAL}restore")
             try:
-                size_bytes = 0
-                for done, pages in copy(connection, new, lambda: _free_bytes(new.parent)):
-                    size_bytes = pages * schema.PAGE_BYTES
+                pages = schema.number(connection.execute("pragma page_count"))
+                size_bytes = pages * schema.PAGE_BYTES
+                for done, _ in copy(connection, new, lambda: _free_bytes(new.parent)):
                     yield done * schema.PAGE_BYTES, 2 * size_bytes
                 swapping.sync(new)
                 checking = approve(new, named=origin)
