@@ -75,6 +75,7 @@ def test_without_history_there_is_no_position_to_tell() -> None:
         ({"channel": "a", "data": 1, "idempotency_key": "k" * 129}, 107),
         ({"channel": "a", "data": 1, "idempotency_keys": "k"}, 107),
         ({"channel": "a", "data": 1, "tags": {"a": 1}}, 107),
+        ({"channel": "a", "data": 1, "tags": {"gapless-dropped": "1"}}, 107),
         ({"channel": "a", "data": "x" * 70_000}, 107),
         ({"channel": "gone:a", "data": 1}, 102),
         ({"channel": "closed:a", "data": 1}, 103),

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
+from gapless.broker.hub import DROPPED_TAG
 from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
 from gapless.core.stream import Stored
 from gapless.protocol.messages import (
@@ -96,6 +97,8 @@ def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
     data = bytes(asked.data)
     if not data or data == NULL:
         raise BadRequest("a publication needs data")
+    if DROPPED_TAG in asked.tags:
+        raise BadRequest(f"the tag {DROPPED_TAG!r} is the server's own")
     subscription = session.subscriptions.get(asked.channel)
     info = session.info if subscription is None else subscription.info
     session.node.broker.publish(
