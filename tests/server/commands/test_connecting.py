@@ -321,6 +321,9 @@ def test_on_an_insecure_node_no_connection_expires() -> None:
         peer = stage.peer()
         assert "expires" not in (await peer.connect(token=f"ann@{T + 1_000}"))["connect"]
         assert not peer.session.ends_ms
+        [reply] = await peer.ask({"refresh": {"token": f"ann@{T + 1_000}"}})
+        assert "expires" not in reply["refresh"]
+        assert not peer.session.ends_ms
 
     play(scene, insecure=True)
 
