@@ -465,17 +465,35 @@ def test_compacting_leaves_the_store_alone_that_a_restore_made_way_for(path: Pat
     former.close()
 
 
-def test_compacting_writes_no_journal_that_a_kill_would_leave_beside_the_store(path: Path) -> None:
+@pytest.mark.parametrize("what", ["compact", "restore"])
+def test_no_journal_that_a_kill_would_leave_is_written_beside_the_store(path: Path, what: str) -> None:
     """A journal beside a store is not acted upon: the store would be refused."""
-    disk = Disk("journals")
+    disk = Disk(f"journals of {what}")
     database = Database(path, Options(ballast_bytes=0, free_bytes_min=0), disk.name)
-    database.write([entry()])
+    source = in_rollback_mode(backed_up(database))
     seen: set[str] = set()
     disk.before = lambda number, kind: seen.update(disk.images)
-    run(database.compact())
+    run(database.compact() if what == "compact" else database.restore(source, keep=False))
     database.close()
     assert str(beside(path, "-wal")) in seen
     assert str(beside(path, "-journal")) not in seen
+
+
+def test_a_file_restored_without_a_server_is_in_the_mode_in_which_it_is_opened(path: Path) -> None:
+    database = quiet(path)
+    source = in_rollback_mode(backed_up(database))
+    database.close()
+    run(Offline(str(path)).restore(str(source), keep=False))
+    assert path.read_bytes()[18:20] == b"\2\2"
+    assert not left_beside(path) - {source.name}
+
+
+def in_rollback_mode(backup: Path) -> Path:
+    """The backup as other programs write it."""
+    connection = apsw.Connection(str(backup))
+    assert connection.execute("pragma journal_mode = delete").fetchall() == [("delete",)]
+    connection.close()
+    return backup
 
 
 def test_compacting_without_a_server_forgets_no_key(path: Path) -> None:

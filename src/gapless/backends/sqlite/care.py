@@ -87,8 +87,6 @@ def rewrite(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]
         connection.execute("vacuum into ?", (str(to),))
         target = apsw.Connection(str(to))
         try:
-            # As it is to be opened: a kill amid that change would leave a journal, and the file be refused.
-            rows(target.execute("pragma journal_mode = wal"))
             # Its pages stand elsewhere: no log of the former file may pass for one of this.
             target.execute(f"pragma user_version = {version + 2}")
         finally:

@@ -292,6 +292,7 @@ class Database:
 
     def _open_replaced(self, new: Path, epoch: str, *, is_new: bool) -> None:
         former = swapping.BEFORE if is_new else swapping.FORMER
+        opening.prepare(new)
         swapping.place(new, self.path, former)
         try:
             self._open(epoch, is_new=is_new)

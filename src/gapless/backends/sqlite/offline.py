@@ -100,6 +100,7 @@ class Offline:
                 size_bytes = pages * schema.PAGE_BYTES
                 for done, _ in copy(connection, new, lambda: _free_bytes(new.parent)):
                     yield done * schema.PAGE_BYTES, 2 * size_bytes
+                opening.prepare(new)
                 swapping.sync(new)
                 checking = approve(new, named=origin)
                 checked = yield from _second_half(checking, size_bytes)

@@ -22,6 +22,7 @@ __all__ = [
     "check_log",
     "connect",
     "known_generations",
+    "prepare",
     "recover",
     "refusal",
     "seal",
@@ -94,6 +95,24 @@ def connect(path: Path, vfs: str | None, user_version: int) -> apsw.Connection:
         connection.close(True)
         raise
     return connection
+
+
+def prepare(path: Path) -> None:
+    """Bring a file that is to become the database into the mode in which that is opened.
+
+    Amid that change a kill leaves a journal beside the file, with which it would be refused.
+
+    Raises:
+        StoreRefused: it cannot be read or written.
+    """
+    try:
+        connection = apsw.Connection(str(path))
+        try:
+            schema.rows(connection.execute("pragma journal_mode = wal"))
+        finally:
+            connection.close(True)
+    except apsw.Error as error:
+        raise refusal(path, error) from error
 
 
 def seal(connection: apsw.Connection) -> None:
