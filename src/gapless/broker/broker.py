@@ -13,6 +13,7 @@ from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Reader, Subscription
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
+from gapless.broker.permissions import hide_system
 from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
 from gapless.broker.terms import NO_TERMS, Terms
@@ -163,6 +164,7 @@ class Broker:
         return Entry(channel, data, rules.retention, transient=rules.transient)
 
     def _check_payload(self, rules: Rules, data: bytes, *, binary: bool) -> None:
+        hide_system(rules.namespace.name)
         if len(data) > self._message_bytes_max:
             raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
         if not binary and too_deep(data, JSON_DEPTH_MAX):

@@ -162,7 +162,8 @@ class Namespaces(Struct, frozen=True, kw_only=True):
                 namespace,
                 namespace.retention,
                 pattern,
-                any_data=namespace.publication_data_format is DataFormat.ANY,
+                any_data=namespace.publication_data_format is DataFormat.ANY
+                and not namespace.name.startswith(SYSTEM),
                 transient=not namespace.history,
             )
 

@@ -4,12 +4,13 @@ An empty user is anonymous. That a node is insecure is its doors' affair: they d
 """
 
 from gapless.broker.namespaces import SYSTEM, Namespace, Namespaces
-from gapless.core.errors import PermissionDenied
+from gapless.core.errors import PermissionDenied, UnknownChannel
 
 __all__ = [
     "allowed",
     "check",
     "check_subscribe",
+    "hide_system",
     "is_system",
     "limited",
     "refuse_system",
@@ -26,6 +27,12 @@ def refuse_system(channel: str) -> None:
     """Refuse what is the system's own, whatever token or mode (`PermissionDenied`)."""
     if channel.startswith(SYSTEM):
         raise PermissionDenied(f"channel {channel!r} is the system's own")
+
+
+def hide_system(channel: str) -> None:
+    """Know nothing of what is the system's own (`UnknownChannel`): a backend has no business there either."""
+    if channel.startswith(SYSTEM):
+        raise UnknownChannel(f"there is no namespace {channel.partition(':')[0]!r}")
 
 
 def limited(namespaces: Namespaces, channel: str, user: str) -> bool:

@@ -1,7 +1,7 @@
 """Health is a message that goes round: through the store, the hub, and back out of the history."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gapless.broker.broker import Broker
@@ -9,7 +9,7 @@ from gapless.broker.channel import Subscription, Wire
 from gapless.broker.namespaces import Namespace
 from gapless.core.errors import GaplessError, Unavailable
 from gapless.core.limits import HEALTH_MS
-from gapless.core.stream import Stored
+from gapless.core.stream import Entry, Outcome
 from gapless.ports import Clock
 from gapless.protocol.codes import Disconnect, Unsubscribe
 from gapless.protocol.messages import ClientInfo
@@ -65,7 +65,8 @@ class Heartbeat:
         start = await self._broker.start(CHANNEL, listener, None)
         subscription = self._broker.enter(CHANNEL, listener, start)
         try:
-            self._broker.publish(CHANNEL, data, listener.stored)
+            entry = Entry(CHANNEL, data, NAMESPACE.retention)  # nobody but the system may
+            self._broker.append((entry,), listener.stored)
             await asyncio.gather(listener.answered, listener.heard)
         finally:
             self._broker.leave(subscription)
@@ -94,8 +95,9 @@ class _Listener:
         self.write: Callable[[bytes], object] = self._take
         self._data = data
 
-    def stored(self, outcome: Stored | GaplessError) -> None:
+    def stored(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         """Learn what became of the message."""
+        (outcome,) = outcomes
         if self.answered.done():
             return
         if isinstance(outcome, GaplessError):

@@ -338,3 +338,27 @@ async def test_every_method_can_be_called_hot_or_through_the_app() -> None:
         for number, target in enumerate(("/api/publish", "/api/%70ublish"), start=1):
             status, answer = await call(node, target, body)
             assert (status, answer["result"]["offset"]) == (200, number)
+
+
+# The system's own -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channel", ["gapless.health:beat", "gapless.revocations", "gapless.other:1"])
+def test_a_backend_finds_nothing_in_channels_of_the_systems_own(channel: str) -> None:
+    @on_a_loop
+    async def test() -> None:
+        async with running() as node:
+            assert (await call(node, "/health", method="GET"))[0] == 200
+            publish = {"channel": channel, "data": 1}
+            assert (await error(node, "publish", **publish))[0] == 102
+            for method in ("history", "history_remove", "presence", "presence_stats"):
+                assert (await error(node, method, channel=channel))[0] == 102
+            for method in ("subscribe", "unsubscribe"):
+                assert (await error(node, method, channel=channel, user="ann"))[0] == 102
+            told = await result(node, "broadcast", channels=[channel], data=1)
+            assert told["responses"][0]["error"]["code"] == 102
+            _, answer = await call(node, "/api/batch", {"commands": [{"publish": publish}]})
+            assert answer["replies"][0]["error"]["code"] == 102
+            assert (await call(node, "/health", method="GET"))[0] == 200
+
+    test()

@@ -1,5 +1,6 @@
 """The methods that act on connections: those of a user, or one of them."""
 
+from gapless.broker.permissions import hide_system
 from gapless.core.errors import BadRequest, NotAvailable
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
@@ -31,6 +32,7 @@ class Connections:
             UnknownChannel, BadRequest: there is no such namespace, or a field is malformed.
             LimitExceeded, Unavailable: one could not be subscribed; those before it are.
         """
+        hide_system(request.channel)
         self._sessions.broker.namespaces.of(request.channel)
         grant, since = request.grant(), request.recover_since
         position = Position(since.epoch, since.offset) if since is not None else None
@@ -42,6 +44,7 @@ class Connections:
 
     def unsubscribe(self, request: UnsubscribeRequest) -> bytes:
         """End their subscriptions to a channel, whoever asked for them."""
+        hide_system(request.channel)
         self._sessions.broker.namespaces.of(request.channel)
         for session in self._of(request):
             session.unsubscribe_by_server(request.channel)

@@ -9,7 +9,7 @@ from re import compile as compiled
 import msgspec
 
 from gapless.broker.broker import Broker
-from gapless.broker.permissions import is_system
+from gapless.broker.permissions import hide_system, is_system
 from gapless.core.errors import BinaryMessage
 from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Message, Position
@@ -38,6 +38,7 @@ class Looking:
 
     async def history(self, request: HistoryRequest) -> bytes:
         """Return publications, and the position of the channel's end. At most a page of messages at once."""
+        hide_system(request.channel)
         limit, since = request.limit or 0, request.since
         held = await self._broker.history(
             request.channel,
@@ -54,15 +55,18 @@ class Looking:
 
     async def history_remove(self, request: HistoryRemoveRequest) -> bytes:
         """Drop what a channel keeps; its readers who had not read that are told so."""
+        hide_system(request.channel)
         await self._broker.remove_history(request.channel)
         return b"{}"
 
     def presence(self, request: PresenceRequest) -> bytes:
         """Return who is subscribed, by client id."""
+        hide_system(request.channel)
         return encode({"presence": self._broker.presence(request.channel)})
 
     def presence_stats(self, request: PresenceStatsRequest) -> bytes:
         """Return how many are subscribed."""
+        hide_system(request.channel)
         clients = self._broker.presence(request.channel)
         users = {info.user for info in clients.values()}
         return encode({"num_clients": len(clients), "num_users": len(users)})
