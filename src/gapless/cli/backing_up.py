@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 import msgspec
@@ -79,6 +79,10 @@ def _download(server: Server, job: dict[str, Any], file: BinaryIO, tell: Tell) -
         raise StoreError(f"{server.url} ended before the backup was whole: try again")
 
 
+# A running server knows what was decided, and keeps it through a restore.
+FORGOTTEN: Final = "Warning: who was revoked or blocked since the backup was made may come again"
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @store_option
@@ -89,11 +93,12 @@ def restore(server: Server, file: Path, store: str | None, discard: bool, as_jso
     """Check FILE, a backup, and put it in the place of the store.
 
     Readers who had read further than FILE are told so (`recovered: false`) when they come back. The store
-    that was there is kept as <name>.before-restore; an older one of that name goes.
+    that was there is kept as <name>.before-restore; an older one of that name goes, also with --discard.
     """
     if store is not None:
         checked = done_here(offline(store).restore(str(file), keep=not discard), "restoring", "bytes")
         told: dict[str, Any] = {"messages": checked.messages, "streams": checked.streams}
+        click.echo(FORGOTTEN, err=True)
     else:
         told = _send(server, file, discard=discard)
     if as_json:

@@ -4,9 +4,8 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
-from gapless.broker.hub import DROPPED_TAG
 from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
 from gapless.core.stream import Stored
 from gapless.protocol.messages import (
@@ -34,7 +33,6 @@ class Publish(Struct, forbid_unknown_fields=True):
     channel: str
     data: Payload = NO_PAYLOAD
     idempotency_key: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 class Published(Struct):
@@ -97,15 +95,13 @@ def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
     data = bytes(asked.data)
     if not data or data == NULL:
         raise BadRequest("a publication needs data")
-    if DROPPED_TAG in asked.tags:
-        raise BadRequest(f"the tag {DROPPED_TAG!r} is the server's own")
     subscription = session.subscriptions.get(asked.channel)
     info = session.info if subscription is None else subscription.info
     session.node.broker.publish(
         asked.channel,
         data,
         partial(_answer_position, session, id),
-        meta=Meta(info=info, tags=asked.tags).encoded(),
+        meta=Meta(info=info).encoded(),
         key=asked.idempotency_key,
         owner=session.claims.user,
         origin=session,
