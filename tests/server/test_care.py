@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gapless.core.limits import BODY_BYTES_MAX
 from gapless.server.node import Node
 from tests.server.raw_socket import RawSocket
@@ -67,6 +69,20 @@ async def test_an_empty_store_is_checked_like_any_other(tmp_path: Path) -> None:
     async with running(sqlite(tmp_path)) as node:
         assert (await done(node, await begin(node, "check")))["result"]["messages"] == 0
     assert failed == []
+
+
+@pytest.mark.parametrize(
+    "id", ["../gapless.db", "..%2fgapless.db", "%2e%2e/gapless.db", "%00", "gapless.db", "a" * 300, "%ff"]
+)
+def test_no_path_leads_to_another_file_than_a_backup(id: str, tmp_path: Path) -> None:
+    @on_a_loop
+    async def test() -> None:
+        async with running(sqlite(tmp_path)) as node:
+            status, body = await call(node, f"/api/store/backup/{id}", b"", method="GET")
+            assert status in (400, 404)
+            assert "SQLite format" not in str(body)
+
+    test()
 
 
 @on_a_loop

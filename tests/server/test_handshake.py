@@ -41,6 +41,20 @@ async def opened() -> AsyncIterator[Door]:
         await door.end()
 
 
+@pytest.mark.parametrize("offer", ["permessage-deflate", "permessage-deflate; client_max_window_bits, x-any"])
+def test_compression_is_declined_so_that_nothing_small_becomes_large(offer: str) -> None:
+    @on_a_loop
+    async def test() -> None:
+        async with opened() as door:
+            client = await door.connect()
+            client.send(upgrade("/ws", f"Sec-WebSocket-Extensions: {offer}"))
+            response = await client.response()
+            assert response.status == 101
+            assert "sec-websocket-extensions" not in response.headers
+
+    test()
+
+
 @on_a_loop
 async def test_an_opening_handshake_is_answered_as_the_rfc_asks() -> None:
     async with opened() as door:

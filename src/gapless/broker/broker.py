@@ -377,14 +377,15 @@ class Broker:
         """
         if not self.namespaces.of(channel).namespace.history:
             raise NotAvailable(f"channel {channel!r} keeps no history")
-        erased = await self.store.erase(channel, offset)
-        followed = self.hub.channels.get(channel)
-        if followed is not None:
-            self.hub.flush(followed)
-            self.hub.forget_tails(followed)
-        for hear in self.hear_erased:
-            hear(channel)
-        return erased
+        try:
+            return await self.store.erase(channel, offset)
+        finally:  # whoever gave up waiting may have erased it all the same
+            followed = self.hub.channels.get(channel)
+            if followed is not None:
+                self.hub.flush(followed)
+                self.hub.forget_tails(followed)
+            for hear in self.hear_erased:
+                hear(channel)
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Return who is subscribed, by client id.

@@ -35,6 +35,26 @@ class Reading:
         assert stored.time_ms == place.time_ms
 
     @promise
+    async def test_a_name_is_a_name_whatever_it_holds(self, place: Place, store: Streams) -> None:
+        names = [
+            "'; drop table log; --",
+            '"',
+            "a\0b",
+            "a",
+            "%",
+            "_",
+            "\u2028\N{GRINNING FACE}",
+            "A",
+            " a",
+            "*",
+        ]
+        for number, name in enumerate(names):
+            await append(store, name, data=b"%d" % number)
+        for number, name in enumerate(names):
+            assert [message.data for message in (await read(store, name)).messages] == [b"%d" % number]
+        assert {head.last for head in (await store.heads(names)).heads.values()} == {1}
+
+    @promise
     async def test_pages_after_a_position_follow_each_other(self, place: Place, store: Streams) -> None:
         await fill(store, "s", 10)
         at, seen = Position(store.epoch, 2), []
