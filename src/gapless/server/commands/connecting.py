@@ -115,7 +115,26 @@ def _authenticated(session: Session, token: str) -> Claims | None:
             return ANONYMOUS
         session.disconnected(Disconnect.BAD_REQUEST)
         return None
-    now_ms = node.clock.now_ms()
+    claims = _believed(session, token)
+    if claims is None:
+        return None
+    if options.insecure:
+        return structs.replace(claims, expires_ms=0) if claims.expires_ms else claims
+    if 0 < claims.expires_ms <= node.clock.now_ms():
+        raise TokenExpired("the connection that the token grants has expired")
+    if not claims.user and options.disallow_anonymous_connection_tokens:
+        session.disconnected(Disconnect.PERMISSION_DENIED)
+        return None
+    return claims
+
+
+def _believed(session: Session, token: str) -> Claims | None:
+    """Return what a token says if its signature holds and nobody revoked it, or end the connection.
+
+    Raises:
+        TokenExpired: it held once.
+    """
+    node, now_ms = session.node, session.node.clock.now_ms()
     try:
         claims = node.tokens.connection(token, now_ms)
         node.revocations.check(claims.user, claims.token_id, claims.issued_ms, now_ms)
@@ -124,18 +143,11 @@ def _authenticated(session: Session, token: str) -> Claims | None:
     except Unauthorized as error:
         log.info("token refused", extra={"reason": str(error)})
         session.disconnected(Disconnect.INVALID_TOKEN)
-        return None
     except PermissionDenied:
         session.disconnected(Disconnect.PERMISSION_DENIED)
-        return None
-    if options.insecure:
-        return structs.replace(claims, expires_ms=0) if claims.expires_ms else claims
-    if 0 < claims.expires_ms <= now_ms:
-        raise TokenExpired("the connection that the token grants has expired")
-    if not claims.user and options.disallow_anonymous_connection_tokens:
-        session.disconnected(Disconnect.PERMISSION_DENIED)
-        return None
-    return claims
+    else:
+        return claims
+    return None
 
 
 def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mapping[str, Grant | None]:
@@ -258,22 +270,17 @@ def _prolonging(session: Session, token: str) -> Claims | None:
 
     A client whose token is old, or grants other channels than before, is to connect anew.
     """
-    node, now_ms = session.node, session.node.clock.now_ms()
+    node = session.node
     try:
-        claims = node.tokens.connection(token, now_ms)
-        node.revocations.check(claims.user, claims.token_id, claims.issued_ms, now_ms)
+        claims = _believed(session, token)
     except TokenExpired:
         session.disconnected(Disconnect.EXPIRED)
         return None
-    except Unauthorized:
-        session.disconnected(Disconnect.INVALID_TOKEN)
-        return None
-    except PermissionDenied:
-        session.disconnected(Disconnect.PERMISSION_DENIED)
+    if claims is None:
         return None
     if claims.user != session.info.user:
         session.disconnected(Disconnect.INVALID_TOKEN)
-    elif 0 < claims.expires_ms <= now_ms:
+    elif 0 < claims.expires_ms <= node.clock.now_ms():
         session.disconnected(Disconnect.EXPIRED)
     elif claims.subscriptions.keys() != session.claims.subscriptions.keys():
         session.disconnected(Disconnect.INSUFFICIENT_STATE)
