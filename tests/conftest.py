@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,9 @@ WSTEST = ROOT / ".cache/autobahn/wstest"
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 pytest.register_assert_rewrite("gapless.testing.conformance")
+
+# A shell's background jobs ignore Ctrl-C, and what they start inherits that; our tests interrupt programs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -229,9 +229,6 @@ class Tunnel:
             try:
                 await client.publish(request)
             except cent.CentError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():  # a time-out that fired just then hid it
-                    raise asyncio.CancelledError from None
                 self.score.retries += 1
                 await asyncio.sleep(0.05)
             else:
