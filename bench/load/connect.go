@@ -8,25 +8,60 @@ import (
 	"time"
 )
 
-const tokenHeader = `{"alg":"HS256","typ":"JWT"}`
+const (
+	connectsAtOnce = 100
+	tokenHeader    = `{"alg":"HS256","typ":"JWT"}`
+)
 
-// connect measures what it costs a server to accept, upgrade and authenticate clients, each with a token of its own.
+// connect measures what it costs a server to let clients in, each with a token of its own: to accept and upgrade their
+// connections, and then to answer their connect commands.
 func connect(o options) (figures, error) {
 	l, err := newLoop(o.port)
 	if err != nil {
 		return nil, err
 	}
-	build := func(i int) *client {
-		return &client{token: token(o.secret, fmt.Sprintf("user-%d", i)), onLine: func(*client, []byte) {}}
-	}
-	if _, err := l.openClients(o.connections/10, build); err != nil {
+	if _, _, err := letIn(l, o, o.connections/10); err != nil {
 		return nil, err
 	}
+	opening, connecting, err := letIn(l, o, o.connections)
+	if err != nil {
+		return nil, err
+	}
+	connecting["open_cpu_seconds"] = opening["server_cpu_seconds"]
+	return connecting, nil
+}
+
+// letIn opens so many WebSockets, then connects on them, a hundred at a time.
+func letIn(l *loop, o options, count int) (opening, connecting figures, err error) {
+	opened, connected := 0, 0
+	clients := make([]*client, count)
 	use := startUsage(o.pid)
-	if _, err := l.openClients(o.connections, build); err != nil {
-		return nil, err
+	started := 0
+	err = l.run(time.Minute, func() bool {
+		for ; started < min(count, opened+connectsAtOnce); started++ {
+			c := &client{token: token(o.secret, fmt.Sprintf("user-%d", started)), onLine: func(*client, []byte) {}}
+			c.onReady = func(*client, *reply) { connected++ }
+			clients[started] = c
+			if err := l.openClient(c); err != nil {
+				l.fail(err)
+			}
+			c.onUpgrade = func() { opened++ }
+		}
+		return opened == count
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return use.figures(o.connections), nil
+	opening = use.figures(count)
+	use = startUsage(o.pid)
+	sent := 0
+	err = l.run(time.Minute, func() bool {
+		for ; sent < min(count, connected+connectsAtOnce); sent++ {
+			clients[sent].command(clients[sent].connectCommand())
+		}
+		return connected == count
+	})
+	return opening, use.figures(count), err
 }
 
 // token signs a connection token (RFC 7519) with HMAC and SHA-256.
