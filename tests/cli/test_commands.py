@@ -60,6 +60,12 @@ def test_the_version_is_printed() -> None:
         (["tail", "chat", "--after", "e:-1"], "is no position"),
         (["tail", "chat", "--url", "ftp://here"], "is no http:// or ws:// URL"),
         (["publish", "chat", "1", "--url", "here"], "is no http:// URL"),
+        (["info", "--url", "http://ann:secret@here"], "a URL with a name or password in it is not used"),
+        (
+            ["tail", "chat", "--url", "ws://ann:secret@here"],
+            "a URL with a name or password in it is not used",
+        ),
+        (["backup", "/no/such/folder/file"], "/no/such/folder is no folder that may be written to"),
         (["publish", "chat"], "Missing argument 'DATA'"),
         (["history", "chat", "--since", "1h", "--after", "e:1"], "give --after or --since, not both"),
         (["token", "make", "ann", "--ttl", "1 hour"], "is no duration"),

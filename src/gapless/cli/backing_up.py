@@ -33,6 +33,8 @@ def backup(server: Server, file: Path, store: str | None, overwrite: bool, as_js
     """
     if file.exists() and not overwrite:
         raise UsageError(f"{file} exists: choose another name, or say --overwrite")
+    if not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{file.absolute().parent} is no folder that may be written to")
     partial = file.with_name(file.name + ".partial")
     try:
         if store is not None:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import click
 import msgspec
 
 from gapless.core.errors import ConfigError, GaplessError, Unauthorized, Unavailable, UsageError
 
-__all__ = ["Server", "as_json", "at_server", "refusal", "trusted"]
+__all__ = ["Server", "as_json", "at_server", "parted", "refusal", "trusted"]
 
 ANSWER_SECONDS_MAX: Final = 30
 PART_BYTES: Final = 1024 * 1024
@@ -39,6 +39,17 @@ def at_server(command: Callable[..., None]) -> Callable[..., None]:
     ):
         run = option(run)
     return run
+
+
+def parted(url: str, *schemes: str) -> SplitResult:
+    """Take a server's URL apart; it has one of `schemes`, and no password, which would be shown in errors."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise click.BadParameter("a URL with a name or password in it is not used", param_hint="--url")
+    if parts.scheme not in schemes or not parts.netloc:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes[::2])
+        raise click.BadParameter(f"{url!r} is no {wanted} URL", param_hint="--url")
+    return parts
 
 
 def trusted(ca_file: Path | None) -> ssl.SSLContext:
@@ -121,9 +132,7 @@ class Server(NamedTuple):
 
     @contextmanager
     def _reached(self) -> Iterator[tuple[http.client.HTTPConnection, str]]:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise click.BadParameter(f"{self.url!r} is no http:// URL", param_hint="--url")
+        parts = parted(self.url, "http", "https")
         connection = self._connection(parts.scheme, parts.netloc)
         try:
             yield connection, parts.path.rstrip("/") or "/api"

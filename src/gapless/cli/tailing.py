@@ -13,7 +13,7 @@ import click
 import msgspec
 import uvloop
 
-from gapless.cli.calling import Server, trusted
+from gapless.cli.calling import Server, parted, trusted
 from gapless.cli.looking import at_time
 from gapless.cli.places import position, since_ms, told
 from gapless.client.connection import Watcher, follow
@@ -75,10 +75,8 @@ async def _tail(url: str, following: Following, watcher: Watcher, tls: ssl.SSLCo
 
 def websocket_url(url: str) -> str:
     """Return where the server at `url` takes WebSockets: at its own path if it has one."""
-    parts = urlsplit(url)
+    parts = parted(url, "http", "https", "ws", "wss")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.netloc:
-        raise click.BadParameter(f"{url!r} is no http:// or ws:// URL", param_hint="--url")
     return parts._replace(scheme=scheme, path=parts.path.rstrip("/") or ENDPOINT).geturl()
 
 
