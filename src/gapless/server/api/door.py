@@ -141,16 +141,18 @@ class Door:
 
     def _read(self, headers: Headers, query: bytes) -> tuple[bool, bool]:
         """Return whether the caller may call, and whether errors are to be told in transport mode."""
-        key, transport_mode = b"", self._transport_mode
+        key, transport_mode, from_page = b"", self._transport_mode, False
         for name, value in headers:
             if name == b"x-api-key":
                 key = value
+            elif name == b"origin":
+                from_page = True
             elif name == b"authorization" and not key and value[:7].lower() == b"apikey ":
                 key = value[7:].strip()
             elif name == b"x-centrifugo-error-mode":
                 transport_mode = value == b"transport"
         if self._insecure:
-            return not _is_foreign_page(dict(headers)), transport_mode
+            return not (from_page and _is_foreign_page(dict(headers))), transport_mode
         if not key and query:
             key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
         return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
@@ -179,9 +181,8 @@ class Door:
 
 
 def _is_foreign_page(fields: Mapping[bytes, bytes]) -> bool:
-    origin = fields.get(b"origin")
-    host = fields.get(b"host", b"").decode("latin-1")
-    return not PAGES.allow(origin.decode("latin-1") if origin is not None else None, host)
+    origin, host = (fields.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
+    return not PAGES.allow(origin, host)
 
 
 async def _finish(work: Work, request: Request) -> None:
