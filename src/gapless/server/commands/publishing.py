@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gapless.broker.broker import Answer
 from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
 from gapless.core.stream import Stored
 from gapless.protocol.messages import (
@@ -47,25 +48,25 @@ _decode: Final = msgspec.json.Decoder(Publish).decode
 
 def publish(session: Session, id: int, request: PublishRequest) -> None:
     """Publish to a channel; answered once the message is stored and handed to this node's subscribers."""
-    channel, data = request.channel, bytes(request.data)
+    key, answer = request.idempotency_key or None, partial(_published, session, id)
+    _publish(session, request.channel, bytes(request.data), key, answer, any_bytes=session.wire.codec.binary)
+
+
+def _publish(
+    session: Session, channel: str, data: bytes, key: str | None, answer: Answer, *, any_bytes: bool
+) -> None:
+    """Publish what may be JSON only, or with `any_bytes` anything. A key is its user's own."""
     rights.check(session, channel, "publish")
-    if not data or (data == NULL and not session.wire.codec.binary):
+    if not data or (data == NULL and not any_bytes):
         raise BadRequest("a publication needs data")
-    binary = session.wire.codec.binary and not is_json(data)
+    binary = any_bytes and not is_json(data)
     subscription = session.subscriptions.get(channel)
     if subscription is None or subscription.grant is None or not subscription.grant.info:
         meta = session.meta(binary=binary)
     else:
         meta = Meta(info=subscription.info, binary=binary).encoded()
     session.node.broker.publish(
-        channel,
-        data,
-        partial(_published, session, id),
-        meta=meta,
-        binary=binary,
-        key=request.idempotency_key or None,
-        owner=session.claims.user,
-        origin=session,
+        channel, data, answer, meta=meta, binary=binary, key=key, owner=session.claims.user, origin=session
     )
 
 
@@ -86,26 +87,8 @@ def rpc(session: Session, id: int, request: RpcRequest) -> None:
         asked = _decode(bytes(request.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"gapless.publish: {error}") from error
-    _publish_keyed(session, id, asked)
-
-
-def _publish_keyed(session: Session, id: int, asked: Publish) -> None:
-    """Publish with what only the rpc takes; the rights are those of `publish`. A key is its user's own."""
-    rights.check(session, asked.channel, "publish")
-    data = bytes(asked.data)
-    if not data or data == NULL:
-        raise BadRequest("a publication needs data")
-    subscription = session.subscriptions.get(asked.channel)
-    info = session.info if subscription is None else subscription.info
-    session.node.broker.publish(
-        asked.channel,
-        data,
-        partial(_answer_position, session, id),
-        meta=Meta(info=info).encoded(),
-        key=asked.idempotency_key,
-        owner=session.claims.user,
-        origin=session,
-    )
+    answer = partial(_answer_position, session, id)
+    _publish(session, asked.channel, bytes(asked.data), asked.idempotency_key, answer, any_bytes=False)
 
 
 def _answer_position(session: Session, id: int, outcome: Stored | GaplessError) -> None:

@@ -70,8 +70,7 @@ class Visitors:
         claims = await self._claims(fields, query)
         namespaces = self._sessions.broker.namespaces
         namespaces.of(channel)
-        if permissions.is_system(channel):
-            raise PermissionDenied(f"channel {channel!r} is the system's own")
+        permissions.refuse_system(channel)
         if claims is None:
             return
         user = claims.user
