@@ -147,7 +147,7 @@ MEASUREMENTS = (
         beside_peer(connect),
         (
             Figure("connect with a token: CPU", "µs", cpu_us, at_most(0.8)),
-            Figure("a WebSocket opened, and such a connect: CPU", "µs", opened_us),
+            Figure("a WebSocket opened, and such a connect: CPU", "µs", opened_us, at_most(0.8)),
         ),
     ),
     Measurement(
