@@ -4,12 +4,28 @@ Callbacks run on the event loop that opened the backend.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from gapless.core.errors import GaplessError
+from gapless.core.groups import Assigned, Commit, GroupInfo, StreamOptions
+from gapless.core.jobs import (
+    Claimed,
+    Enqueued,
+    Job,
+    JobPage,
+    Lease,
+    QueueInfo,
+    QueueOptions,
+    Schedule,
+    Settled,
+    Settlement,
+    State,
+    View,
+)
 from gapless.core.lineage import Generation
-from gapless.core.stream import Done, Entry, Heads, Message, Page, Position
+from gapless.core.stream import Done, Entry, Heads, Message, Page, Position, Stored
 
 __all__ = [
     "Bus",
@@ -18,7 +34,10 @@ __all__ = [
     "Clock",
     "Compacted",
     "Durability",
+    "Groups",
+    "Queues",
     "Statistics",
+    "Store",
     "Streams",
     "Timer",
     "Told",
@@ -116,15 +135,17 @@ class Streams(ABC):
         before: Position | None = None,
         limit_messages: int,
         limit_bytes: int,
+        keyed: str | None = None,
     ) -> Page:
         """Return the page that follows `after`, or the one that ends just below `before`.
 
-        With neither, the page starts at the oldest kept message. `before` beyond the end is
-        the end; at or below the floor it gives an empty page. Messages are in rising order either way.
-        At least one message is returned if any is there, however large; never more than
-        PAGE_MESSAGES_MAX or PAGE_BYTES_MAX. Erased messages are left out and count for neither limit, but a
-        page covers up to PAGE_MESSAGES_MAX offsets: where all of these are erased, it is empty. A stream that
-        does not exist is empty and stands at the store's floor.
+        With neither, the page starts at the oldest kept message. `before` beyond the end is the end; at or
+        below the floor it gives an empty page. Messages are in rising order either way. At least one message
+        is returned if any is there, however large; never more than PAGE_MESSAGES_MAX or PAGE_BYTES_MAX.
+        Erased messages are left out and count for neither limit, but a page covers up to PAGE_MESSAGES_MAX
+        offsets: where all of these are erased, it is empty. A stream that does not exist is empty and stands
+        at the store's floor. With `keyed`, only messages that were appended with that key are returned, as if
+        all others were erased; such a page is as long as need be to be full.
 
         Raises:
             PositionLost: the position does not hold, or `after` lies below the floor or beyond the end.
@@ -169,6 +190,238 @@ class Streams(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finish what is queued, then let go of the store. Later calls raise `StoreFailed`."""
+
+
+class Queues(ABC):
+    """Jobs under leases.
+
+    Every call is atomic, and durable in the store's class once it returns; where it takes several items that
+    are answered one by one, each of them is. Time is the store's. Nothing happens by itself: that a job falls
+    due, or its lease runs out, is a comparison made by whoever looks. A job joins the line of its key when it
+    first falls due, at the end. Of an ordered queue only heads of lines are claimed, one at a time; a head
+    that waits for its retry holds its line up. Claims go by priority, then by when jobs fell due, then by
+    when they were enqueued.
+    """
+
+    @abstractmethod
+    async def declare(self, queue: str, options: QueueOptions) -> bool:
+        """Make a queue, or let one that is there behave otherwise from now on; tell whether it is new.
+
+        Raises:
+            LimitExceeded: there are QUEUES_MAX.
+        """
+
+    @abstractmethod
+    async def drop(self, queue: str) -> int:
+        """Remove a queue with all its jobs, and tell how many those were.
+
+        Raises:
+            UnknownQueue: there is no such queue.
+        """
+
+    @abstractmethod
+    async def queues(self) -> dict[str, QueueInfo]:
+        """Tell of each queue how it was declared and how many jobs are where."""
+
+    @abstractmethod
+    async def enqueue(self, batches: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+        """Take jobs; of one batch all or none. What joins one commit is answered together.
+
+        Raises nothing for a batch that is refused; its error stands in its place: UnknownQueue, BadRequest,
+        KeyConflict (a message id with another payload), LimitExceeded (`waiting_max`), TooManyRequests,
+        StoreFull. A message id is held for the window of idempotency keys, whatever becomes of the job.
+        """
+
+    @abstractmethod
+    async def claim(
+        self, queue: str, *, worker: str, limit: int, lease_ms: int = 0, request: str = ""
+    ) -> list[Claimed]:
+        """Lease up to `limit` jobs, at least one if any can be claimed, without waiting for any.
+
+        Each claim is an attempt. A repeat with the same `request` and worker within SETTLED_MS, while a lease
+        of it lasts, returns the jobs whose leases of that claim last still. `lease_ms` 0 is the queue's. A
+        job whose lease ran out is claimed by itself, and marked `alone`. Only lapses of such leases, and
+        failures that were told, count towards burial. A paused queue gives nothing, nor does one whose
+        `in_flight_max`, or the worker's `in_flight_per_worker_max`, is reached.
+
+        Raises:
+            UnknownQueue: there is no such queue.
+        """
+
+    @abstractmethod
+    async def extend(self, leases: Sequence[Lease], lease_ms: int) -> list[int | GaplessError]:
+        """Let leases last until `lease_ms` from now; tell until when for each, or LeaseLost."""
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | GaplessError]:
+        """Carry out settlements, each in one transaction with what it emits.
+
+        A repeat of the same deed with the same fence within SETTLED_MS is answered as the first was. With
+        another deed, or when the lease has ended, it is LeaseLost, and nothing of it holds. What it emits is
+        checked as by `append` and `enqueue`; if anything of it is refused, all of it is.
+        """
+
+    @abstractmethod
+    async def cancel(self, id: str) -> View:
+        """Remove a job that was not started, and return what it was.
+
+        Raises:
+            UnknownJob: there is none. JobStarted: it is leased, dead or done.
+        """
+
+    @abstractmethod
+    async def look(self, id: str) -> View:
+        """Return a job as it stands.
+
+        Raises:
+            UnknownJob: there is none (any more).
+        """
+
+    @abstractmethod
+    async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
+        """Return up to `limit` jobs of a state in the order of their ids, without touching them."""
+
+    @abstractmethod
+    async def redrive(
+        self,
+        queue: str,
+        ids: Sequence[str] | None,
+        *,
+        limit: int,
+        data: bytes | None = None,
+        audit: Entry | None = None,
+    ) -> int:
+        """Let dead jobs wait again, as if new: these, or up to `limit` of all, the oldest first.
+
+        They join the ends of their keys' lines; `data`, for a single one, replaces its payload. `audit` is
+        appended in the same transaction if any were. Tell how many.
+        """
+
+    @abstractmethod
+    async def purge(
+        self, queue: str, state: State, ids: Sequence[str] | None, *, limit: int, audit: Entry | None = None
+    ) -> int:
+        """Remove jobs that are WAITING, DEAD or DONE: these, or up to `limit` of all. Tell how many."""
+
+    @abstractmethod
+    async def pause(self, queue: str, *, paused: bool, audit: Entry | None = None) -> None:
+        """Let a queue give no jobs, or give them again."""
+
+    @abstractmethod
+    async def next_due_ms(self, queue: str) -> int | None:
+        """Return when, by the store's time, the next job can be claimed that cannot be now; None: nothing
+        will, without somebody enqueuing or settling. It may be too early, never too late."""
+
+    @abstractmethod
+    def hear_ready(self, heard: Callable[[str], object]) -> None:
+        """Call `heard`, on the loop, with each queue whose jobs may have become claimable: a hint, after
+        an enqueue, settlement, redrive, resumption or raised limit; not when time passes."""
+
+    @abstractmethod
+    async def schedule(self, schedule: Schedule) -> None:
+        """Keep a recurring job, or change it; a `last_ms` that is held already stays."""
+
+    @abstractmethod
+    async def unschedule(self, name: str) -> bool:
+        """Forget a recurring job; tell whether there was one."""
+
+    @abstractmethod
+    async def schedules(self) -> tuple[int, list[Schedule]]:
+        """Return the store's time, and all recurring jobs."""
+
+    @abstractmethod
+    async def fire(self, name: str, spec: bytes, tick_ms: int, jobs: Sequence[Job]) -> bool:
+        """Enqueue what is due at a tick, once however many nodes try.
+
+        False, and nothing happens, unless the tick lies after the last one and not after the store's time,
+        and the schedule is still this one. With no jobs the tick is passed over.
+        """
+
+
+class Groups(ABC):
+    """Declared streams, and the groups that read streams together.
+
+    A source is what a group reads: some streams of the store, one for each partition. Each partition is held
+    by at most one member of a group. Assignment is `core.assignment`'s, made anew when a member comes,
+    leaves, or was silent for its session's time.
+    """
+
+    @abstractmethod
+    async def declare_stream(self, name: str, options: StreamOptions) -> bool:
+        """Keep how a stream was declared, or change it; tell whether it is new.
+
+        Raises:
+            BadRequest: it has another number of partitions.
+            LimitExceeded: there are DECLARED_STREAMS_MAX.
+        """
+
+    @abstractmethod
+    async def declared_streams(self) -> dict[str, StreamOptions]:
+        """Return every declared stream."""
+
+    @abstractmethod
+    async def drop_stream(self, name: str) -> None:
+        """Forget a declaration, and every group of that source; what was appended is the caller's to trim.
+
+        Raises:
+            UnknownStream: there is no such stream.
+        """
+
+    @abstractmethod
+    async def heartbeat(
+        self, source: str, group: str, member: str, *, partitions: int, session_ms: int
+    ) -> Assigned:
+        """Join a group, or stay in it, and hear which partitions are held.
+
+        A partition that is given to another member has a new fence. One that stays keeps its own. What others
+        hold is given to this member only when they were told, by their own heartbeat, or their session has
+        ended.
+
+        Raises:
+            BadRequest: the group was begun with another number of partitions.
+            LimitExceeded: there are MEMBERS_MAX, or GROUPS_MAX.
+        """
+
+    @abstractmethod
+    async def leave(self, source: str, group: str, member: str) -> None:
+        """Leave a group now. Harmless when it was left."""
+
+    @abstractmethod
+    async def commit(
+        self, source: str, group: str, member: str, commits: Sequence[Commit], *, streams: Sequence[str]
+    ) -> list[tuple[Stored | Enqueued, ...] | GaplessError]:
+        """Move on in partitions, each in one transaction with what it emits; `streams` are the source's.
+
+        A commit is the member's with the current fence, or LeaseLost. It leads forward, to a position that
+        holds: PositionConflict otherwise. One at the place where the group stands is accepted and changes
+        nothing.
+        """
+
+    @abstractmethod
+    async def seek(
+        self, source: str, group: str, positions: Mapping[int, Position | None], *, audit: Entry | None = None
+    ) -> None:
+        """Let a group go on elsewhere (None: as if it had never begun), with a new fence for each partition.
+
+        Raises:
+            UnknownStream: there is no such group.
+        """
+
+    @abstractmethod
+    async def groups(self, source: str = "") -> list[GroupInfo]:
+        """Return the groups of a source, or all."""
+
+    @abstractmethod
+    async def drop_group(self, source: str, group: str, *, audit: Entry | None = None) -> bool:
+        """Forget a group; tell whether there was one."""
+
+    @abstractmethod
+    async def last_keyed(self, stream: str, keyed: str) -> int:
+        """Return the offset of the last message with a key, 0 if there is none, of a stream with an index."""
+
+
+class Store(Streams, Queues, Groups):
+    """An engine that keeps all three."""
 
 
 class Bus(ABC):

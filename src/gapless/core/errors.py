@@ -7,6 +7,9 @@ GaplessError
 │   │   └── TokenExpired      they were valid once
 │   ├── PermissionDenied      the credentials do not allow this
 │   ├── UnknownChannel        no such channel or namespace
+│   ├── UnknownQueue          no such queue was declared
+│   ├── UnknownStream         no such stream was declared
+│   ├── UnknownJob            no such job (any more)
 │   ├── MethodNotFound        no such method
 │   ├── AlreadySubscribed     the connection holds this subscription
 │   ├── NotAvailable          this server does not offer that here
@@ -18,7 +21,9 @@ GaplessError
 │   │   ├── TimelineGone      it is of a timeline that the store does not continue
 │   │   └── PositionTrimmed   it is older than what is kept
 │   ├── PositionConflict      the stream does not end where `expected` says
-│   └── KeyConflict           the idempotency key belongs to another payload
+│   ├── KeyConflict           the idempotency key belongs to another payload
+│   ├── LeaseLost             the lease, or the hold on a partition, is another's by now
+│   └── JobStarted            the job is being worked on, or has ended
 └── Unavailable               refused for now: never stored, safe to retry
     ├── TooManyRequests       a queue is full; back off
     └── StoreError            the store cannot serve
@@ -37,7 +42,9 @@ __all__ = [
     "BinaryMessage",
     "ConfigError",
     "GaplessError",
+    "JobStarted",
     "KeyConflict",
+    "LeaseLost",
     "LimitExceeded",
     "MethodNotFound",
     "NotAvailable",
@@ -58,6 +65,9 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnknownChannel",
+    "UnknownJob",
+    "UnknownQueue",
+    "UnknownStream",
     "UsageError",
 ]
 
@@ -116,6 +126,30 @@ class UnknownChannel(UsageError):
 
     code = "unknown_channel"
     number = 102
+    http_status = 404
+
+
+class UnknownQueue(UsageError):
+    """No such queue was declared; a typing error makes none."""
+
+    code = "unknown_queue"
+    number = 1003
+    http_status = 404
+
+
+class UnknownStream(UsageError):
+    """No such stream was declared; a typing error makes none."""
+
+    code = "unknown_stream"
+    number = 1004
+    http_status = 404
+
+
+class UnknownJob(UsageError):
+    """There is no such job, or not any more."""
+
+    code = "unknown_job"
+    number = 1005
     http_status = 404
 
 
@@ -212,6 +246,20 @@ class KeyConflict(StateError):
 
     code = "key_conflict"
     number = 1002
+
+
+class LeaseLost(StateError):
+    """The lease or hold ended: its time ran out, it was settled, or is another's. Nothing changed."""
+
+    code = "lease_lost"
+    number = 1006
+
+
+class JobStarted(StateError):
+    """Only a job that waits can be cancelled; this one is being worked on, or has ended."""
+
+    code = "job_started"
+    number = 1007
 
 
 class Unavailable(GaplessError):

@@ -124,6 +124,35 @@ GENERATIONS_MAX: Final = 1_000
 CURSOR_BYTES_MAX: Final = 256
 CLOSE_REASON_BYTES_MAX: Final = 123
 
+# Jobs: a lease unless the queue says otherwise, the shortest and longest; how long a repeated settlement or
+# claim gets the same answer; jobs of one claim or batch, and what those of a claim weigh; and how far ahead
+# one may be due.
+LEASE_MS: Final = 30_000
+LEASE_MIN_MS: Final = 100
+LEASE_MAX_MS: Final = 24 * 3600 * 1000
+SETTLED_MS: Final = 600_000
+CLAIM_JOBS_MAX: Final = 1_000
+CLAIM_BYTES_MAX: Final = 4 * 1024 * 1024
+JOB_DELAY_MAX_MS: Final = 366 * 24 * 3600 * 1000
+PRIORITY_MAX: Final = 9
+ATTEMPTS_MAX: Final = 1_000
+JOB_KEY_BYTES_MAX: Final = 255
+JOB_HEADERS_BYTES_MAX: Final = 16 * 1024
+JOB_REASON_BYTES_MAX: Final = 1_024
+JOB_DETAILS_BYTES_MAX: Final = 16 * 1024
+JOB_EMITS_MAX: Final = 1_000
+QUEUE_NAME_BYTES_MAX: Final = 128
+QUEUES_MAX: Final = 10_000
+BROWSE_JOBS_MAX: Final = 1_000
+SCHEDULES_MAX: Final = 10_000
+# Partitions of a stream; groups, members of one; how long a member may be silent, at least and at most.
+PARTITIONS_MAX: Final = 1_024
+DECLARED_STREAMS_MAX: Final = 10_000
+GROUPS_MAX: Final = 10_000
+MEMBERS_MAX: Final = 1_024
+SESSION_MIN_MS: Final = 1_000
+SESSION_MAX_MS: Final = 600_000
+
 # One HTTP request (RFC 9112): its head, its body, and how long each may take.
 HEAD_BYTES_MAX: Final = 16 * 1024
 # Heads of hot requests that are not parsed again.

@@ -73,7 +73,10 @@ class Entry(Struct):
     position and another payload with `KeyConflict`. `version` numbers the state that the payload is
     (0: it has none): see `is_stale`. `expected` is the position
     at which the stream must end. A `transient` entry is never stored: it only passes through in
-    order (`skip_history`). `origin` names who appends (a connection), so that a failure
+    order (`skip_history`). `keyed` is the key of a message in a stream with an index by keys, in which
+    `expected_keyed` is the offset of the last message that has it (0: there is none). `also` is stored in the
+    same transaction if and only if this entry is stored anew: its own checks are skipped but for
+    the limits. `origin` names who appends (a connection), so that a failure
     stops what that origin had already queued behind it. `context` is the caller's own.
     """
 
@@ -86,6 +89,9 @@ class Entry(Struct):
     version: int = 0
     version_epoch: str = ""
     transient: bool = False
+    keyed: str | None = None
+    expected_keyed: int | None = None
+    also: "Entry | None" = None
     origin: Any = None
     context: Any = None
 

@@ -222,6 +222,7 @@ class StoreConnection(Streams):
         before: Position | None = None,
         limit_messages: int,
         limit_bytes: int,
+        keyed: str | None = None,
     ) -> Page:
         """Read, a short page at times."""
 

@@ -14,6 +14,7 @@ from gapless.backends.sqlite.offline import approve, in_thread
 from gapless.backends.sqlite.opening import beside
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
+from gapless.backends.sqlite.work import Work
 from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
     ConfigError,
@@ -103,6 +104,7 @@ class Backend(Streams):
         before: Position | None = None,
         limit_messages: int,
         limit_bytes: int,
+        keyed: str | None = None,
     ) -> Page:
         assert after is None or before is None
         self._reads += 1
@@ -128,6 +130,12 @@ class Backend(Streams):
     async def erase(self, stream: str, offset: int) -> bool:
         future: asyncio.Future[bool] = self._loop.create_future()
         self._order((Erase(stream, offset),), 0, future)
+        return await future
+
+    async def work(self, work: Work) -> Any:
+        """Have a call of another port carried out, in the order of all calls."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._order((work,), work.size, future)
         return await future
 
     def statistics(self) -> Statistics:
@@ -224,7 +232,7 @@ class Backend(Streams):
                 continue
             told = outcomes[start : start + len(orders)]
             start += len(orders)
-            if isinstance(orders[0], Trim | Erase):
+            if isinstance(orders[0], Trim | Erase | Work):
                 _resolve(waits, told[0])
             else:
                 entries = cast(Sequence[Entry], orders)

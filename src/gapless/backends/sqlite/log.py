@@ -12,6 +12,7 @@ from gapless.backends.sqlite.keys import Keys, digest
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
+from gapless.backends.sqlite.work import Work
 from gapless.core.errors import (
     BadRequest,
     GaplessError,
@@ -51,8 +52,8 @@ class Erase(Struct, frozen=True):
     offset: int
 
 
-Order = Entry | Trim | Erase
-Outcome = Stored | Heads | bool | GaplessError
+Order = Entry | Trim | Erase | Work
+Outcome = Stored | Heads | bool | GaplessError | Any  # what a `Work` returns
 
 
 class Log:
@@ -145,7 +146,7 @@ class Log:
 
     def _outcome(self, order: Order) -> Outcome:
         if not isinstance(order, Entry):
-            return self._trim(order) if isinstance(order, Trim) else self._erase(order)
+            return self._carry_out(order)
         if self._stopped and (order.origin, order.stream) in self._stopped:
             return Unavailable("an earlier message of the same origin was refused")
         try:
@@ -153,6 +154,16 @@ class Log:
         except GaplessError as error:
             if order.origin is not None:
                 self._stopped.add((order.origin, order.stream))
+            return error
+
+    def _carry_out(self, order: Trim | Erase | Work) -> Outcome:
+        if isinstance(order, Trim):
+            return self._trim(order)
+        if isinstance(order, Erase):
+            return self._erase(order)
+        try:
+            return order.carry_out(self)
+        except GaplessError as error:
             return error
 
     def _admit(self, entry: Entry) -> Stored:

@@ -44,7 +44,7 @@ from gapless.core.stream import (
 )
 from gapless.ports import Durability, Statistics, Streams
 
-__all__ = ["Backend", "Kept"]
+__all__ = ["Kept", "MemoryStreams"]
 
 NEVER_MS: Final = 2**62
 UNLIMITED: Final = Retention()
@@ -104,7 +104,7 @@ class Kept:
     groups: dict[str, int] = field(default_factory=dict)  # bytes by retention's group
 
 
-class Backend(Streams):
+class MemoryStreams(Streams):
     """Streams in memory."""
 
     durability = Durability.MEMORY
@@ -272,6 +272,7 @@ class Backend(Streams):
         before: Position | None = None,
         limit_messages: int,
         limit_bytes: int,
+        keyed: str | None = None,
     ) -> Page:
         assert after is None or before is None
         self._reads += 1
