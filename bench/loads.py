@@ -30,6 +30,7 @@ __all__ = [
 LOAD_SECONDS_MAX = 180
 ANSWER_SECONDS_MAX = 30
 BATCH = 1_000
+BATCHES = 50
 PAGE = 50
 PLACES = 500
 IMPORT = "import time; began = time.perf_counter(); import gapless; print(time.perf_counter() - began)"
@@ -73,15 +74,16 @@ connect = generate("connect", "-connections", "5000", "-secret", SECRET, quick=(
 
 
 def messages(server: Server, is_quick: bool) -> Sample:
-    """Pages of 50: the newest, and those before any message of a short and of a long channel."""
+    """Pages of 50 of a short and a long channel: the newest, those before any message, those at its time."""
     sizes = {"short": 1_000, "long": 20_000 if is_quick else 1_000_000}
     sample: dict[str, float] = {}
     for name, size in sizes.items():
         channel = f"long:{name}"
         fill(server, channel, size)
         newest = get(server, is_quick, [f"/api/channels/{channel}/messages?size={PAGE}"])
-        stored = get(server, is_quick, pages(server, channel))
-        for kind, found in (("newest", newest), ("stored", stored)):
+        before, at = pages(server, channel)
+        stored, timed = get(server, is_quick, before), get(server, is_quick, at)
+        for kind, found in (("newest", newest), ("stored", stored), ("timed", timed)):
             sample[f"{name}_{kind}_per_cpu_second"] = found["count"] / found["server_cpu_seconds"]
             sample[f"{name}_{kind}_per_second"] = found["count"] / found["seconds"]
             sample[f"{name}_{kind}_p99_ms"] = found["p99_ms"]
@@ -97,23 +99,25 @@ def get(server: Server, is_quick: bool, paths: Sequence[str]) -> Sample:
 
 
 def fill(server: Server, channel: str, size: int) -> None:
-    """Publish so many messages of 128 bytes."""
+    """Publish so many messages of 128 bytes. Those of one batch bear one time, so there are several."""
     command = {"publish": {"channel": channel, "data": {"text": "x" * 117}}}
-    for first in range(0, size, BATCH):
-        call(server.port, "batch", {"commands": [command] * min(BATCH, size - first)})
+    count = min(BATCH, size // BATCHES)
+    for _ in range(0, size, count):
+        call(server.port, "batch", {"commands": [command] * count})
 
 
-def pages(server: Server, channel: str) -> list[str]:
-    """Return paths of pages that end anywhere in a channel, the same in every run."""
+def pages(server: Server, channel: str) -> tuple[list[str], list[str]]:
+    """Return paths of pages before some messages of a channel, and at their times; the same in every run."""
     dice = Random(1)
     now = call(server.port, "history", {"channel": channel, "limit": 0})["result"]
-    paths = []
+    path = f"/api/channels/{channel}/messages?"
+    before, at = [], []
     for _ in range(PLACES):
-        since = {"epoch": now["epoch"], "offset": dice.randrange(PAGE, now["offset"])}
-        found = call(server.port, "history", {"channel": channel, "limit": 1, "since": since})["result"]
-        at = cursor(channel, Position(now["epoch"], found["publications"][0]["offset"]))
-        paths.append(f"/api/channels/{channel}/messages?size={PAGE}&before={at}")
-    return paths
+        place = cursor(channel, Position(now["epoch"], dice.randrange(PAGE, now["offset"])))
+        before.append(f"{path}size={PAGE}&before={place}")
+        [message] = ask(server.port, f"{path}size=1&before={place}")["items"]
+        at.append(f"{path}size={PAGE}&at={message['time']}")
+    return before, at
 
 
 def on_disk(load: Load) -> Load:
@@ -152,13 +156,21 @@ def call(port: int, method: str, body: object) -> Any:
     Raises:
         Failed: it does not answer.
     """
-    url = f"http://127.0.0.1:{port}/api/{method}"
-    request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    return ask(port, f"/api/{method}", json.dumps(body).encode())
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> Any:
+    """Get a path, or post to it.
+
+    Raises:
+        Failed: gapless does not answer.
+    """
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
+        url = f"http://127.0.0.1:{port}{path}"
+        with urllib.request.urlopen(url, body, timeout=ANSWER_SECONDS_MAX) as answer:
             return json.load(answer)
     except OSError as error:
-        raise Failed(f"{method}: {error!r}") from error
+        raise Failed(f"{path}: {error!r}") from error
 
 
 def start(server: Server, is_quick: bool) -> Sample:

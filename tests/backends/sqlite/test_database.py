@@ -1,5 +1,6 @@
 """What is on the disk, where no reader sees it: rows that were dropped, the log's size, checkpoints."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,22 @@ def test_reading_and_refusing_write_nothing(store: Store) -> None:
     store.database.write([entry("none", transient=True), entry("none", bytes(100_000)), Trim("none", 5)])
     assert log.read_bytes() == before
     assert store.count("streams") == 1
+
+
+def test_a_time_is_found_however_the_times_lie(tmp_path: Path) -> None:
+    """In runs, one at a time, hours apart, above a floor: by each time that is there, and beside it."""
+    store = Store(tmp_path / "store.db")
+    times: list[int] = []
+    for count, wait_ms in ((1, 1), (1, 3_600_000), (37, 2), (1, 1), (1, 1), (300, 86_400_000), (2, 5)):
+        store.append(count)
+        times += [store.time_ms] * count
+        store.time_ms += wait_ms
+    for floor in (0, 1, 2, 63, 64, len(times) - 1, len(times)):
+        store.database.write([Trim("s", floor)])
+        for at_ms in {time_ms + beside for time_ms in times for beside in (-1, 0, 1)}:
+            found = store.database.reader.find("s", at_ms, store.time_ms)
+            assert found.offset == max(floor, bisect_left(times, at_ms)), (floor, at_ms)
+    store.database.close()
 
 
 def test_lineage_that_no_generation_needs_is_deleted(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ LINEAGE = (
     " where l.stream = ? order by l.generation"
 )
 # From offset ?4 on as far as `COLUMN` is below ?3, in strides of which each is half the one before: all in
-# one statement, since half of the time would be Python's otherwise. A lost row counts as the one before:
+# one statement, since half of the time would be Python's otherwise. A lost row counts as old:
 # reading it is what reports the damage.
 WALK = """with recursive walk(below, stride) as (
         values (?4, ?5)
@@ -50,12 +50,7 @@ WALK = """with recursive walk(below, stride) as (
         select
             below + iif(
                 below + stride <= ?2 and coalesce(
-                    (select COLUMN from log where stream = ?1 and "offset" = below + stride),
-                    (
-                        select COLUMN from log where stream = ?1 and "offset" <= below + stride
-                        order by "offset" desc limit 1
-                    ),
-                    -1
+                    (select COLUMN from log where stream = ?1 and "offset" = below + stride), -1
                 ) < ?3,
                 stride,
                 0
@@ -246,7 +241,7 @@ class Streams:
     def _column(self, stream: Stream, column: str, offset: int) -> int:
         query = f'select {column} from log where stream = ? and "offset" = ?'
         row = first(self._cursor.execute(query, (stream.id, offset)))
-        return row[0] if row else -1  # a lost row counts as old: reading it is what reports the damage
+        return row[0] if row else -1  # as in WALK
 
     # Housekeeping
 
