@@ -1,4 +1,4 @@
-"""What all tests share: what is absent is a skip on a laptop, and a failure under `GAPLESS_REQUIRE_ALL`."""
+"""What all tests share: what is absent is a skip on a laptop, and a failure under `REQUIRE_ALL_TESTS`."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse_skip(report: Report) -> Report:
-    if report.outcome == "skipped" and os.environ.get("GAPLESS_REQUIRE_ALL"):
+    if report.outcome == "skipped" and os.environ.get("REQUIRE_ALL_TESTS"):
         report.outcome = "failed"
         vars(report).pop("wasxfail", None)  # with it a failure is reported and not counted
         report.longrepr = f"nothing may be skipped here: {report.longrepr}"

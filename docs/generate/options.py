@@ -27,6 +27,11 @@ A configuration is a TOML or JSON file, then the environment, then `--set`; what
 `GAPLESS_CLIENT__TOKEN__AUDIENCE`, and `--set client.token.audience=…`. A duration is written as `"300ms"`, `"1h30m"`.
 `gapless config` prints every value and where it came from; see [the command line](command-line.md).
 
+An unknown key is an error that names the nearest one; with `--lenient` it is a warning. So is a variable of one underscore
+where two belong, or almost: `GAPLESS_HTTP_SERVER_PRT`. Any other `GAPLESS_…` without two underscores may be meant for a program that shares the
+environment; it is not read, and a warning says so. What Kubernetes and Docker set for a service of that name
+(`GAPLESS_SERVICE_HOST`, `GAPLESS_PORT=tcp://…`, `GAPLESS_PORT_8000_TCP`, …) is left alone.
+
 What Centrifugo has is named as there. Its whole list is in [Centrifugo's keys](centrifugo-keys.md).
 """
 

@@ -6,7 +6,8 @@ import pytest
 
 from gapless.core.errors import ConfigError
 from gapless.core.limits import CONFIG_BYTES_MAX
-from gapless.server.config import from_all, from_environment, from_file, from_flags, read
+from gapless.server.config import Config, from_all, from_environment, from_file, from_flags, read
+from gapless.server.config.fields import paths
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,6 @@ def test_sections_lists_and_tables_are_json_in_a_variable() -> None:
         "GAPLESS_CLIENT__ALLOWED_ORIGINS": '["https://a.example"]',
         "GAPLESS_CHANNEL__NAMESPACES": '[{"name": "chat", "history_size": 10, "history_ttl": "1m"}]',
         "GAPLESS_CHANNEL__WITHOUT_NAMESPACE__PRESENCE": "TRUE",
-        "GAPLESS_PORT": "tcp://10.0.0.1:8000",
     }
     config = read(from_environment(environment))
     assert config.store.url == "memory:"
@@ -83,6 +83,15 @@ def test_sections_lists_and_tables_are_json_in_a_variable() -> None:
         ("GAPLESS_CHANNEL__NAMESPACES__CHAT__PRESENCE", "1", "there is no namespace 'chat'"),
         ("GAPLESS_HTTP_API__KEY__X", "1", "http_api.key: expected a text, not what is there"),
         ("GAPLESS_HTTP_SERVER_PORT", "1", "write GAPLESS_HTTP_SERVER__PORT"),
+        ("GAPLESS_HTTP_API_KEY_FILE", "/key", "write GAPLESS_HTTP_API__KEY_FILE"),
+        ("GAPLESS_HTTP_SERVER_PRT", "1", "unknown key; did you mean GAPLESS_HTTP_SERVER__PORT?"),
+        ("GAPLESS_LOGLEVEL", "debug", "unknown key; did you mean GAPLESS_LOG__LEVEL?"),
+        ("GAPLESS_STOR", "{}", "unknown key; did you mean GAPLESS_STORE?"),
+        (
+            "GAPLESS_CHANNEL_NAMESPACES_CHAT_PRESENCE",
+            "true",
+            "unknown key; did you mean GAPLESS_CHANNEL__NAMESPACES__<NAME>__PRESENCE?",
+        ),
         ("GAPLESS_NOTHING__HERE", "1", "nothing: unknown key"),
     ],
 )
@@ -91,6 +100,52 @@ def test_a_mistake_in_a_variable_names_it(name: str, value: str, told: str) -> N
         read(from_environment({name: value}))
     assert str(caught.value).startswith(f"{name}: ")
     assert told in str(caught.value)
+
+
+def test_a_misspelt_variable_is_only_told_where_unknown_keys_are() -> None:
+    told: list[str] = []
+    read(from_environment({"GAPLESS_HTTP_SERVER_PRT": "1"}), lenient=True, tell=told.append)
+    assert told == ["GAPLESS_HTTP_SERVER_PRT: unknown key; did you mean GAPLESS_HTTP_SERVER__PORT?"]
+
+
+def test_a_variable_that_names_no_key_may_be_another_programs_and_is_told() -> None:
+    environment = {"GAPLESS_PORT": "9000", "GAPLESS_REPLICAS": "3"}
+    told: list[str] = []
+    assert read(from_environment(environment), tell=told.append) == Config()
+    assert told == [
+        "GAPLESS_PORT: is not read, it names no key; did you mean http_server.port?",
+        "GAPLESS_REPLICAS: is not read, it names no key",
+    ]
+
+
+# Of a service `gapless` or `gapless-http-server` (kubernetes.io/docs/concepts/services-networking/service),
+# and of a linked container (docs.docker.com/engine/network/links).
+OF_SERVICES = {
+    "SERVICE_HOST": "10.0.0.1",
+    "SERVICE_PORT": "8000",
+    "SERVICE_PORT_HTTP": "8000",
+    "PORT": "tcp://10.0.0.1:8000",
+    "PORT_8000_TCP": "tcp://10.0.0.1:8000",
+    "PORT_8000_TCP_PROTO": "tcp",
+    "PORT_8000_TCP_PORT": "8000",
+    "PORT_8000_TCP_ADDR": "10.0.0.1",
+    "NAME": "/web/gapless",
+    "ENV_PATH": "/bin",
+}
+
+
+@pytest.mark.parametrize("service", ["GAPLESS", "GAPLESS_HTTP_SERVER", "GAPLESS_STORE"])
+def test_what_is_set_for_a_service_of_our_name_is_left_alone(service: str) -> None:
+    environment = {f"{service}_{name}": value for name, value in OF_SERVICES.items()}
+    told: list[str] = []
+    assert read(from_environment(environment), tell=told.append) == Config()
+    assert told == []
+
+
+def test_no_key_is_taken_for_the_variable_of_a_service() -> None:
+    for path, _ in paths(Config):
+        [source] = from_environment({f"GAPLESS_{path.upper().replace('.', '_')}": "1"})
+        assert source.tree or source.unknown
 
 
 def test_variables_of_centrifugos_are_not_read_and_that_is_said() -> None:

@@ -11,7 +11,7 @@ from gapless.server.config.centrifugo import Remark, Verdict, general
 from gapless.server.config.fields import DURATION, paths
 from gapless.server.config.model import Config
 
-__all__ = ["expected", "flat", "told"]
+__all__ = ["expected", "flat", "hint", "nearly", "told"]
 
 
 def expected(field: FieldInfo) -> str:
@@ -58,10 +58,10 @@ def told(remark: Remark) -> str:
         case Verdict.IGNORED:
             return f"{remark.path}: this key of Centrifugo's has no effect: {remark.sentence}"
         case _:
-            return f"{remark.path}: unknown key{_hint(general(remark.path))}"
+            return f"{remark.path}: unknown key{hint(general(remark.path))}"
 
 
-def _hint(path: str) -> str:
+def hint(path: str) -> str:
     """Name the path most like `path`: in its section, else by its last word, else by all of them."""
     known = list(dict.fromkeys(general(other) for other, _ in paths(Config)))
     if path in known:
@@ -71,10 +71,19 @@ def _hint(path: str) -> str:
     anywhere = {other.rpartition(".")[2]: other for other in reversed(known)}  # the first of a name counts
     whole = {other.replace(".", "_"): other for other in known}
     for among, word in ((siblings, key), (anywhere, key), (whole, path.replace(".", "_"))):
-        found = get_close_matches(word, among, n=1, cutoff=0.7)
-        if found:
-            return f"; did you mean {among[found[0]]}?"
+        if near := _nearest(word, among):
+            return f"; did you mean {near}?"
     return ""
+
+
+def _nearest(word: str, among: dict[str, str]) -> str:
+    found = get_close_matches(word, among, n=1, cutoff=0.7)
+    return among[found[0]] if found else ""
+
+
+def nearly(variable: str) -> str:
+    """Return the path that a variable's name almost means, if its underscores are taken for levels."""
+    return _nearest(variable.lower(), {path.replace(".", "_"): path for path, _ in paths(Config)})
 
 
 def flat(variable: str) -> str:

@@ -77,6 +77,8 @@ def examine(sources: Iterable[Source], *, lenient: bool = False) -> Reading:
     for source in sources:
         reader.merge(merged, reader.of(source), source)
         reader.remarks += [source.remark] if source.remark else []
+        if source.unknown:
+            reader.say(source.unknown, harmless=lenient)
     reader.inherit(merged)
     whole = reader.whole(Config, merged, "")
     assert isinstance(whole, Config) or reader.mistakes, "what cannot be made is a mistake"
@@ -180,14 +182,14 @@ class _Reader:
         if why is None:
             self._wrong(path, expected(field), value)
         elif why:
-            self._say(f"{self._source.place(path)}: {path}: {value!r}: {why}", harmless=self._lenient)
+            self.say(f"{self._source.place(path)}: {path}: {value!r}: {why}", harmless=self._lenient)
 
     def _wrong(self, path: str, expected: str, value: Any) -> None:
-        self._say(f"{self._source.place(path)}: {path}: expected {expected}, not {_shown(path, value)}")
+        self.say(f"{self._source.place(path)}: {path}: expected {expected}, not {_shown(path, value)}")
 
     def _unknown(self, path: str, value: Any) -> None:
         if len(self.mistakes) > MISTAKES_MAX:  # no more are told, and looking for words takes a while
-            self._say(path)
+            self.say(path)
             return
         from gapless.server.config.centrifugo import Verdict, judge
         from gapless.server.config.mistakes import told
@@ -197,9 +199,10 @@ class _Reader:
             if remark.owner not in said:
                 said.add(remark.owner)
                 harmless = self._lenient or remark.verdict is Verdict.IGNORED
-                self._say(f"{self._source.place(remark.path)}: {told(remark)}", harmless=harmless)
+                self.say(f"{self._source.place(remark.path)}: {told(remark)}", harmless=harmless)
 
-    def _say(self, message: str, *, harmless: bool = False) -> None:
+    def say(self, message: str, *, harmless: bool = False) -> None:
+        """Note a mistake, or a remark if it is harmless."""
         (self.remarks if harmless else self.mistakes).append(message)
 
     # All sources together -----------------------------------------------------------------
@@ -223,7 +226,7 @@ class _Reader:
             if _spelled(name) in named:
                 self.merge(named[_spelled(name)], change or {}, source)
             else:
-                self._say(f"{source.name}: channel.namespaces: there is no namespace {name!r}")
+                self.say(f"{source.name}: channel.namespaces: there is no namespace {name!r}")
 
     def inherit(self, merged: Sections) -> None:
         """Give namespaces what the channel section says for all, and the store what an engine does."""
@@ -239,7 +242,7 @@ class _Reader:
         if engine is not None and engine.value is not None and "durability" not in merged.get("store", {}):
             memory = _Setting(Durability.MEMORY, engine.source, engine.path)
             merged.setdefault("store", {})["durability"] = memory
-            self._say(
+            self.say(
                 f"{engine.place}: engine.type: acknowledged messages need survive no more than they do in"
                 f" Centrifugo's memory engine: nothing (for more, remove the key or set store.durability)",
                 harmless=True,
@@ -263,7 +266,7 @@ class _Reader:
         try:
             return model(**values)
         except ConfigError as error:
-            self._say(f"{_place(tree)}: {error}")
+            self.say(f"{_place(tree)}: {error}")
             return None
 
 

@@ -17,6 +17,11 @@ PREFIX: Final = "GAPLESS_"
 PREFIX_OF_CENTRIFUGO: Final = "CENTRIFUGO_"
 NESTING: Final = "__"
 FROM_FILE: Final = "_FILE"
+# What Kubernetes sets for a service whose name begins like ours, and Docker for a linked container.
+OF_A_SERVICE: Final = re.compile(
+    r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR|START|END))?|ENV_.+)"
+)
+ADDRESS_OF_A_SERVICE: Final = re.compile(r"(.+_)?PORT=(tcp|udp|sctp)://.*|(.+_)?NAME=/.*")
 TOML_LINE: Final = re.compile(r"(.*) \(at line (\d+), column \d+\)")
 
 Tree = dict[str, Any]
@@ -25,7 +30,7 @@ Tree = dict[str, Any]
 class Source(Struct, frozen=True, kw_only=True):
     """Settings as they were written, sections as nested objects. In a `spelled` one every value is a text.
 
-    `remark` is something to say of it besides.
+    `remark` is something to say of it besides, `unknown` too, where it is as wrong as an unknown key.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Source(Struct, frozen=True, kw_only=True):
     is_json: bool = False
     spelled: bool = False
     remark: str = ""
+    unknown: str = ""
 
     def place(self, path: str) -> str:
         """Return where `path` was set, for an error: with the line, in a file."""
@@ -119,11 +125,12 @@ def from_environment(environment: Mapping[str, str]) -> Iterable[Source]:
     """Return a source for each variable such as `GAPLESS_HTTP_SERVER__PORT`: two underscores go a level down.
 
     With `_FILE` behind its name a variable names a file that holds the value, as secrets of containers are
-    given. Others that begin alike are left alone (Kubernetes sets some for a service of our name), and of
-    Centrifugo's it is only said that they are not read.
+    given. One without levels that is almost a key's is as wrong as an unknown key; any other is only said to
+    name no key, since programs beside may share the environment. What Kubernetes and Docker set for a service
+    of our name is left alone. Of Centrifugo's it is said that they are not read.
 
     Raises:
-        ConfigError: a variable names a key, but not its levels; or a file that cannot be read.
+        ConfigError: a variable names a file that cannot be read, or is set beside the one that it stands for.
     """
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX_OF_CENTRIFUGO):
@@ -131,12 +138,35 @@ def from_environment(environment: Mapping[str, str]) -> Iterable[Source]:
         elif name.startswith(PREFIX):
             variable = name.removeprefix(PREFIX)
             if NESTING not in variable:
-                if _is_section(name, variable):
-                    yield _single(name, [variable.lower()], value)
+                yield from _without_levels(name, variable, value)
             elif variable.endswith(FROM_FILE) and not _is_key(variable):
                 yield _from_secret(name, value, environment)
             else:
                 yield _single(name, variable.lower().split(NESTING), value)
+
+
+def _without_levels(name: str, variable: str, value: str) -> Iterable[Source]:
+    if OF_A_SERVICE.fullmatch(variable) or ADDRESS_OF_A_SERVICE.match(f"{variable}={value}"):
+        return
+    from gapless.server.config.mistakes import flat, hint, nearly
+
+    path, file = flat(variable), ""
+    if not path and variable.endswith(FROM_FILE):
+        path, file = flat(variable.removesuffix(FROM_FILE)), FROM_FILE
+    if path == variable.lower():  # a section, as JSON
+        yield _single(name, [path], value)
+    elif path:
+        yield Source(name=name, tree={}, unknown=f"{name}: write {_variable(path)}{file}")
+    elif near := nearly(variable):
+        yield Source(name=name, tree={}, unknown=f"{name}: unknown key; did you mean {_variable(near)}?")
+    else:
+        remark = f"{name}: is not read, it names no key{hint(variable.lower())}"
+        yield Source(name=name, tree={}, remark=remark)
+
+
+def _variable(path: str) -> str:
+    """Return how a key is written as a variable."""
+    return PREFIX + path.replace("namespaces.", "namespaces.<name>.").upper().replace(".", NESTING)
 
 
 def _not_ours(name: str) -> Iterable[Source]:
@@ -144,8 +174,7 @@ def _not_ours(name: str) -> Iterable[Source]:
 
     path = flat(name.removeprefix(PREFIX_OF_CENTRIFUGO))
     if "." in path:
-        ours = PREFIX + path.upper().replace(".", NESTING)
-        yield Source(name=name, tree={}, remark=f"{name}: is not read: write {ours}")
+        yield Source(name=name, tree={}, remark=f"{name}: is not read: write {_variable(path)}")
 
 
 def _from_secret(name: str, path: str, environment: Mapping[str, str]) -> Source:
@@ -160,15 +189,6 @@ def _is_key(variable: str) -> bool:
     from gapless.server.config.mistakes import flat
 
     return "." in flat(variable.replace(NESTING, "_"))
-
-
-def _is_section(name: str, variable: str) -> bool:
-    from gapless.server.config.mistakes import flat
-
-    path = flat(variable)
-    if "." in path:
-        raise ConfigError(f"{name}: write {PREFIX}{path.upper().replace('.', NESTING)}")
-    return bool(path)
 
 
 def from_flags(assignments: Iterable[str]) -> Iterable[Source]:
