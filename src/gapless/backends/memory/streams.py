@@ -26,6 +26,7 @@ from gapless.core.errors import (
     TooManyRequests,
     Unavailable,
 )
+from gapless.core.fences import Fences
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.lineage import Fate, Generation, Link, holds
 from gapless.core.stream import (
@@ -102,6 +103,7 @@ class Kept:
     due: list[tuple[int, str]] = field(default_factory=list)  # heap; one live item per stream with a meta_ttl
     keys: dict[tuple[str, str], _Key] = field(default_factory=dict)  # oldest first
     groups: dict[str, int] = field(default_factory=dict)  # bytes by retention's group
+    fences: Fences = field(default_factory=lambda: Fences("", 0, 0))
 
 
 class MemoryStreams(Streams):
@@ -116,6 +118,7 @@ class MemoryStreams(Streams):
         self._clock = options.now_ms or store_clock()
         self._kept = kept = Kept() if kept is None else kept
         self.epoch = options.token()
+        kept.fences = Fences(self.epoch, kept.fences.last, self._now_ms())
         kept.generations.append(Generation(self.epoch, kept.seq, fate))
         del kept.generations[: -options.generations_max]
         self._queue: list[tuple[Sequence[Entry], Done]] = []

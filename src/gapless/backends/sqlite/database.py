@@ -89,7 +89,7 @@ class Database:
                     raise StoreRefused(f"{path} is not the file that was open")
             streams = Streams(self._connection.cursor())
             self.reader = Reader(self._connection, streams, generations)
-            self.log = Log(self._connection.cursor(), streams, options, generations)
+            self.log = Log(self._connection.cursor(), streams, options, generations, self._clock())
             self._time_ms = max(self._time_ms, self.log.time_ms)
             self._warn_of_time()
             self._seen_seq = self.log.seq
@@ -183,6 +183,7 @@ class Database:
     def rest(self) -> None:
         """Use a quiet moment."""
         self._is_stuck = False
+        self.disk.rest()
         if self._wal_pages:
             self.checkpoint()
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gapless.backends import Options
 from gapless.backends.sqlite.checksum import checksum, erased_checksum, is_erased
-from gapless.backends.sqlite.keys import Keys, digest
+from gapless.backends.sqlite.keys import Digests, Keys, digest
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
@@ -23,6 +23,7 @@ from gapless.core.errors import (
     TooManyRequests,
     Unavailable,
 )
+from gapless.core.fences import Fences
 from gapless.core.lineage import Generation, Link, holds
 from gapless.core.stream import Entry, Heads, Position, Stored, check_version, is_stale
 
@@ -60,25 +61,33 @@ class Log:
     """The writer's view of the streams, of which it alone owns the heads."""
 
     def __init__(
-        self, cursor: apsw.Cursor, streams: Streams, options: Options, generations: Sequence[Generation]
+        self,
+        cursor: apsw.Cursor,
+        streams: Streams,
+        options: Options,
+        generations: Sequence[Generation],
+        now_ms: int,
     ) -> None:
+        self._start_ms = now_ms
         self._cursor = cursor
         self._streams = streams
         self._keys = Keys(cursor, options.key_window_ms)
         self._options = options
         self._generations = generations
         self._epoch = generations[-1].id
+        self._bytes_max = options.message_bytes_max
         self._is_full = False
         self._stopped: set[tuple[Any, str]] = set()
         self._stopped_before = self._stopped  # this transaction
         self._begin()
 
     def _begin(self) -> None:
-        query = "select seq, time_ms from store"
+        query = "select seq, time_ms, fence from store"
         self.seq: int
         self.time_ms: int
-        self.seq, self.time_ms = first(self._cursor.execute(query))
-        self._stored: tuple[int, int, int | None] | None = None  # written anew with the next transaction
+        self.seq, self.time_ms, fence = first(self._cursor.execute(query))
+        self.fences = Fences(self._epoch, fence, max(self._start_ms, self.time_ms))
+        self._stored: tuple[int, int, int | None, int] | None = None  # written anew with the next transaction
         self._touched: dict[str, Stream] = {}
         self._grouped: dict[int, Stream] = {}  # may have dropped rows that count for a group still
         self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
@@ -137,10 +146,10 @@ class Log:
         self._grouped.clear()
         self._streams.flush(now_ms, budget + DELETED_PER_ENTRY * len(outcomes))
         self._keys.flush(now_ms)
-        stored = self.seq, self._streams.floor, self._streams.ground
+        stored = self.seq, self._streams.floor, self._streams.ground, self.fences.last
         if self._stored != stored:
             self._stored = stored
-            update = "update store set seq = ?, floor = ?, ground = ?, time_ms = ?"
+            update = "update store set seq = ?, floor = ?, ground = ?, fence = ?, time_ms = ?"
             self._cursor.execute(update, (*stored, now_ms))
         return outcomes
 
@@ -150,7 +159,7 @@ class Log:
         if self._stopped and (order.origin, order.stream) in self._stopped:
             return Unavailable("an earlier message of the same origin was refused")
         try:
-            return self._admit(order)
+            return self.admit(order)
         except GaplessError as error:
             if order.origin is not None:
                 self._stopped.add((order.origin, order.stream))
@@ -166,8 +175,38 @@ class Log:
         except GaplessError as error:
             return error
 
-    def _admit(self, entry: Entry) -> Stored:
+    def admit(self, entry: Entry) -> Stored:
+        """Append in the transaction that is open.
+
+        Raises:
+            GaplessError: it is refused; nothing has changed then.
+        """
         key = None if entry.key is None else digest(entry)
+        stream = self._check(entry, key)
+        if isinstance(stream, Stored):
+            return stream
+        offset, also = 0, None
+        if not entry.transient:
+            offset = self._append(entry, stream)
+            if entry.also is not None:
+                # Looked up only now: a stream that is new is numbered when it is written to.
+                last = self._append(entry.also, self._stream(entry.also.stream))
+                also = Stored(self._epoch, last, self.time_ms)
+        stored = Stored(self._epoch, offset, self.time_ms, True, also)
+        if key:
+            self._keys.hold(key, stored)
+        return stored
+
+    def refusal(self, entry: Entry) -> GaplessError | None:
+        """Return what `admit` would raise, changing nothing."""
+        try:
+            self._check(entry, None if entry.key is None else digest(entry))
+        except GaplessError as error:
+            return error
+        return None
+
+    def _check(self, entry: Entry, key: Digests | None) -> Stream | Stored:
+        """Return where an entry goes, or the answer that it has without being stored."""
         if key and (held := self._keys.find(key)):
             return held
         stream = self._stream(entry.stream)
@@ -179,38 +218,50 @@ class Log:
             entry.expected.offset == stream.last and self._holds(entry.expected, stream)
         ):
             raise PositionConflict(f"the stream ends at {stream.last}")
-        if max(len(entry.data), len(entry.meta)) > self._options.message_bytes_max:
-            raise BadRequest(f"the message is over {self._options.message_bytes_max} bytes")
+        if len(entry.data) > self._bytes_max or len(entry.meta) > self._bytes_max:
+            raise BadRequest(f"the message is over {self._bytes_max} bytes")
         if key and self._keys.held() >= self._options.keys_max:
             raise TooManyRequests("too many idempotency keys are held")
         if self._is_full and (key or not entry.transient):
             raise StoreFull("the disk is full; trim streams or make room")
-        if entry.retention.group and not entry.transient:
-            self._check_group(entry, stream)
-        stored = Stored(self._epoch, 0 if entry.transient else self._append(entry, stream), self.time_ms)
-        if key:
-            self._keys.hold(key, stored)
-        return stored
+        if not entry.transient:
+            if entry.retention.group:
+                self._check_group(entry, stream)
+            if entry.also is not None:
+                self._check_also(entry, stream, entry.also)
+        return stream
 
-    def _check_group(self, entry: Entry, stream: Stream) -> None:
+    def _check_also(self, entry: Entry, stream: Stream, also: Entry) -> None:
+        """Hold what is stored with an entry against the limits."""
+        if also.stream == entry.stream:
+            raise BadRequest("what is stored with a message goes to another stream")
+        if len(also.data) > self._bytes_max or len(also.meta) > self._bytes_max:
+            raise BadRequest(f"the message is over {self._bytes_max} bytes")
+        if also.retention.group:
+            shared = also.retention.group == entry.retention.group
+            beside = self._grows(entry, stream) if shared else 0
+            self._check_group(also, self._stream(also.stream), beside)
+
+    def _check_group(self, entry: Entry, stream: Stream, beside: int = 0) -> None:
         """Make sure that the entry, and its stream if that joins, finds room in its group."""
         keep = entry.retention
-        if self._group_bytes(entry, stream) > keep.group_bytes:
+        group = self._streams.groups.named(keep.group)
+        assert group is not None
+        if group.bytes + self._grows(entry, stream) + beside > keep.group_bytes:
             self._flush_rows()
             self._grouped[stream.id] = stream
             self._streams.make_room(self._grouped.values(), DELETED_FOR_ROOM, self.time_ms)
             self._grouped.clear()
-            if self._group_bytes(entry, stream) > keep.group_bytes:
+            if group.bytes + self._grows(entry, stream) + beside > keep.group_bytes:
                 raise LimitExceeded(f"what {keep.group!r} keeps is at its limit of {keep.group_bytes} bytes")
 
-    def _group_bytes(self, entry: Entry, stream: Stream) -> int:
-        group = self._streams.groups.named(entry.retention.group)
-        assert group is not None
+    def _grows(self, entry: Entry, stream: Stream) -> int:
+        """How many bytes the entry's group gains by it."""
         joining = 0
-        if stream.group is not group and stream.total:
+        if stream.group is not self._streams.groups.named(entry.retention.group) and stream.total:
             self._flush_rows()
             joining = self._streams.stored_bytes(stream)
-        return group.bytes + joining + len(entry.data) + len(entry.meta)
+        return joining + len(entry.data) + len(entry.meta)
 
     def _append(self, entry: Entry, stream: Stream) -> int:
         if entry.retention is not stream.retention and entry.retention != stream.retention:

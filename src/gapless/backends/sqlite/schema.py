@@ -13,6 +13,7 @@ from gapless.core.errors import StoreRefused
 __all__ = [
     "APPLICATION_ID",
     "PAGE_BYTES",
+    "READING",
     "RETENTION_GROUPS",
     "VERSION",
     "check",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x67706C73  # "gpls", in the file's header
-VERSION = 2  # `upgrading` knows the way from each before
+VERSION = 3  # `upgrading` knows the way from each before
 # Measured at 120 rows of 100 bytes a commit: 266,000 rows/s; with 8 KiB pages 155,000, with 16 KiB 113,000.
 PAGE_BYTES = 4096
 
@@ -50,6 +51,37 @@ RETENTION_GROUPS = """create table retention_groups (
         name text not null unique,
         bytes integer not null
     ) strict"""
+# Declared streams, and the groups that read streams. A member's `id` rises in the order of joining; the
+# holder of a partition is a member, or '' if nobody has it.
+READING = (
+    """create table declared_streams (
+        name text primary key,
+        options blob not null
+    ) strict, without rowid""",
+    """create table reader_groups (
+        id integer primary key,
+        source text not null,
+        name text not null,
+        unique (source, name)
+    ) strict""",
+    """create table members (
+        id integer primary key,
+        reader_group integer not null,
+        name text not null,
+        session_until_ms integer not null,
+        unique (reader_group, name)
+    ) strict""",
+    """create table holds (
+        reader_group integer not null,
+        "partition" integer not null,
+        holder text not null,
+        is_leaving integer not null,
+        fence text not null,
+        epoch text,
+        "offset" integer,
+        primary key (reader_group, "partition")
+    ) strict, without rowid""",
+)
 TABLES = (
     """create table store (
         id integer primary key check (id = 0),
@@ -57,7 +89,8 @@ TABLES = (
         seq integer not null,
         floor integer not null,
         ground integer, -- the generation that raised the floor
-        time_ms integer not null
+        time_ms integer not null,
+        fence integer not null default 0 -- the number of the last one given
     ) strict""",
     """create table generations (
         number integer primary key,
@@ -112,7 +145,8 @@ TABLES = (
         hour integer primary key,
         keys integer not null
     ) strict""",
-    f"insert into store values (0, {VERSION}, 0, 0, null, 0)",
+    *READING,
+    f"insert into store values (0, {VERSION}, 0, 0, null, 0, 0)",
 )
 
 Row = tuple[int, ...]

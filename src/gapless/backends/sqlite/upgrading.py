@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from gapless.backends.sqlite.schema import RETENTION_GROUPS, VERSION, number
+from gapless.backends.sqlite.schema import READING, RETENTION_GROUPS, VERSION, number
 
 __all__ = ["UPGRADES", "Upgrade", "upgrade"]
 
@@ -26,6 +26,10 @@ UPGRADES: Final = {
             "alter table streams add column group_bytes integer not null default 0",
             RETENTION_GROUPS,
         ),
+    ),
+    2: Upgrade(
+        "groups that read streams",
+        ("alter table store add column fence integer not null default 0", *READING),
     ),
 }
 
