@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-from gapless.core.limits import LEASE_MS
+from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS, LEASE_MS
 from gapless.core.retry import Retry
 from gapless.core.stream import Entry, Stored
 
@@ -80,7 +80,10 @@ class OnDead(StrEnum):
     STOP = "stop"  # until it is redriven or purged
 
 
-class QueueOptions(Struct, frozen=True, kw_only=True):
+Limit = Annotated[int, Meta(ge=0, le=10**12)]
+
+
+class QueueOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a queue behaves; 0 means no such limit. Units: milliseconds, jobs.
 
     With `ordered`, at most one job of a key is in flight. `fair` serves the keys by turns: the one with
@@ -89,15 +92,15 @@ class QueueOptions(Struct, frozen=True, kw_only=True):
     """
 
     retry: Retry = field(default_factory=Retry)
-    lease_ms: int = LEASE_MS
-    in_flight_max: int = 0
-    in_flight_per_worker_max: int = 0
+    lease_ms: Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)] = LEASE_MS
+    in_flight_max: Limit = 0
+    in_flight_per_worker_max: Limit = 0
     ordered: bool = True
     fair: bool = False
     on_dead: OnDead = OnDead.GO_ON
-    result_ms: int = 0
-    dead_ms: int = 0
-    waiting_max: int = 0
+    result_ms: Limit = 0
+    dead_ms: Limit = 0
+    waiting_max: Limit = 0
 
 
 class Job(Struct):

@@ -133,6 +133,9 @@ LEASE_MAX_MS: Final = 24 * 3600 * 1000
 SETTLED_MS: Final = 600_000
 CLAIM_JOBS_MAX: Final = 1_000
 CLAIM_BYTES_MAX: Final = 4 * 1024 * 1024
+# How long a call may wait for jobs, messages or a result; and calls that wait so on a node at once.
+WAIT_MAX_MS: Final = 60_000
+WAITERS_MAX: Final = 10_000
 JOB_DELAY_MAX_MS: Final = 366 * 24 * 3600 * 1000
 PRIORITY_MAX: Final = 9
 ATTEMPTS_MAX: Final = 1_000

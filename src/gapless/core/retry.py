@@ -1,11 +1,17 @@
 """When a job that failed is tried again: one policy for failures and for leases that ran out."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from gapless.core.limits import ATTEMPTS_MAX, JOB_DELAY_MAX_MS
 
 __all__ = ["Retry"]
 
+Delay = Annotated[int, Meta(ge=0, le=JOB_DELAY_MAX_MS)]
 
-class Retry(Struct, frozen=True, gc=False):
+
+class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """After how long each attempt follows the one before it, and how many there are (semantics 4).
 
     The delay grows from `base_ms` by `factor` up to `cap_ms`. With `jitter` it is drawn between half of that
@@ -13,12 +19,12 @@ class Retry(Struct, frozen=True, gc=False):
     of delays instead, of which the last holds for all further attempts.
     """
 
-    attempts_max: int = 5
-    base_ms: int = 1_000
-    factor: float = 2.0
-    cap_ms: int = 600_000
+    attempts_max: Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)] = 5
+    base_ms: Delay = 1_000
+    factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    cap_ms: Delay = 600_000
     jitter: bool = True
-    delays_ms: tuple[int, ...] = ()
+    delays_ms: Annotated[tuple[Delay, ...], Meta(max_length=ATTEMPTS_MAX)] = ()
 
     def delay_ms(self, attempt: int, chance: float) -> int:
         """Return how long to wait after `attempt` (1 is the first); `chance` lies in [0, 1)."""

@@ -1,19 +1,25 @@
 """What travels beside a payload, in the form in which stores keep it: a JSON object."""
 
+from typing import Final
+
 import msgspec
 from msgspec import Struct
 
 from gapless.protocol.messages import ClientInfo
 
-__all__ = ["Meta", "is_json", "with_tag"]
+__all__ = ["Meta", "is_json", "read_meta", "with_tag"]
 
 
 class Meta(Struct, gc=False, omit_defaults=True):
-    """The publisher, tags, and whether the payload is something else than JSON."""
+    """The publisher, tags, whether the payload is something else than JSON, and its key in a stream.
+
+    Tags are what a job, or a message of a declared stream, has as headers.
+    """
 
     info: ClientInfo | None = None
     tags: dict[str, str] = {}
     binary: bool = False
+    key: str = ""
 
     def encoded(self) -> bytes:
         """Return the stored form, empty when there is nothing to keep."""
@@ -21,9 +27,13 @@ class Meta(Struct, gc=False, omit_defaults=True):
         return b"" if encoded == b"{}" else encoded
 
 
+read_meta: Final = msgspec.json.Decoder(Meta).decode
+"""Read the stored form, which is not empty."""
+
+
 def with_tag(meta: bytes, name: str, value: str) -> bytes:
     """Return the stored form with one tag more."""
-    held = msgspec.json.decode(meta, type=Meta) if meta else Meta()
+    held = read_meta(meta) if meta else Meta()
     return msgspec.structs.replace(held, tags={**held.tags, name: value}).encoded()
 
 
