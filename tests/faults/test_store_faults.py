@@ -133,6 +133,53 @@ def test_a_store_that_was_killed_opens_on_a_full_disk(small_disk: Path) -> None:
     asyncio.run(full())
 
 
+# What a small disk has to do with: the options of `gapless serve`.
+USUAL = {name: getattr(Options(), name) for name in ("ballast_bytes", "free_bytes_min")}
+
+
+@pytest.mark.parametrize("mebibytes", [8, 32, 64, 95])
+def test_a_small_disk_that_was_full_takes_appends_again_and_again(
+    mount_small: Callable[[int], Path], mebibytes: int
+) -> None:
+    """With less than ballast and reserve have elsewhere; what was trimmed is room enough, inside the file."""
+    path = mount_small(mebibytes) / "store.db"
+
+    async def full() -> None:
+        store = await open_store(path, **USUAL)
+        for _ in range(3):
+            assert await append_until_full(store) > 16 * mebibytes  # half of the disk
+            last = (await head(store)).last
+            await store.trim("s", last)
+            outcomes = [(await put(store, entry()))[0] for _ in range(200)]
+            first = next(n for n, outcome in enumerate(outcomes) if isinstance(outcome, Stored))
+            assert all(isinstance(outcome, Stored) for outcome in outcomes[first:])
+        await store.close()
+
+    asyncio.run(full())
+
+
+@pytest.mark.parametrize("mebibytes", [48, 64, 95])
+def test_a_store_that_was_killed_on_a_small_disk_opens_when_that_is_full(
+    mount_small: Callable[[int], Path], mebibytes: int
+) -> None:
+    """Its ballast has room for all that a log may hold: its limit, and one commit more."""
+    path = mount_small(mebibytes) / "store.db"
+
+    async def full() -> None:
+        database = Database(path, Options(), None)
+        number = 0
+        while database.wal_pages < database.disk.wal_pages_max:
+            database.write([entry(data=b"%06d" % (number + one) + bytes(60_000)) for one in range(70)])
+            number += 70
+        database.abandon()
+        use_up(path.parent)
+        store = await open_store(path, **USUAL)
+        assert await read_all(store) == list(range(number))
+        await store.close()
+
+    asyncio.run(full())
+
+
 def test_a_disk_error_of_no_room_rolls_back_cleanly(path: Path, disk: Disk) -> None:
     async def full() -> None:
         store = await open_store(path, disk.name)

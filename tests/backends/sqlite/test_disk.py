@@ -1,6 +1,7 @@
 """What a file survives depends on what it lies on; and room is kept in reserve."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,68 @@ def test_a_disk_with_room_for_the_ballast_is_full_no_more(
     disk.take_ballast()
     assert (tmp_path / "store.db.ballast").exists()
     assert not disk.is_full
+
+
+def test_room_inside_the_database_does_for_appends_without_a_ballast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is every other append refused, nor is what the ballast is there for used up by them."""
+    disk = Disk(tmp_path / "store.db", ballast_bytes=4_096, free_bytes_min=100)
+    monkeypatch.setattr(disk, "free_bytes", lambda: 1_000)
+    disk.fill()
+    for unused_bytes, is_full in (
+        (3_295, True),
+        (3_296, False),
+        (3_296, False),
+        (3_196, False),
+        (3_195, True),
+    ):
+        assert disk.is_short()
+        disk.check_room(unused_bytes)
+        assert disk.is_full is is_full, unused_bytes
+    disk.rest()
+    disk.check_room(5_000)
+    disk.rest()
+    assert not (tmp_path / "store.db.ballast").exists()
+    monkeypatch.setattr(disk, "free_bytes", lambda: 4_196)
+    disk.rest()
+    assert (tmp_path / "store.db.ballast").exists()
+
+
+def test_a_ballast_that_is_there_is_held_and_of_another_size_made_this_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ballast = tmp_path / "store.db.ballast"
+    for there_bytes, free_bytes, is_held in (
+        (4_096, 100, True),
+        (4_096, 99, False),
+        (96, 4_100, True),
+        (9_999, 100, True),
+    ):
+        ballast.write_bytes(bytes(there_bytes))
+        disk = Disk(tmp_path / "store.db", ballast_bytes=4_096, free_bytes_min=100)
+        monkeypatch.setattr(disk, "free_bytes", lambda free_bytes=free_bytes: free_bytes)
+        disk.take_ballast()
+        assert ballast.stat().st_size == 4_096
+        assert disk.is_short() is not is_held
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "ballast", "reserve", "wal"),
+    [(64, 16, 2, 8), (96, 24, 3, 12), (512, 64, 16, 64), (100_000, 64, 16, 125), (0, 64, 16, 125)],
+)
+def test_on_a_small_file_system_all_that_is_kept_beside_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mebibytes: int, ballast: int, reserve: int, wal: int
+) -> None:
+    """Of one that does not tell its size (0) nothing is known."""
+    mebi = 1 << 20
+    told = SimpleNamespace(f_blocks=mebibytes * 256, f_bavail=(ballast + reserve) * 256, f_frsize=4_096)
+    monkeypatch.setattr("os.statvfs", lambda path: told)
+    disk = Disk(tmp_path / "store.db", 64 * mebi, 16 * mebi)
+    assert not disk.is_short()
+    told.f_bavail -= 1
+    assert disk.is_short()
+    assert (disk.wal_pages_max * 4_096 // mebi, disk.wal_pages * 2) == (wal, disk.wal_pages_max)
 
 
 def test_another_file_under_the_same_path_is_noticed(tmp_path: Path) -> None:

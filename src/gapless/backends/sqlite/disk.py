@@ -1,9 +1,12 @@
 """The disk under the file: what it survives, whether it is the same file, and how much room is left."""
 
 import os
+import sys
 from pathlib import Path
 
+from gapless.backends.sqlite.schema import PAGE_BYTES
 from gapless.core.errors import StoreFailed
+from gapless.core.limits import WAL_PAGES, WAL_PAGES_MAX
 from gapless.ports import Durability
 
 __all__ = ["Disk", "durability_of", "mount_of"]
@@ -41,17 +44,27 @@ def mount_of(path: Path, mounts: str) -> tuple[str, list[str]]:
 class Disk:
     """Room for the database at `path`.
 
-    A file of `ballast_bytes` is kept beside it. When less than `free_bytes_min` is free, appends are
+    A file of `ballast_bytes` is kept beside it. When less than `free_bytes_min` is left besides, appends are
     refused and the ballast is given up, so that reading and trimming go on. Appends go on once there
-    is room for the ballast.
+    is room for the ballast. What is unused inside the database counts as room, for nothing takes it
+    but appends; so the ballast itself may have to wait until others leave room for it.
+
+    The ballast has to take in what a `-wal` brings into the database when that is opened, so on a small file
+    system both have a share of it: the ballast a quarter, a `-wal` half of that. `wal_pages` and
+    `wal_pages_max` are its limits where the queue is short, and where it is not.
     """
 
     def __init__(self, path: Path, ballast_bytes: int, free_bytes_min: int) -> None:
         self._path = path
         self._ballast = path.with_name(path.name + ".ballast")
-        self._ballast_bytes = ballast_bytes
-        self._free_bytes_min = free_bytes_min
+        room = os.statvfs(path.parent)
+        all_bytes = room.f_blocks * room.f_frsize or sys.maxsize  # some do not tell
+        self._ballast_bytes = min(ballast_bytes, all_bytes // 4)
+        self._free_bytes_min = min(free_bytes_min, all_bytes // 32)
+        self.wal_pages_max = min(WAL_PAGES_MAX, all_bytes // 8 // PAGE_BYTES)
+        self.wal_pages = min(WAL_PAGES, self.wal_pages_max // 2)
         self._file: tuple[int, int] | None = None
+        self._is_held = False
         self.is_full = False
 
     def durability(self) -> Durability:
@@ -87,35 +100,49 @@ class Disk:
 
     def spare_bytes(self) -> int:
         """Return how much room something else may take before appends would be refused."""
-        return self.free_bytes() - 2 * self._free_bytes_min
+        return self.free_bytes() - self._reserve_bytes() - self._free_bytes_min
+
+    def _reserve_bytes(self) -> int:
+        """How much room there has to be for appends to go on."""
+        return self._free_bytes_min + (0 if self._is_held else self._ballast_bytes)
 
     def check_room(self, unused_bytes: int) -> None:
         """Decide anew whether the disk is full; `unused_bytes` can be reused inside the database."""
-        free_bytes = self.free_bytes()
-        if not self.is_full and free_bytes < self._free_bytes_min:
+        left_bytes = self.free_bytes() + unused_bytes - self._reserve_bytes()
+        if not self.is_full and left_bytes < 0:
             self.fill()
-        elif self.is_full and free_bytes + unused_bytes >= self._ballast_bytes + 2 * self._free_bytes_min:
+        elif self.is_full and left_bytes >= self._free_bytes_min:
             self.is_full = False
             self.take_ballast()
 
     def is_short(self) -> bool:
         """Tell whether `check_room` has something to decide."""
-        return self.is_full or self.free_bytes() < self._free_bytes_min
+        return self.is_full or self.free_bytes() < self._reserve_bytes()
 
     def fill(self) -> None:
         """Count the disk as full, and give up the ballast."""
         self.is_full = True
+        self._is_held = False
         self._ballast.unlink(missing_ok=True)
+
+    def rest(self) -> None:
+        """Use a quiet moment to reserve a ballast for which there was no room."""
+        if not self.is_full and not self._is_held:
+            self.take_ballast()
 
     def take_ballast(self) -> None:
         """Reserve the ballast, if that leaves room enough; then the disk is not full any more."""
-        if not self._ballast_bytes or self.free_bytes() < self._ballast_bytes + self._free_bytes_min:
+        there_bytes = self._ballast.stat().st_size if self._ballast.exists() else 0
+        more_bytes = self._ballast_bytes - there_bytes
+        if not self._ballast_bytes or self.free_bytes() < max(more_bytes, 0) + self._free_bytes_min:
             return
         self.is_full = False
         file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            if os.fstat(file).st_size < self._ballast_bytes:
+            if more_bytes > 0:
                 os.posix_fallocate(file, 0, self._ballast_bytes)
+            os.ftruncate(file, self._ballast_bytes)  # one that was made under other options
+            self._is_held = True
         except OSError:
             self._ballast.unlink()
         finally:

@@ -20,7 +20,7 @@ from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Outcome
 from gapless.backends.sqlite.reader import Reader
 from gapless.core.errors import GaplessError, StoreDamaged, StoreError, StoreFailed
-from gapless.core.limits import PAGE_MESSAGES_MAX, WAL_PAGES, WAL_PAGES_MAX
+from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Page
 
 __all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer"]
@@ -159,8 +159,8 @@ class Writer:
             elif database.is_due():
                 database.write([])
             self._answer(database)
-            pages = database.wal_pages
-            if pages >= WAL_PAGES_MAX or (pages >= WAL_PAGES and len(self.orders) < SHORT_QUEUE):
+            pages, disk = database.wal_pages, database.disk
+            if pages >= disk.wal_pages_max or (pages >= disk.wal_pages and len(self.orders) < SHORT_QUEUE):
                 database.checkpoint()
             if self.chores:
                 self._care(database, self.chores[0])
