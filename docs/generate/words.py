@@ -10,7 +10,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Raw, Struct
 from msgspec.structs import FieldInfo
 
-from gapless.server.config.durations import spelled
+from gapless.core.durations import spelled
 from gapless.server.config.fields import DURATION
 
 __all__ = ["default_of", "said", "table", "type_of"]

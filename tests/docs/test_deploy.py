@@ -9,8 +9,8 @@ from configparser import RawConfigParser
 from pathlib import Path
 from urllib.request import urlopen
 
+from gapless.core.durations import milliseconds
 from gapless.server.config import from_file, read
-from gapless.server.config.durations import milliseconds
 from tests.program import GAPLESS, Program
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"

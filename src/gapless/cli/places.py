@@ -7,8 +7,8 @@ from typing import Final
 import click
 
 from gapless.backends import store_clock
+from gapless.core.durations import milliseconds
 from gapless.core.stream import Position
-from gapless.server.config.durations import milliseconds
 
 __all__ = ["position", "since_ms", "told"]
 

@@ -14,10 +14,10 @@ from gapless.backends import store_clock
 from gapless.broker.tokens import Claims, SubscriptionClaims, Verifier
 from gapless.cli.calling import as_json
 from gapless.cli.configured import Sources, configured
+from gapless.core.durations import milliseconds
 from gapless.core.errors import ConfigError
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, read
-from gapless.server.config.durations import milliseconds
 from gapless.server.tokens import Trusts
 
 __all__ = ["token"]

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from msgspec import Struct
 from msgspec.structs import FieldInfo, replace
 
-from gapless.server.config.durations import milliseconds, spelled
+from gapless.core.durations import milliseconds, spelled
 from gapless.server.config.fields import DURATION, leaves, paths, section_of
 from gapless.server.config.model import Config
 

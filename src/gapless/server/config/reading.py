@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
+from gapless.core.durations import milliseconds
 from gapless.core.errors import ConfigError
 from gapless.core.limits import MISTAKES_MAX
 from gapless.ports import Durability
-from gapless.server.config.durations import milliseconds
 from gapless.server.config.fields import DURATION, is_secret, keys, section_of
 from gapless.server.config.model import Config
 from gapless.server.config.sources import Source

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from gapless.server.config.durations import spelled
+from gapless.core.durations import spelled
 from gapless.server.config.fields import DURATION, is_secret, leaves
 from gapless.server.config.model import Config
 

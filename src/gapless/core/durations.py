@@ -1,4 +1,4 @@
-"""Durations as Centrifugo's configuration writes them: Go's, such as `300ms`, `1h30m`, `1.5s`."""
+"""Durations as Go writes them, and with it Centrifugo's configuration: `300ms`, `1h30m`, `1.5s`."""
 
 import re
 from decimal import Decimal

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.server.config.durations import milliseconds, spelled
+from gapless.core.durations import milliseconds, spelled
 
 
 @pytest.mark.parametrize(
