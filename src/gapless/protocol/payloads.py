@@ -7,21 +7,35 @@ from msgspec import Struct
 
 from gapless.core.depth import too_deep
 from gapless.core.errors import BadRequest, GaplessError
-from gapless.core.limits import JOB_HEADERS_BYTES_MAX, JSON_DEPTH_MAX, QUEUE_NAME_BYTES_MAX
+from gapless.core.limits import (
+    JOB_DELAY_MAX_MS,
+    JOB_HEADERS_BYTES_MAX,
+    JOB_KEY_BYTES_MAX,
+    JSON_DEPTH_MAX,
+    PRIORITY_MAX,
+    QUEUE_NAME_BYTES_MAX,
+    WAIT_MAX_MS,
+)
 from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 from gapless.protocol.meta import Meta, is_json, read_meta
 
 __all__ = [
     "NAME",
+    "Answer",
     "Body",
     "Carried",
     "Count",
+    "Delay",
     "DurationMs",
     "Failure",
+    "Key",
     "Name",
     "Nothing",
     "Offset",
+    "Priority",
+    "Request",
     "TimeMs",
+    "Wait",
     "failure_of",
 ]
 
@@ -30,10 +44,22 @@ NAME: Final = r"^[a-zA-Z0-9_][-a-zA-Z0-9_.]*$"
 SHALLOW_BYTES: Final = 2 * JSON_DEPTH_MAX
 
 Name = Annotated[str, Bounds(pattern=NAME, max_length=QUEUE_NAME_BYTES_MAX)]
+Delay = Annotated[int, Bounds(ge=0, le=JOB_DELAY_MAX_MS)]
+Key = Annotated[str, Bounds(min_length=1, max_length=JOB_KEY_BYTES_MAX)]
+Priority = Annotated[int, Bounds(ge=0, le=PRIORITY_MAX)]
+Wait = Annotated[int, Bounds(ge=0, le=WAIT_MAX_MS)]
 Offset = Annotated[int, Bounds(ge=0, le=2**63 - 1)]
 TimeMs = Annotated[int, Bounds(ge=0, le=2**53 - 1)]
 DurationMs = Annotated[int, Bounds(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Bounds(ge=0, le=2**53 - 1)]
+
+
+class Request(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a verb is asked."""
+
+
+class Answer(Struct, kw_only=True, omit_defaults=True):
+    """What a verb answers; a field that is at its default is left out."""
 
 
 class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

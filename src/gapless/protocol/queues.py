@@ -5,35 +5,45 @@ A field that a request does not have is an error. Where several items are asked 
 other, each is answered: with `result`, or with `error`.
 """
 
-from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from gapless.core.jobs import Deed, QueueOptions, State
 from gapless.core.limits import (
     ATTEMPTS_MAX,
     BROWSE_JOBS_MAX,
     CLAIM_JOBS_MAX,
-    JOB_DELAY_MAX_MS,
     JOB_EMITS_MAX,
     JOB_KEY_BYTES_MAX,
     LEASE_MAX_MS,
     LEASE_MS,
-    PRIORITY_MAX,
-    WAIT_MAX_MS,
 )
 from gapless.protocol.messages import NO_PAYLOAD, Payload
 from gapless.protocol.payloads import (
+    Answer,
     Body,
     Carried,
     Count,
+    Delay,
     DurationMs,
     Failure,
+    Key,
     Name,
     Nothing,
     Offset,
+    Priority,
+    Request,
     TimeMs,
+    Wait,
+)
+from gapless.protocol.schedules import (
+    ScheduleAnswer,
+    ScheduleRequest,
+    SchedulesAnswer,
+    SchedulesRequest,
+    UnscheduleAnswer,
+    UnscheduleRequest,
 )
 
 __all__ = [
@@ -65,7 +75,6 @@ __all__ = [
     "JobView",
     "ListQueuesAnswer",
     "ListQueuesRequest",
-    "Missed",
     "NewJob",
     "NewSettlement",
     "PauseRequest",
@@ -73,41 +82,22 @@ __all__ = [
     "PurgeRequest",
     "QueueStats",
     "QueueStatus",
-    "RecurringJob",
     "RedriveAnswer",
     "RedriveRequest",
     "ResultAnswer",
     "ResultRequest",
     "ResumeRequest",
-    "ScheduleAnswer",
-    "ScheduleRequest",
-    "SchedulesAnswer",
-    "SchedulesRequest",
     "SettleAnswer",
     "SettleRequest",
     "SettledItem",
     "SettledJob",
     "StatsAnswer",
     "StatsRequest",
-    "UnscheduleAnswer",
-    "UnscheduleRequest",
 ]
 
-Key = Annotated[str, Meta(min_length=1, max_length=JOB_KEY_BYTES_MAX)]
-Delay = Annotated[int, Meta(ge=0, le=JOB_DELAY_MAX_MS)]
-Wait = Annotated[int, Meta(ge=0, le=WAIT_MAX_MS)]
 Slice = Annotated[int, Meta(ge=1, le=BROWSE_JOBS_MAX)]
 JobId = Annotated[str, Meta(min_length=1, max_length=128)]
-Priority = Annotated[int, Meta(ge=0, le=PRIORITY_MAX)]
 JobIds = Annotated[list[JobId], Meta(max_length=BROWSE_JOBS_MAX)]
-
-
-class Request(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a verb is asked."""
-
-
-class Answer(Struct, kw_only=True, omit_defaults=True):
-    """What a verb answers; a field that is at its default is left out."""
 
 
 # Queues ---------------------------------------------------------------------------------------
@@ -170,7 +160,7 @@ class QueueStatus(Answer):
 class ListQueuesAnswer(Answer):
     """The queues; with `next` there are more, which that asks for as `after`."""
 
-    queues: list[QueueStatus] = []
+    queues: list[QueueStatus]
     next: str = ""
 
 
@@ -210,7 +200,7 @@ class QueueStats(Answer):
 class StatsAnswer(Answer):
     """The queues in the order of their names."""
 
-    queues: list[QueueStats] = []
+    queues: list[QueueStats]
 
 
 class PauseRequest(Request):
@@ -278,7 +268,7 @@ class EnqueuedItem(Answer):
 class EnqueueAnswer(Answer):
     """One for each job, in the order of the request."""
 
-    jobs: list[EnqueuedItem] = []
+    jobs: list[EnqueuedItem]
 
 
 # Claim and settle -----------------------------------------------------------------------------
@@ -324,7 +314,7 @@ class ClaimedJob(Carried):
 class ClaimAnswer(Answer):
     """The jobs; none if nothing could be claimed in the time."""
 
-    jobs: list[ClaimedJob] = []
+    jobs: list[ClaimedJob]
 
 
 class HeldLease(Request):
@@ -357,7 +347,7 @@ class ExtendedItem(Answer):
 class ExtendAnswer(Answer):
     """One for each lease, in the order of the request."""
 
-    leases: list[ExtendedItem] = []
+    leases: list[ExtendedItem]
 
 
 class EmitPublish(Body):
@@ -411,7 +401,7 @@ class NewSettlement(Request):
     b64result: bytes | None = None
     reason: str = ""
     details: str = ""
-    emit: Annotated[list[Emit], Meta(max_length=JOB_EMITS_MAX)] = []
+    emit: Annotated[tuple[Emit, ...], Meta(max_length=JOB_EMITS_MAX)] = ()
 
 
 class SettleRequest(Request):
@@ -429,7 +419,7 @@ class SettledJob(Answer):
 
     state: State
     due_ms: TimeMs = 0
-    emitted: list[Emitted] = []
+    emitted: tuple[Emitted, ...] = ()
 
 
 class SettledItem(Answer):
@@ -442,7 +432,7 @@ class SettledItem(Answer):
 class SettleAnswer(Answer):
     """One for each settlement, in the order of the request."""
 
-    settlements: list[SettledItem] = []
+    settlements: list[SettledItem]
 
 
 # Look and tend --------------------------------------------------------------------------------
@@ -499,7 +489,7 @@ class BrowseRequest(Request):
 class BrowseAnswer(Answer):
     """The jobs; with `next` there are more, which that asks for as `after`."""
 
-    jobs: list[JobView] = []
+    jobs: list[JobView]
     next: str = ""
 
 
@@ -563,79 +553,6 @@ class PurgeAnswer(Answer):
 
     jobs: Count = 0
     more: bool = False
-
-
-# Recurring jobs -------------------------------------------------------------------------------
-
-
-class Missed(StrEnum):
-    """What happens to ticks that passed while no node was there to fire them."""
-
-    ONE = "one"  # one job for all of them
-    ALL = "all"  # a job for each, 1,000 at most
-    NONE = "none"  # they are passed over
-
-
-class RecurringJob(Body):
-    """What recurs: by `cron` in `time_zone`, or `every_ms`.
-
-    A cron expression has five fields, or six of which the last is the second. An interval counts from when
-    the schedule was made. The job of a tick has the id of the schedule and the tick (milliseconds) as its
-    headers `gapless-schedule` and `gapless-tick`.
-    """
-
-    name: Annotated[str, Meta(pattern=r"^[-a-zA-Z0-9_.:/]+$", max_length=128)]
-    queue: Name
-    cron: Annotated[str, Meta(max_length=256)] = ""
-    every_ms: DurationMs = 0
-    time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
-    missed: Missed = Missed.ONE
-    key: Key | None = None
-    priority: Priority = 0
-    expires_ms: Delay = 0
-
-
-class ScheduleRequest(RecurringJob):
-    """Keep a recurring job, or change the one of that name.
-
-    It fires once per tick, however many nodes there are. Errors: 107 an expression that is malformed or never
-    fires, or no such time zone; 106 there are 10,000.
-    """
-
-
-class ScheduleAnswer(Answer):
-    """When it fires next."""
-
-    next_ms: TimeMs
-
-
-class UnscheduleRequest(Request):
-    """Forget a recurring job. Jobs that it enqueued stay."""
-
-    name: str
-
-
-class UnscheduleAnswer(Answer):
-    """Whether there was one."""
-
-    found: bool = False
-
-
-class SchedulesRequest(Request):
-    """Ask for all recurring jobs."""
-
-
-class ScheduleStatus(RecurringJob):
-    """A recurring job: the last tick that was decided, and the next."""
-
-    last_ms: TimeMs = 0
-    next_ms: TimeMs = 0
-
-
-class SchedulesAnswer(Answer):
-    """The recurring jobs, in the order of their names."""
-
-    schedules: list[ScheduleStatus] = []
 
 
 VERBS: Final[dict[str, tuple[type[Any], type[Any]]]] = {

@@ -1,0 +1,282 @@
+"""The verbs of groups, as `protocol.streams` has those of streams."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from gapless.core.limits import JOB_EMITS_MAX, PAGE_BYTES_MAX, PARTITIONS_MAX, SESSION_MAX_MS, SESSION_MIN_MS
+from gapless.protocol.messages import StreamPosition
+from gapless.protocol.payloads import Answer, Count, DurationMs, Failure, Offset, Request, TimeMs, Wait
+from gapless.protocol.queues import Emit, Emitted
+from gapless.protocol.reading import Bytes, Edge, Messages, Partition, ReadAnswer, Source
+
+__all__ = [
+    "CommitAnswer",
+    "CommitRequest",
+    "CommittedItem",
+    "CommittedPartition",
+    "DropGroupAnswer",
+    "DropGroupRequest",
+    "FetchAnswer",
+    "FetchPartition",
+    "FetchRequest",
+    "FetchedPartition",
+    "GroupMember",
+    "GroupStatus",
+    "GroupsAnswer",
+    "GroupsRequest",
+    "HeartbeatAnswer",
+    "HeartbeatRequest",
+    "HeldPartition",
+    "LagAnswer",
+    "LagRequest",
+    "LeaveRequest",
+    "NewCommit",
+    "OnLost",
+    "PartitionLag",
+    "SeekAnswer",
+    "SeekRequest",
+    "SoughtPartition",
+]
+
+Group = Annotated[str, Meta(min_length=1, max_length=128)]
+Session = Annotated[int, Meta(ge=SESSION_MIN_MS, le=SESSION_MAX_MS)]
+
+
+class HeartbeatRequest(Request):
+    """Join a group as a member, or stay in it, and hear which partitions are held.
+
+    Each partition is held by one member. A member of which nothing is heard for `session_ms` loses its
+    partitions. `member` is a name of its own for each start of a process. `partitions` is into how many a
+    namespace is spread (declared streams know theirs).
+    """
+
+    source: Source
+    group: Group
+    member: Group
+    session_ms: Session = 30_000
+    partitions: Annotated[int, Meta(ge=0, le=PARTITIONS_MAX)] = 0
+
+
+class HeldPartition(Answer):
+    """A partition that the member holds, by its `fence`, and where the group stands in it.
+
+    Without a `position` it stands nowhere yet. `fence_number` only rises, below 2^53.
+    """
+
+    partition: int
+    fence: str
+    fence_number: Count
+    position: StreamPosition | None = None
+
+
+class HeartbeatAnswer(Answer):
+    """All partitions that the member holds now, and when its session ends by the store's clock."""
+
+    session_until_ms: TimeMs
+    held: list[HeldPartition]
+
+
+class LeaveRequest(Request):
+    """Leave a group; its partitions go to others at once."""
+
+    source: Source
+    group: Group
+    member: Group
+
+
+class OnLost(StrEnum):
+    """What happens when messages that the group did not read are gone."""
+
+    HALT = "halt"  # error 112 until somebody seeks
+    OLDEST = "oldest"  # go on with the oldest that is kept
+
+
+class FetchPartition(Request):
+    """A partition to fetch from, by its fence: `after` what was fetched last, or where the group stands."""
+
+    partition: Partition
+    fence: str
+    after: StreamPosition | None = None
+
+
+class FetchRequest(Request):
+    """Fetch what follows in the partitions that a member holds.
+
+    If there is nothing, it waits for up to `wait_ms`. `start` is where a group begins that stands nowhere
+    yet. `limit` messages and `limit_bytes` are for all partitions together, which take turns.
+    """
+
+    source: Source
+    group: Group
+    member: Group
+    partitions: Annotated[list[FetchPartition], Meta(min_length=1, max_length=PARTITIONS_MAX)]
+    start: Edge = Edge.EARLIEST
+    on_lost: OnLost = OnLost.HALT
+    limit: Messages = 100
+    limit_bytes: Bytes = PAGE_BYTES_MAX
+    wait_ms: Wait = 0
+
+
+class FetchedPartition(Answer):
+    """A page of a partition, or why there is none."""
+
+    partition: int
+    page: ReadAnswer | None = None
+    error: Failure | None = None
+
+
+class FetchAnswer(Answer):
+    """The partitions that have something to tell."""
+
+    partitions: list[FetchedPartition]
+
+
+class NewCommit(Request):
+    """How far a member has handled a partition: everything up to `offset` of `epoch`.
+
+    `emit` is stored in one transaction with it, or nothing is.
+    """
+
+    partition: Partition
+    fence: str
+    offset: Offset
+    epoch: str
+    emit: Annotated[tuple[Emit, ...], Meta(max_length=JOB_EMITS_MAX)] = ()
+
+
+class CommitRequest(Request):
+    """Commit partitions, each by itself.
+
+    Errors: 1006 the partition is another's by now, 1001 it leads backwards.
+    """
+
+    source: Source
+    group: Group
+    member: Group
+    commits: Annotated[list[NewCommit], Meta(min_length=1, max_length=PARTITIONS_MAX)]
+
+
+class CommittedPartition(Answer):
+    """What became of what was emitted."""
+
+    emitted: tuple[Emitted, ...] = ()
+
+
+class CommittedItem(Answer):
+    """What became of one commit."""
+
+    result: CommittedPartition | None = None
+    error: Failure | None = None
+
+
+class CommitAnswer(Answer):
+    """One for each commit, in the order of the request."""
+
+    commits: list[CommittedItem]
+
+
+class SeekRequest(Request):
+    """Let a group go on elsewhere.
+
+    That is an end (`to`), a time, an `offset`, or `positions` by partition. It holds for all partitions, or
+    for those that are named. Members hear of it with their next heartbeat; what they commit after it is
+    refused. With `dry_run` the answer tells what it would do, and nothing is done.
+    """
+
+    source: Source
+    group: Group
+    to: Edge | None = None
+    at_ms: TimeMs | None = None
+    offset: Offset | None = None
+    positions: dict[int, StreamPosition] | None = None
+    partitions: list[Partition] | None = None
+    dry_run: bool = False
+
+
+class SoughtPartition(Answer):
+    """Where the group stood and where it goes on; how many messages it skips by that, or gets again."""
+
+    partition: int
+    position: StreamPosition
+    before: StreamPosition | None = None
+    skipped: Count = 0
+    again: Count = 0
+
+
+class SeekAnswer(Answer):
+    """The partitions that it holds for."""
+
+    partitions: list[SoughtPartition]
+
+
+class GroupsRequest(Request):
+    """Ask for the groups of a source, or for all."""
+
+    source: str = ""
+
+
+class GroupMember(Answer):
+    """A member of a group, the partitions that it holds, and when its session ends."""
+
+    member: str
+    session_until_ms: TimeMs
+    partitions: list[int]
+
+
+class GroupStatus(Answer):
+    """A group: where it stands by partition, and who is in it."""
+
+    source: str
+    group: str
+    positions: dict[int, StreamPosition]
+    members: list[GroupMember]
+
+
+class GroupsAnswer(Answer):
+    """The groups in the order of their names."""
+
+    groups: list[GroupStatus]
+
+
+class DropGroupRequest(Request):
+    """Forget a group: where it stood, and who is in it."""
+
+    source: Source
+    group: Group
+
+
+class DropGroupAnswer(Answer):
+    """Whether there was one."""
+
+    found: bool = False
+
+
+class LagRequest(Request):
+    """Ask how far a group is behind."""
+
+    source: Source
+    group: Group
+
+
+class PartitionLag(Answer):
+    """How far a group is behind in a partition: in messages, and for how long the oldest of these has waited.
+
+    `lost` when messages that the group did not read are gone.
+    """
+
+    partition: int
+    last: Offset
+    position: StreamPosition | None = None
+    lag: Count = 0
+    lag_ms: DurationMs = 0
+    lost: bool = False
+    member: str = ""
+
+
+class LagAnswer(Answer):
+    """The partitions, and the messages of all of them."""
+
+    partitions: list[PartitionLag]
+    lag: Count = 0

@@ -1,0 +1,90 @@
+"""The verbs of recurring jobs, as `protocol.queues` has those of queues."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from gapless.protocol.payloads import Answer, Body, Delay, DurationMs, Key, Name, Priority, Request, TimeMs
+
+__all__ = [
+    "Missed",
+    "RecurringJob",
+    "ScheduleAnswer",
+    "ScheduleRequest",
+    "ScheduleStatus",
+    "SchedulesAnswer",
+    "SchedulesRequest",
+    "UnscheduleAnswer",
+    "UnscheduleRequest",
+]
+
+
+class Missed(StrEnum):
+    """What happens to ticks that passed while no node was there to fire them."""
+
+    ONE = "one"  # one job for all of them
+    ALL = "all"  # a job for each, 1,000 at most
+    NONE = "none"  # they are passed over
+
+
+class RecurringJob(Body):
+    """What recurs: by `cron` in `time_zone`, or `every_ms`.
+
+    A cron expression has five fields, or six of which the last is the second. An interval counts from when
+    the schedule was made. The job of a tick has the id of the schedule and the tick (milliseconds) as its
+    headers `gapless-schedule` and `gapless-tick`.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[-a-zA-Z0-9_.:/]+$", max_length=128)]
+    queue: Name
+    cron: Annotated[str, Meta(max_length=256)] = ""
+    every_ms: DurationMs = 0
+    time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
+    missed: Missed = Missed.ONE
+    key: Key | None = None
+    priority: Priority = 0
+    expires_ms: Delay = 0
+
+
+class ScheduleRequest(RecurringJob):
+    """Keep a recurring job, or change the one of that name.
+
+    It fires once per tick, however many nodes there are. Errors: 107 an expression that is malformed or never
+    fires, or no such time zone; 106 there are 10,000.
+    """
+
+
+class ScheduleAnswer(Answer):
+    """When it fires next."""
+
+    next_ms: TimeMs
+
+
+class UnscheduleRequest(Request):
+    """Forget a recurring job. Jobs that it enqueued stay."""
+
+    name: str
+
+
+class UnscheduleAnswer(Answer):
+    """Whether there was one."""
+
+    found: bool = False
+
+
+class SchedulesRequest(Request):
+    """Ask for all recurring jobs."""
+
+
+class ScheduleStatus(RecurringJob):
+    """A recurring job: the last tick that was decided, and the next."""
+
+    last_ms: TimeMs = 0
+    next_ms: TimeMs = 0
+
+
+class SchedulesAnswer(Answer):
+    """The recurring jobs, in the order of their names."""
+
+    schedules: list[ScheduleStatus]
