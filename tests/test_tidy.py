@@ -22,8 +22,8 @@ PUBLIC = ["__version__"]
 # What the pure parts may import. A list of what is forbidden would always forget one.
 PURE_STANDARD = {
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "dataclasses", "decimal", "enum",
-    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string", "struct", "types",
-    "typing", "zlib",
+    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string", "struct",
+    "types", "typing", "zlib",
 }  # fmt: skip
 PURE = {
     "core": PURE_STANDARD | {"gapless.core", "msgspec"},
@@ -45,6 +45,7 @@ SHELLS = {
     "cli/tailing.py": {"random.SystemRandom"},
     "server/clock.py": {"_loop.call_later"},
     "backends/__init__.py": {
+        "random.random",
         "secrets.token_hex",
         "time.clock_gettime_ns",
         "time.perf_counter_ns",
@@ -63,6 +64,9 @@ UNIT_ELSEWHERE = {
     "ttl": "Centrifugo's on the wire, in seconds",
     "max_length": "Centrifugo's option",
     "DURATION": "how a name ends, no time",
+    "delay": "the library's option: any duration",
+    "timeout": "the library's option: any duration",
+    "result_ttl": "the library's option: any duration",
 }
 
 # Errors that say nothing more on the wire than their parent does.

@@ -5,6 +5,7 @@ with `await Backend.open(address, options)`, where `address` is the URL without 
 """
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -68,14 +69,15 @@ class Options(Struct, frozen=True, kw_only=True):
     """What a backend is opened with: time, chance, who hears of its end, and its limits.
 
     `now_ms` is the store's clock (None: its own), `elapsed_ns` measures durations for the
-    statistics, `token` makes generation ids, `failed` is called once, on the loop, when
-    the store had to close. Below `free_bytes_min` of free disk appends are refused; `ballast_bytes`
-    is the size of the file that is given up then, so that reading and trimming go on.
+    statistics, `token` makes generation ids, `chance` (in [0, 1)) spreads retries, `failed` is
+    called once, on the loop, when the store had to close. Below `free_bytes_min` of free disk appends are
+    refused; `ballast_bytes` is the size of the file that is given up then, so that reading and trimming go on.
     """
 
     now_ms: Callable[[], int] | None = None
     elapsed_ns: Callable[[], int] = time.perf_counter_ns
     token: Callable[[], str] = _token
+    chance: Callable[[], float] = random.random
     failed: Callable[[StoreError], None] = _ignore
     message_bytes_max: int = limits.MESSAGE_BYTES_MAX
     writer_entries_max: int = limits.WRITER_ENTRIES_MAX
