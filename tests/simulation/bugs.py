@@ -203,14 +203,14 @@ def _key_later() -> AbstractContextManager[object]:
 
 @bug("expected checked before key")
 def _expected_first() -> AbstractContextManager[object]:
-    real = memory.Backend._admit
+    real = memory.Backend.admit
 
     def admit(self: memory.Backend, entry: Entry, now_ms: int) -> Stored:
         if entry.expected is not None and entry.expected.offset != self._log(entry.stream, now_ms).last:
             raise PositionConflict("the stream does not end there")
         return real(self, entry, now_ms)
 
-    return patch.object(memory.Backend, "_admit", admit)
+    return patch.object(memory.Backend, "admit", admit)
 
 
 @bug("two appends in flight per stream")

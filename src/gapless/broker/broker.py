@@ -204,6 +204,8 @@ class Broker:
         self.answered += len(entries)
         for entry, outcome in zip(entries, outcomes, strict=True):
             channel = channels.get(entry.stream)
+            if entry.also is not None and type(outcome) is Stored and outcome.also is not None:
+                self._spread(channels.get(entry.also.stream), entry.also, outcome.also)
             if channel is None and bus is None:
                 continue
             if type(outcome) is Stored and outcome.fresh:

@@ -75,9 +75,10 @@ class Entry(Struct):
     at which the stream must end. A `transient` entry is never stored: it only passes through in
     order (`skip_history`). `keyed` is the key of a message in a stream with an index by keys, in which
     `expected_keyed` is the offset of the last message that has it (0: there is none). `also` is stored in the
-    same transaction if and only if this entry is stored anew: its own checks are skipped but for
-    the limits. `origin` names who appends (a connection), so that a failure
-    stops what that origin had already queued behind it. `context` is the caller's own.
+    same transaction if and only if this entry is stored anew: it goes to another stream, what it expects and
+    its idempotency key count for nothing, and where a limit refuses it, this entry is refused. `origin` names
+    who appends (a connection), so that a failure stops what that origin had already queued behind it.
+    `context` is the caller's own.
     """
 
     stream: str
@@ -100,13 +101,15 @@ class Stored(Struct, frozen=True, gc=False):
     """An append that holds: where, and when by the store's clock.
 
     `fresh` is False when an idempotency key answered, or the version was stale: nothing new is in the
-    stream. A stale one is told where the stream ends. A transient entry has offset 0.
+    stream. A stale one is told where the stream ends. A transient entry has offset 0. `also` is where that
+    of the entry was stored with it.
     """
 
     epoch: str
     offset: int
     time_ms: int
     fresh: bool = True
+    also: "Stored | None" = None
 
 
 def is_stale(entry: Entry, version: int, version_epoch: str) -> bool:

@@ -27,8 +27,10 @@ from gapless.core.errors import (
     Unavailable,
 )
 from gapless.core.fences import Fences
+from gapless.core.groups import StreamOptions
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.lineage import Fate, Generation, Link, holds
+from gapless.core.membership import Membership
 from gapless.core.stream import (
     Done,
     Entry,
@@ -104,6 +106,8 @@ class Kept:
     keys: dict[tuple[str, str], _Key] = field(default_factory=dict)  # oldest first
     groups: dict[str, int] = field(default_factory=dict)  # bytes by retention's group
     fences: Fences = field(default_factory=lambda: Fences("", 0, 0))
+    declared: dict[str, StreamOptions] = field(default_factory=dict)
+    readers: dict[tuple[str, str], Membership] = field(default_factory=dict)  # by source and group
 
 
 class MemoryStreams(Streams):
@@ -115,6 +119,7 @@ class MemoryStreams(Streams):
         """Begin a new generation over `kept`; `fate` tells whether `kept` lacks anything acknowledged."""
         self._loop = asyncio.get_running_loop()
         self._options = options
+        self._bytes_max = options.message_bytes_max
         self._clock = options.now_ms or store_clock()
         self._kept = kept = Kept() if kept is None else kept
         self.epoch = options.token()
@@ -176,48 +181,94 @@ class MemoryStreams(Streams):
             try:
                 if self._stopped and (entry.origin, entry.stream) in self._stopped:
                     raise Unavailable("an earlier message of the same origin was refused")
-                outcomes.append(self._admit(entry, now_ms))
+                outcomes.append(self.admit(entry, now_ms))
             except GaplessError as error:
                 if entry.origin is not None:
                     self._stopped.add((entry.origin, entry.stream))
                 outcomes.append(error)
         return outcomes
 
-    def _admit(self, entry: Entry, now_ms: int) -> Stored:
+    def admit(self, entry: Entry, now_ms: int, *, only_check: bool = False) -> Stored:
+        """Append at once; what was queued before has to be committed.
+
+        Raises:
+            GaplessError: it is refused; nothing has changed then.
+        """
         key, size = entry.key, len(entry.data) + len(entry.meta)
         if key is not None and (held := self._held(entry, now_ms)):
             return held
-        log = self._log(entry.stream, now_ms)
-        if entry.version and not entry.transient:
-            check_version(entry)
-            if is_stale(entry, log.version, log.version_epoch):
+        log = self._kept.streams.get(entry.stream)
+        if log is None or log.wakes_ms <= now_ms:
+            log = self._log(entry.stream, now_ms)
+        if entry.version or entry.expected or entry.expected_keyed is not None:
+            if self._is_stale(entry, log):
                 return Stored(self.epoch, log.last, now_ms, fresh=False)
-        if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
-            raise PositionConflict(f"the stream ends at {log.last}")
-        if size > self._options.message_bytes_max or key is not None or entry.retention.group:
+            self._check_expected(entry, log)
+        if size > self._bytes_max or key is not None or entry.retention.group or entry.also is not None:
             self._check_limits(entry)
-        stored = Stored(self.epoch, 0 if entry.transient else log.last + 1, now_ms)
+        if only_check:
+            return Stored(self.epoch, log.last, now_ms, fresh=False)
+        if entry.transient:
+            stored = Stored(self.epoch, 0, now_ms)
+        else:
+            offset = self._write(entry, log, now_ms, size)
+            also = None if entry.also is None else self._beside(entry.also, now_ms)
+            stored = Stored(self.epoch, offset, now_ms, True, also)
         if key is not None:
             self._hold(entry, stored)
-        if not entry.transient:
-            self._write(entry, log, now_ms, size)
         return stored
 
+    def refusal(self, entry: Entry, now_ms: int) -> GaplessError | None:
+        """Return what `admit` would raise, changing nothing."""
+        try:
+            self.admit(entry, now_ms, only_check=True)
+        except GaplessError as error:
+            return error
+        return None
+
+    def _is_stale(self, entry: Entry, log: _Log) -> bool:
+        if not entry.version or entry.transient:
+            return False
+        check_version(entry)
+        return is_stale(entry, log.version, log.version_epoch)
+
+    def _check_expected(self, entry: Entry, log: _Log) -> None:
+        if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
+            raise PositionConflict(f"the stream ends at {log.last}")
+
     def _check_limits(self, entry: Entry) -> None:
-        bytes_max, keep = self._options.message_bytes_max, entry.retention
-        if len(entry.data) > bytes_max or len(entry.meta) > bytes_max:
-            raise BadRequest(f"the message is over {bytes_max} bytes")
+        self._check_size(entry)
         if entry.key is not None and len(self._kept.keys) >= self._options.keys_max:
             raise TooManyRequests("too many idempotency keys are held")
-        if keep.group and not entry.transient and self._group_bytes(entry) > keep.group_bytes:
+        if not entry.transient:
+            self._check_group(entry)
+            if entry.also is not None:
+                self._check_also(entry, entry.also)
+
+    def _check_also(self, entry: Entry, also: Entry) -> None:
+        if also.stream == entry.stream:
+            raise BadRequest("what is stored with a message goes to another stream")
+        self._check_size(also)
+        shared = also.retention.group == entry.retention.group
+        self._check_group(also, self._grows(entry) if shared else 0)
+
+    def _check_size(self, entry: Entry) -> None:
+        if len(entry.data) > self._bytes_max or len(entry.meta) > self._bytes_max:
+            raise BadRequest(f"the message is over {self._bytes_max} bytes")
+
+    def _check_group(self, entry: Entry, beside: int = 0) -> None:
+        keep = entry.retention
+        if (
+            keep.group
+            and self._kept.groups.get(keep.group, 0) + self._grows(entry) + beside > keep.group_bytes
+        ):
             raise LimitExceeded(f"what {keep.group!r} keeps is at its limit of {keep.group_bytes} bytes")
 
-    def _group_bytes(self, entry: Entry) -> int:
-        """How much the entry's group would hold with it, and with its stream."""
-        group = entry.retention.group
+    def _grows(self, entry: Entry) -> int:
+        """How many bytes the entry's group gains by it, and by its stream if that joins."""
         log = self._kept.streams.get(entry.stream)
-        joining = log.weigh() if log is not None and log.retention.group != group else 0
-        return self._kept.groups.get(group, 0) + joining + len(entry.data) + len(entry.meta)
+        joining = log.weigh() if log is not None and log.retention.group != entry.retention.group else 0
+        return joining + len(entry.data) + len(entry.meta)
 
     def _held(self, entry: Entry, now_ms: int) -> Stored | None:
         keys = self._kept.keys
@@ -234,7 +285,11 @@ class MemoryStreams(Streams):
         again = Stored(stored.epoch, stored.offset, stored.time_ms, fresh=False)
         keys[entry.stream, entry.key or ""] = _Key(_digest(entry), again, gone_ms)
 
-    def _write(self, entry: Entry, log: _Log, now_ms: int, size: int) -> None:
+    def _beside(self, also: Entry, now_ms: int) -> Stored:
+        log = self._log(also.stream, now_ms)
+        return Stored(self.epoch, self._write(also, log, now_ms, len(also.data) + len(also.meta)), now_ms)
+
+    def _write(self, entry: Entry, log: _Log, now_ms: int, size: int) -> int:
         keep = entry.retention
         self._kept.seq += 1
         log.last = last = log.last + 1
@@ -255,6 +310,7 @@ class MemoryStreams(Streams):
             self._raise_floor(log, last - keep.count)
         while keep.bytes and log.bytes > keep.bytes and log.floor + 1 < last:
             self._raise_floor(log, log.floor + 1)
+        return last
 
     def _retain(self, stream: str, log: _Log, keep: Retention) -> None:
         """Keep so much from now on; what the stream holds counts in the group that it is in then."""

@@ -13,9 +13,10 @@ from gapless.backends.sqlite.schema import first, rows
 from gapless.core.errors import KeyConflict
 from gapless.core.stream import Entry, Stored
 
-__all__ = ["Keys", "digest"]
+__all__ = ["Digests", "Keys", "digest"]
 
 Digests = tuple[bytes, bytes]
+"""What stands for an entry's key within its stream, and for its payload."""
 
 FOREVER_MS = 1 << 62
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from gapless.backends import Options
 from gapless.backends.sqlite.checksum import checksum, erased_checksum, is_erased
 from gapless.backends.sqlite.keys import Digests, Keys, digest
+from gapless.backends.sqlite.membership import Memberships
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
@@ -25,7 +26,7 @@ from gapless.core.errors import (
 )
 from gapless.core.fences import Fences
 from gapless.core.lineage import Generation, Link, holds
-from gapless.core.stream import Entry, Heads, Position, Stored, check_version, is_stale
+from gapless.core.stream import Entry, Head, Heads, Position, Stored, check_version, is_stale
 
 __all__ = ["Erase", "Log", "Order", "Outcome", "Trim"]
 
@@ -72,6 +73,7 @@ class Log:
         self._cursor = cursor
         self._streams = streams
         self._keys = Keys(cursor, options.key_window_ms)
+        self.memberships = Memberships(cursor)
         self._options = options
         self._generations = generations
         self._epoch = generations[-1].id
@@ -97,6 +99,7 @@ class Log:
         """Forget what was not committed."""
         self._streams.reload()
         self._keys.reload()
+        self.memberships.reload()
         self._stopped = self._stopped_before
         self._begin()
 
@@ -210,14 +213,10 @@ class Log:
         if key and (held := self._keys.find(key)):
             return held
         stream = self._stream(entry.stream)
-        if entry.version and not entry.transient:
-            check_version(entry)
-            if is_stale(entry, stream.version, stream.version_epoch):
+        if entry.version or entry.expected or entry.expected_keyed is not None:
+            if _is_stale(entry, stream):
                 return Stored(self._epoch, stream.last, self.time_ms, fresh=False)
-        if entry.expected and not (
-            entry.expected.offset == stream.last and self._holds(entry.expected, stream)
-        ):
-            raise PositionConflict(f"the stream ends at {stream.last}")
+            self._check_expected(entry, stream)
         if len(entry.data) > self._bytes_max or len(entry.meta) > self._bytes_max:
             raise BadRequest(f"the message is over {self._bytes_max} bytes")
         if key and self._keys.held() >= self._options.keys_max:
@@ -230,6 +229,11 @@ class Log:
             if entry.also is not None:
                 self._check_also(entry, stream, entry.also)
         return stream
+
+    def _check_expected(self, entry: Entry, stream: Stream) -> None:
+        expected = entry.expected
+        if expected and not (expected.offset == stream.last and self._holds(expected, stream)):
+            raise PositionConflict(f"the stream ends at {stream.last}")
 
     def _check_also(self, entry: Entry, stream: Stream, also: Entry) -> None:
         """Hold what is stored with an entry against the limits."""
@@ -328,5 +332,17 @@ class Log:
             self._cursor.executemany(INSERT, self._rows)
             self._rows.clear()
 
+    def is_past(self, name: str, position: Position) -> bool:
+        """Tell whether a stream is past a position of its own timeline, be that kept still or not."""
+        stream = self._stream(name)
+        return holds(position, Head(0, stream.last), self._generations, stream.lineage)
+
     def _holds(self, position: Position, stream: Stream) -> bool:
         return holds(position, stream.head, self._generations, stream.lineage)
+
+
+def _is_stale(entry: Entry, stream: Stream) -> bool:
+    if not entry.version or entry.transient:
+        return False
+    check_version(entry)
+    return is_stale(entry, stream.version, stream.version_epoch)
