@@ -22,8 +22,8 @@ PUBLIC = ["__version__"]
 # What the pure parts may import. A list of what is forbidden would always forget one.
 PURE_STANDARD = {
     "__future__", "abc", "base64", "binascii", "bisect", "collections", "dataclasses", "decimal", "enum",
-    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string", "struct",
-    "types", "typing", "zlib",
+    "functools", "hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string",
+    "struct", "types", "typing", "zlib",
 }  # fmt: skip
 PURE = {
     "core": PURE_STANDARD | {"gapless.core", "msgspec"},
