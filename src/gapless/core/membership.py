@@ -6,19 +6,19 @@ the former holder's fence is good for a last commit, but no more once it is give
 Nothing happens by itself: a session that has ended is seen by whoever looks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
 
 from gapless.core.assignment import assign
-from gapless.core.errors import LeaseLost, LimitExceeded
+from gapless.core.errors import BadRequest, LeaseLost, LimitExceeded, PositionConflict
 from gapless.core.fences import Fences, fence_number
 from gapless.core.groups import Assigned, Commit, GroupInfo, Held, Member
 from gapless.core.limits import MEMBERS_MAX
 from gapless.core.stream import Position
 
-__all__ = ["Change", "Hold", "Membership"]
+__all__ = ["Change", "Hold", "Membership", "leads_on"]
 
 
 class Hold(Struct):
@@ -84,17 +84,30 @@ class Membership(Struct):
             del self.sessions[member]
         return let_go
 
-    def holding(self, member: str, commit: Commit, now_ms: int) -> Hold:
-        """Return the partition of a commit.
+    def holding(self, member: str, commit: Commit, streams: Sequence[str], now_ms: int) -> tuple[Hold, str]:
+        """Return the partition of a commit, and its stream of those of the source.
 
         Raises:
             LeaseLost: the member does not hold it under that fence.
+            BadRequest: the source has another number of partitions.
         """
-        if 0 <= commit.partition < len(self.holds):
+        if self.is_in(member, now_ms) and 0 <= commit.partition < len(self.holds):
             hold = self.holds[commit.partition]
-            if (hold.holder, hold.fence) == (member, commit.fence) and self.is_in(member, now_ms):
-                return hold
+            if (hold.holder, hold.fence) == (member, commit.fence):
+                if len(streams) != len(self.holds):
+                    raise BadRequest(f"the group was begun with {len(self.holds)} partitions")
+                return hold, streams[commit.partition]
         raise LeaseLost(f"{member!r} does not hold partition {commit.partition} under that fence")
+
+    def check_partitions(self, partitions: Iterable[int]) -> None:
+        """Make sure that the group has them.
+
+        Raises:
+            BadRequest: it does not.
+        """
+        count = len(self.holds)
+        if not all(0 <= partition < count for partition in partitions):
+            raise BadRequest(f"partitions are 0 to {count - 1}")
 
     def seek(self, positions: Mapping[int, Position | None], fences: Fences) -> None:
         """Stand elsewhere in partitions, each under a new fence: what is on its way is refused."""
@@ -122,3 +135,23 @@ class Membership(Struct):
             if self.is_in(member, now_ms)
         )
         return GroupInfo(source, name, positions, members)
+
+
+def leads_on(stands: Position | None, position: Position, is_past: Callable[[Position], bool]) -> bool:
+    """Tell whether a commit of `position` moves a group on that stands at `stands`, or repeats it.
+
+    `is_past` tells whether the stream is past a position of its own timeline. What retention has dropped
+    meanwhile was handled all the same.
+
+    Raises:
+        PositionConflict: it leads back, beyond the end, or to another timeline.
+    """
+    if position == stands:
+        return False
+    if not is_past(position):
+        raise PositionConflict(f"{position.epoch}:{position.offset} is no place of the stream")
+    if stands is None or position.offset > stands.offset:
+        return True
+    if position.offset < stands.offset:
+        raise PositionConflict(f"the group stands further on, at {stands.epoch}:{stands.offset}")
+    return not is_past(stands)

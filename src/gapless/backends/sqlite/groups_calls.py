@@ -1,0 +1,127 @@
+"""The groups' port on a file: each call is carried out in the writer's transaction."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gapless.backends.sqlite.log import Log
+from gapless.backends.sqlite.membership import Reader
+from gapless.backends.sqlite.work import Work
+from gapless.core.errors import GaplessError, LeaseLost, UnknownStream
+from gapless.core.groups import Assigned, Commit, GroupInfo, StreamOptions
+from gapless.core.jobs import Enqueued
+from gapless.core.membership import leads_on
+from gapless.core.stream import Entry, Position, Stored
+from gapless.ports import Groups
+
+__all__ = ["SqliteGroups"]
+
+Committed = tuple[Stored | Enqueued, ...]
+
+
+class _Call(Work):
+    def __init__(self, call: Callable[[Log], Any], size: int = 0) -> None:
+        self._call = call
+        self.size = size
+
+    def carry_out(self, log: Log) -> Any:
+        return self._call(log)
+
+
+class SqliteGroups(Groups):
+    """Groups in a file."""
+
+    @abstractmethod
+    async def work(self, work: Work) -> Any:
+        """Have a call carried out, in the order of all calls."""
+
+    async def _call(self, call: Callable[[Log], Any], size: int = 0) -> Any:
+        return await self.work(_Call(call, size))
+
+    async def declare_stream(self, name: str, options: StreamOptions) -> bool:
+        return bool(await self._call(lambda log: log.memberships.declare(name, options)))
+
+    async def declared_streams(self) -> dict[str, StreamOptions]:
+        declared: dict[str, StreamOptions] = await self._call(lambda log: log.memberships.declared())
+        return declared
+
+    async def drop_stream(self, name: str) -> None:
+        await self._call(lambda log: log.memberships.undeclare(name))
+
+    async def heartbeat(
+        self, source: str, group: str, member: str, *, partitions: int, session_ms: int
+    ) -> Assigned:
+        def call(log: Log) -> Assigned:
+            now_ms = log.time_ms
+            reader = log.memberships.find_or_make(source, group, partitions)
+            return log.memberships.heartbeat(reader, member, now_ms + session_ms, now_ms, log.fences)
+
+        assigned: Assigned = await self._call(call)
+        return assigned
+
+    async def leave(self, source: str, group: str, member: str) -> None:
+        def call(log: Log) -> None:
+            if reader := log.memberships.find(source, group):
+                log.memberships.leave(reader, member)
+
+        await self._call(call)
+
+    async def commit(
+        self, source: str, group: str, member: str, commits: Sequence[Commit], *, streams: Sequence[str]
+    ) -> list[Committed | GaplessError]:
+        def call(log: Log) -> list[Committed | GaplessError]:
+            reader = log.memberships.find(source, group)
+            return [_try(log, reader, member, commit, streams) for commit in commits]
+
+        size = sum(len(emitted.data) for commit in commits for emitted in commit.emit)
+        committed: list[Committed | GaplessError] = await self._call(call, size)
+        return committed
+
+    async def seek(
+        self, source: str, group: str, positions: Mapping[int, Position | None], *, audit: Entry | None = None
+    ) -> None:
+        def call(log: Log) -> None:
+            reader = log.memberships.find(source, group)
+            if reader is None:
+                raise UnknownStream(f"no group {group!r} reads {source!r}")
+            reader.check_partitions(positions)
+            if audit is not None:
+                log.admit(audit)
+            log.memberships.seek(reader, positions, log.fences)
+
+        await self._call(call)
+
+    async def groups(self, source: str = "") -> list[GroupInfo]:
+        groups: list[GroupInfo] = await self._call(lambda log: log.memberships.look(source, log.time_ms))
+        return groups
+
+    async def drop_group(self, source: str, group: str, *, audit: Entry | None = None) -> bool:
+        def call(log: Log) -> bool:
+            if log.memberships.find(source, group) is None:
+                return False
+            if audit is not None:
+                log.admit(audit)
+            log.memberships.drop(source, group)
+            return True
+
+        return bool(await self._call(call))
+
+
+def _try(
+    log: Log, reader: Reader | None, member: str, commit: Commit, streams: Sequence[str]
+) -> Committed | GaplessError:
+    try:
+        if reader is None:
+            raise LeaseLost("there is no such group")
+        return _move_on(log, reader, member, commit, streams)
+    except GaplessError as error:
+        return error
+
+
+def _move_on(log: Log, reader: Reader, member: str, commit: Commit, streams: Sequence[str]) -> Committed:
+    hold, stream = reader.holding(member, commit, streams, log.time_ms)
+    if not leads_on(hold.position, commit.position, lambda position: log.is_past(stream, position)):
+        return ()
+    emitted = ()
+    log.memberships.move(reader, commit.partition, commit.position)
+    return emitted
