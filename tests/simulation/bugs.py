@@ -86,7 +86,7 @@ def _no_lineage() -> AbstractContextManager[object]:
         later = generations[order.index(position.epoch) + 1 :]
         return not any(generation.fate is Fate.LOSSY for generation in later)
 
-    return patch.object(memory, "holds", holds)
+    return patch("gapless.backends.memory.streams.holds", holds)
 
 
 @bug("floor forgotten")
