@@ -70,8 +70,9 @@ class Options(Struct, frozen=True, kw_only=True):
 
     `now_ms` is the store's clock (None: its own), `elapsed_ns` measures durations for the
     statistics, `token` makes generation ids, `chance` (in [0, 1)) spreads retries, `failed` is
-    called once, on the loop, when the store had to close. Below `free_bytes_min` of free disk appends are
-    refused; `ballast_bytes` is the size of the file that is given up then, so that reading and trimming go on.
+    called once, on the loop, when the store had to close. Below `free_bytes_min` of free disk
+    appends are refused; `ballast_bytes` is the size of the file that is given up then, so that
+    reading and trimming go on.
     """
 
     now_ms: Callable[[], int] | None = None

@@ -1,4 +1,4 @@
-"""What every engine decides alike about jobs: what is refused, what a failure leads to, how they are named."""
+"""What every engine decides alike about jobs: what is refused, what a failure leads to, their names."""
 
 from collections.abc import Sequence
 from math import isfinite

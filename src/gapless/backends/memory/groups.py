@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from gapless.backends.memory.streams import MemoryStreams
+from gapless.backends.memory.emitting import Emitting
 from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, UnknownStream
 from gapless.core.groups import Assigned, Commit, GroupInfo, StreamOptions
 from gapless.core.jobs import Enqueued
@@ -15,7 +15,7 @@ from gapless.ports import Groups
 __all__ = ["MemoryGroups"]
 
 
-class MemoryGroups(MemoryStreams, Groups):
+class MemoryGroups(Emitting, Groups):
     """Groups in memory."""
 
     async def declare_stream(self, name: str, options: StreamOptions) -> bool:
@@ -82,7 +82,7 @@ class MemoryGroups(MemoryStreams, Groups):
         hold, stream = reader.holding(member, commit, streams, self._now_ms())
         if not leads_on(hold.position, commit.position, lambda position: self._is_past(stream, position)):
             return ()
-        emitted = ()
+        emitted = self.emit(commit.emit, self._now_ms())
         hold.position = commit.position
         return emitted
 

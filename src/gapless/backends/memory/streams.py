@@ -15,6 +15,7 @@ from typing import Final, Self
 from msgspec import Struct
 
 from gapless.backends import KEY_HOUR_MS, Options, store_clock, tell
+from gapless.backends.memory.jobs import KeptJobs
 from gapless.core.errors import (
     BadRequest,
     GaplessError,
@@ -106,6 +107,7 @@ class Kept:
     keys: dict[tuple[str, str], _Key] = field(default_factory=dict)  # oldest first
     groups: dict[str, int] = field(default_factory=dict)  # bytes by retention's group
     fences: Fences = field(default_factory=lambda: Fences("", 0, 0))
+    jobs: KeptJobs = field(default_factory=KeptJobs)
     declared: dict[str, StreamOptions] = field(default_factory=dict)
     readers: dict[tuple[str, str], Membership] = field(default_factory=dict)  # by source and group
 
