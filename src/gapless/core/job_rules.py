@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite
 
+from gapless.core.bounds import check_range, check_size, check_text, text_bytes
 from gapless.core.errors import BadRequest
 from gapless.core.jobs import Deed, Job, QueueOptions, Schedule, Settlement, State
 from gapless.core.limits import (
@@ -72,7 +73,7 @@ def first_due_ms(job: Job, now_ms: int) -> int:
     Raises:
         BadRequest: that is more than JOB_DELAY_MAX_MS ahead.
     """
-    _check_range("how far ahead at_ms lies", job.at_ms - now_ms, -OFFSET_MAX, JOB_DELAY_MAX_MS)
+    check_range("how far ahead at_ms lies", job.at_ms - now_ms, -OFFSET_MAX, JOB_DELAY_MAX_MS)
     return max(now_ms + job.delay_ms, job.at_ms)
 
 
@@ -108,25 +109,25 @@ def check_queue(queue: str) -> None:
     """A queue's name is printable, and has 1 to QUEUE_NAME_BYTES_MAX bytes."""
     if not queue.isprintable():
         raise BadRequest(f"a queue's name is printable text; {queue!r} is not")
-    _check_text("a queue's name", queue, QUEUE_NAME_BYTES_MAX)
+    check_text("a queue's name", queue, QUEUE_NAME_BYTES_MAX)
 
 
 def check_options(options: QueueOptions) -> None:
     """Every number lies within its limits."""
     retry = options.retry
-    _check_range("retry.attempts_max", retry.attempts_max, 1, ATTEMPTS_MAX)
-    _check_range("retry.base_ms", retry.base_ms, 0, JOB_DELAY_MAX_MS)
-    _check_range("retry.cap_ms", retry.cap_ms, 0, JOB_DELAY_MAX_MS)
-    _check_range("the number of retry.delays_ms", len(retry.delays_ms), 0, ATTEMPTS_MAX)
+    check_range("retry.attempts_max", retry.attempts_max, 1, ATTEMPTS_MAX)
+    check_range("retry.base_ms", retry.base_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("retry.cap_ms", retry.cap_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("the number of retry.delays_ms", len(retry.delays_ms), 0, ATTEMPTS_MAX)
     for delay_ms in retry.delays_ms:
-        _check_range("each of retry.delays_ms", delay_ms, 0, JOB_DELAY_MAX_MS)
+        check_range("each of retry.delays_ms", delay_ms, 0, JOB_DELAY_MAX_MS)
     if not (isfinite(retry.factor) and retry.factor >= 1):
         raise BadRequest(f"retry.factor is {retry.factor}; use 1 or more")
-    _check_range("lease_ms", options.lease_ms, LEASE_MIN_MS, LEASE_MAX_MS)
+    check_range("lease_ms", options.lease_ms, LEASE_MIN_MS, LEASE_MAX_MS)
     for name in ("in_flight_max", "in_flight_per_worker_max", "waiting_max"):
-        _check_range(name, getattr(options, name), 0, OFFSET_MAX)
+        check_range(name, getattr(options, name), 0, OFFSET_MAX)
     for name in ("result_ms", "dead_ms"):
-        _check_range(name, getattr(options, name), 0, JOB_DELAY_MAX_MS)
+        check_range(name, getattr(options, name), 0, JOB_DELAY_MAX_MS)
 
 
 def check_batch(jobs: Sequence[Job], message_bytes_max: int) -> None:
@@ -139,37 +140,37 @@ def check_batch(jobs: Sequence[Job], message_bytes_max: int) -> None:
 
 def check_job(job: Job, message_bytes_max: int) -> None:
     """All of a job lies within its limits; how far ahead it is due is `first_due_ms`'s to check."""
-    _check_size("data", len(job.data), message_bytes_max)
-    _check_size("headers", len(job.headers), JOB_HEADERS_BYTES_MAX)
+    check_size("data", len(job.data), message_bytes_max)
+    check_size("headers", len(job.headers), JOB_HEADERS_BYTES_MAX)
     if job.key is not None:
-        _check_size("key", _size("key", job.key), JOB_KEY_BYTES_MAX)
-    _check_range("priority", job.priority, 0, PRIORITY_MAX)
-    _check_range("delay_ms", job.delay_ms, 0, JOB_DELAY_MAX_MS)
-    _check_range("at_ms", job.at_ms, 0, OFFSET_MAX)
-    _check_range("expires_ms", job.expires_ms, 0, JOB_DELAY_MAX_MS)
-    _check_range("unique_ms", job.unique_ms, 0, JOB_DELAY_MAX_MS)
+        check_size("key", text_bytes("key", job.key), JOB_KEY_BYTES_MAX)
+    check_range("priority", job.priority, 0, PRIORITY_MAX)
+    check_range("delay_ms", job.delay_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("at_ms", job.at_ms, 0, OFFSET_MAX)
+    check_range("expires_ms", job.expires_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("unique_ms", job.unique_ms, 0, JOB_DELAY_MAX_MS)
     if job.delay_ms and job.at_ms:
         raise BadRequest("a job has delay_ms or at_ms, not both")
     if job.message_id is not None:
-        _check_text("message_id", job.message_id, IDEMPOTENCY_KEY_BYTES_MAX)
+        check_text("message_id", job.message_id, IDEMPOTENCY_KEY_BYTES_MAX)
     if job.unique is not None:
-        _check_text("unique", job.unique, IDEMPOTENCY_KEY_BYTES_MAX)
+        check_text("unique", job.unique, IDEMPOTENCY_KEY_BYTES_MAX)
     elif job.unique_ms:
         raise BadRequest("unique_ms goes with unique, the name under which there is one job")
 
 
 def check_claim(worker: str, limit: int, lease_ms: int, request: str) -> None:
     """`limit` is 1 or more (what is beyond CLAIM_JOBS_MAX counts for nothing), `lease_ms` is 0 or a lease."""
-    _check_text("worker", worker, JOB_KEY_BYTES_MAX)
-    _check_size("request", _size("request", request), IDEMPOTENCY_KEY_BYTES_MAX)
-    _check_range("limit", limit, 1, OFFSET_MAX)
+    check_text("worker", worker, JOB_KEY_BYTES_MAX)
+    check_size("request", text_bytes("request", request), IDEMPOTENCY_KEY_BYTES_MAX)
+    check_range("limit", limit, 1, OFFSET_MAX)
     if lease_ms:
         check_lease(lease_ms)
 
 
 def check_lease(lease_ms: int) -> None:
     """A lease lasts LEASE_MIN_MS to LEASE_MAX_MS."""
-    _check_range("lease_ms", lease_ms, LEASE_MIN_MS, LEASE_MAX_MS)
+    check_range("lease_ms", lease_ms, LEASE_MIN_MS, LEASE_MAX_MS)
 
 
 def check_settlement(settlement: Settlement, message_bytes_max: int) -> None:
@@ -177,16 +178,16 @@ def check_settlement(settlement: Settlement, message_bytes_max: int) -> None:
     if settlement.deed not in SETTLING:
         raise BadRequest(f"a job is settled by ack, retry, release or bury, not by {settlement.deed.value}")
     if settlement.delay_ms is not None:
-        _check_range("delay_ms", settlement.delay_ms, 0, JOB_DELAY_MAX_MS)
+        check_range("delay_ms", settlement.delay_ms, 0, JOB_DELAY_MAX_MS)
     if settlement.result is not None:
-        _check_size("result", len(settlement.result), message_bytes_max)
+        check_size("result", len(settlement.result), message_bytes_max)
     if len(settlement.emit) > JOB_EMITS_MAX:
         raise BadRequest(f"a settlement emits up to {JOB_EMITS_MAX}, not {len(settlement.emit)}")
 
 
 def check_limit(limit: int) -> None:
     """One call looks at 1 to BROWSE_JOBS_MAX jobs."""
-    _check_range("limit", limit, 1, BROWSE_JOBS_MAX)
+    check_range("limit", limit, 1, BROWSE_JOBS_MAX)
 
 
 def check_selection(ids: Sequence[str] | None, limit: int) -> None:
@@ -194,14 +195,14 @@ def check_selection(ids: Sequence[str] | None, limit: int) -> None:
     if ids is None:
         check_limit(limit)
     else:
-        _check_range("the number of ids", len(ids), 0, BROWSE_JOBS_MAX)
+        check_range("the number of ids", len(ids), 0, BROWSE_JOBS_MAX)
 
 
 def check_edit(ids: Sequence[str] | None, data: bytes, message_bytes_max: int) -> None:
     """A payload is replaced in a single job."""
     if ids is None or len(ids) != 1:
         raise BadRequest("data replaces the payload of one job; name one id")
-    _check_size("data", len(data), message_bytes_max)
+    check_size("data", len(data), message_bytes_max)
 
 
 def check_purge(state: State) -> None:
@@ -212,29 +213,6 @@ def check_purge(state: State) -> None:
 
 def check_schedule(schedule: Schedule) -> None:
     """A schedule's name is as long as a key's, its spec as a header's."""
-    _check_text("a schedule's name", schedule.name, JOB_KEY_BYTES_MAX)
-    _check_size("a schedule's spec", len(schedule.spec), JOB_HEADERS_BYTES_MAX)
-    _check_range("last_ms", schedule.last_ms, 0, OFFSET_MAX)
-
-
-def _check_text(name: str, text: str, bytes_max: int) -> None:
-    if not text:
-        raise BadRequest(f"{name} is empty; it has 1 to {bytes_max} bytes")
-    _check_size(name, _size(name, text), bytes_max)
-
-
-def _check_size(name: str, size: int, bytes_max: int) -> None:
-    if size > bytes_max:
-        raise BadRequest(f"{name} has {size} bytes; up to {bytes_max} are taken")
-
-
-def _check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise BadRequest(f"{name} is {value}; use {lowest} to {highest}")
-
-
-def _size(name: str, text: str) -> int:
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        raise BadRequest(f"{name} is no text: half a surrogate pair cannot be stored") from None
+    check_text("a schedule's name", schedule.name, JOB_KEY_BYTES_MAX)
+    check_size("a schedule's spec", len(schedule.spec), JOB_HEADERS_BYTES_MAX)
+    check_range("last_ms", schedule.last_ms, 0, OFFSET_MAX)

@@ -6,7 +6,7 @@ the former holder's fence is good for a last commit, but no more once it is give
 Nothing happens by itself: a session that has ended is seen by whoever looks.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from gapless.core.assignment import assign
 from gapless.core.errors import BadRequest, LeaseLost, LimitExceeded, PositionConflict
 from gapless.core.fences import Fences, fence_number
+from gapless.core.group_rules import check_commit
 from gapless.core.groups import Assigned, Commit, GroupInfo, Held, Member
 from gapless.core.limits import MEMBERS_MAX
 from gapless.core.stream import Position
@@ -89,25 +90,16 @@ class Membership(Struct):
 
         Raises:
             LeaseLost: the member does not hold it under that fence.
-            BadRequest: the source has another number of partitions.
+            BadRequest: the source has another number of partitions, or it emits more than JOB_EMITS_MAX.
         """
         if self.is_in(member, now_ms) and 0 <= commit.partition < len(self.holds):
             hold = self.holds[commit.partition]
             if (hold.holder, hold.fence) == (member, commit.fence):
+                check_commit(commit)
                 if len(streams) != len(self.holds):
                     raise BadRequest(f"the group was begun with {len(self.holds)} partitions")
                 return hold, streams[commit.partition]
         raise LeaseLost(f"{member!r} does not hold partition {commit.partition} under that fence")
-
-    def check_partitions(self, partitions: Iterable[int]) -> None:
-        """Make sure that the group has them.
-
-        Raises:
-            BadRequest: it does not.
-        """
-        count = len(self.holds)
-        if not all(0 <= partition < count for partition in partitions):
-            raise BadRequest(f"partitions are 0 to {count - 1}")
 
     def seek(self, positions: Mapping[int, Position | None], fences: Fences) -> None:
         """Stand elsewhere in partitions, each under a new fence: what is on its way is refused."""

@@ -4,10 +4,21 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.membership import Reader
 from gapless.backends.sqlite.work import Work
 from gapless.core.errors import GaplessError, LeaseLost, UnknownStream
+from gapless.core.group_rules import (
+    check_group,
+    check_member,
+    check_partitions,
+    check_session,
+    check_sought,
+    check_source,
+    check_stream,
+)
 from gapless.core.groups import Assigned, Commit, GroupInfo, StreamOptions
 from gapless.core.jobs import Enqueued
 from gapless.core.membership import leads_on
@@ -39,18 +50,27 @@ class SqliteGroups(Groups):
         return await self.work(_Call(call, size))
 
     async def declare_stream(self, name: str, options: StreamOptions) -> bool:
-        return bool(await self._call(lambda log: log.memberships.declare(name, options)))
+        check_stream(name)
+        check_partitions(options.partitions)
+        encoded = msgspec.json.encode(options)
+        return bool(await self._call(lambda log: log.memberships.declare(name, options, encoded)))
 
     async def declared_streams(self) -> dict[str, StreamOptions]:
         declared: dict[str, StreamOptions] = await self._call(lambda log: log.memberships.declared())
         return declared
 
     async def drop_stream(self, name: str) -> None:
+        check_stream(name)
         await self._call(lambda log: log.memberships.undeclare(name))
 
     async def heartbeat(
         self, source: str, group: str, member: str, *, partitions: int, session_ms: int
     ) -> Assigned:
+        check_group(source, group)
+        check_member(member)
+        check_session(session_ms)
+        check_partitions(partitions)
+
         def call(log: Log) -> Assigned:
             now_ms = log.time_ms
             reader = log.memberships.find_or_make(source, group, partitions)
@@ -60,6 +80,9 @@ class SqliteGroups(Groups):
         return assigned
 
     async def leave(self, source: str, group: str, member: str) -> None:
+        check_group(source, group)
+        check_member(member)
+
         def call(log: Log) -> None:
             if reader := log.memberships.find(source, group):
                 log.memberships.leave(reader, member)
@@ -69,6 +92,9 @@ class SqliteGroups(Groups):
     async def commit(
         self, source: str, group: str, member: str, commits: Sequence[Commit], *, streams: Sequence[str]
     ) -> list[Committed | GaplessError]:
+        check_group(source, group)
+        check_member(member)
+
         def call(log: Log) -> list[Committed | GaplessError]:
             reader = log.memberships.find(source, group)
             return [_try(log, reader, member, commit, streams) for commit in commits]
@@ -80,11 +106,13 @@ class SqliteGroups(Groups):
     async def seek(
         self, source: str, group: str, positions: Mapping[int, Position | None], *, audit: Entry | None = None
     ) -> None:
+        check_group(source, group)
+
         def call(log: Log) -> None:
             reader = log.memberships.find(source, group)
             if reader is None:
                 raise UnknownStream(f"no group {group!r} reads {source!r}")
-            reader.check_partitions(positions)
+            check_sought(len(reader.holds), positions)
             if audit is not None:
                 log.admit(audit)
             log.memberships.seek(reader, positions, log.fences)
@@ -92,10 +120,14 @@ class SqliteGroups(Groups):
         await self._call(call)
 
     async def groups(self, source: str = "") -> list[GroupInfo]:
+        if source:
+            check_source(source)
         groups: list[GroupInfo] = await self._call(lambda log: log.memberships.look(source, log.time_ms))
         return groups
 
     async def drop_group(self, source: str, group: str, *, audit: Entry | None = None) -> bool:
+        check_group(source, group)
+
         def call(log: Log) -> bool:
             if log.memberships.find(source, group) is None:
                 return False

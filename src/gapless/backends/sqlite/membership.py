@@ -51,7 +51,7 @@ class Memberships:
 
     # Declared streams
 
-    def declare(self, name: str, options: StreamOptions) -> bool:
+    def declare(self, name: str, options: StreamOptions, encoded: bytes) -> bool:
         """See `Groups.declare_stream`."""
         before = self._options(name)
         if before is None and self._count("declared_streams") >= DECLARED_STREAMS_MAX:
@@ -59,7 +59,7 @@ class Memberships:
         if before is not None and before.partitions != options.partitions:
             raise BadRequest(f"{name!r} has {before.partitions} partitions, which never changes")
         insert = "insert or replace into declared_streams values (?, ?)"
-        self._cursor.execute(insert, (name, msgspec.json.encode(options)))
+        self._cursor.execute(insert, (name, encoded))
         return before is None
 
     def _options(self, name: str) -> StreamOptions | None:

@@ -109,7 +109,7 @@ async def head(store: Streams, stream: str = "s") -> Head:
     return (await store.heads([stream])).heads[stream]
 
 
-def promise(test: Callable[[Any, Place, Streams], Awaitable[None]]) -> Callable[[Any, Place], None]:
+def promise(test: Callable[[Any, Place, Any], Awaitable[None]]) -> Callable[[Any, Place], None]:
     """Turn a coroutine that tests an opened store into a test."""
 
     def run(self: Any, place: Place) -> None:
