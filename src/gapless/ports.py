@@ -109,8 +109,12 @@ class Streams(ABC):
         stream are committed in the order of the calls. A `done` that raises keeps no other from its answer.
         A refused entry leaves the others of its commit alone, but for what its `origin` had queued behind
         it for that stream, which is refused too. The key is checked before the version, that before the
-        expected position, that before the limits. A key outlives its message, and is held for its window
-        and up to an hour more.
+        expected position, that before the expected offset of the last message with a key, that before the
+        limits. A key outlives its message, and is held for its window and up to an hour more.
+
+        What an entry has with it (`also`) is stored in the same transaction, after it, if the entry is
+        stored anew: not when a key or a version answered, and not with one that is transient. Only limits
+        are checked for it; where these refuse it, the entry is refused. Its outcome stands in the entry's.
 
         A stale version is a success: nothing is stored, not even its key, and the answer is where the stream
         ends. A stream holds the last version that it took, with its version epoch, until it is
@@ -145,7 +149,8 @@ class Streams(ABC):
         Erased messages are left out and count for neither limit, but a page covers up to PAGE_MESSAGES_MAX
         offsets: where all of these are erased, it is empty. A stream that does not exist is empty and stands
         at the store's floor. With `keyed`, only messages that were appended with that key are returned, as if
-        all others were erased; such a page is as long as need be to be full.
+        all others were erased; such a page reaches as far as the next message with that key that it has no
+        room for, and looks at up to PAGE_MESSAGES_MAX of them.
 
         Raises:
             PositionLost: the position does not hold, or `after` lies below the floor or beyond the end.
@@ -177,6 +182,20 @@ class Streams(ABC):
 
         Raises:
             StoreDamaged: the message is lost; there is nothing left to erase.
+        """
+
+    @abstractmethod
+    async def last_keyed(self, stream: str, keyed: str) -> int:
+        """Return the offset of the last message with a key, erased or not; 0 if none is kept."""
+
+    @abstractmethod
+    async def compact_keys(self, stream: str, through: int) -> int:
+        """Erase messages, through an offset, that later ones with the same keys supersede; tell how many.
+
+        It follows the appends that were made before it, and lets others be made meanwhile. The last message
+        of a key supersedes those before it whatever it says, and stays itself, also without a payload; one
+        that was erased does so too. Messages without a key stay. What was erased is found by no key.
+        Giving up leaves some of it done.
         """
 
     @abstractmethod
@@ -414,10 +433,6 @@ class Groups(ABC):
     @abstractmethod
     async def drop_group(self, source: str, group: str, *, audit: Entry | None = None) -> bool:
         """Forget a group; tell whether there was one."""
-
-    @abstractmethod
-    async def last_keyed(self, stream: str, keyed: str) -> int:
-        """Return the offset of the last message with a key, 0 if there is none, of a stream with an index."""
 
 
 class Store(Streams, Queues, Groups):

@@ -90,7 +90,12 @@ class SimulatedStore:
         kept = self.kept
         streams = {
             name: replace(
-                log, messages=list(log.messages), erased=dict(log.erased), lineage=list(log.lineage)
+                log,
+                messages=list(log.messages),
+                erased=dict(log.erased),
+                lineage=list(log.lineage),
+                keys=dict(log.keys),
+                keyed={key: list(offsets) for key, offsets in log.keyed.items()},
             )
             for name, log in kept.streams.items()
         }
@@ -239,6 +244,7 @@ class StoreConnection(Streams):
                 before=before,
                 limit_messages=min(limit_messages, short),
                 limit_bytes=limit_bytes,
+                keyed=keyed,
             )
 
         return await self._call(work)
@@ -258,6 +264,14 @@ class StoreConnection(Streams):
     async def erase(self, stream: str, offset: int) -> bool:
         """Remove one message."""
         return await self._call(lambda: self._store.backend.erase(stream, offset))
+
+    async def last_keyed(self, stream: str, keyed: str) -> int:
+        """Tell where a key's last message is."""
+        return await self._call(lambda: self._store.backend.last_keyed(stream, keyed))
+
+    async def compact_keys(self, stream: str, through: int) -> int:
+        """Keep the last message of each key."""
+        return await self._call(lambda: self._store.backend.compact_keys(stream, through))
 
     async def generations(self) -> list[Generation]:
         """List the incarnations."""

@@ -5,7 +5,7 @@ over an older copy of it, the model restarts as that backend would.
 """
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -76,6 +76,8 @@ class _Log:
     erased: dict[int, int] = field(default_factory=dict)  # how many bytes were there
     gen: str = ""  # of the last message
     lineage: list[Link] = field(default_factory=list)
+    keys: dict[int, str] = field(default_factory=dict)  # by offset
+    keyed: dict[str, list[int]] = field(default_factory=dict)  # offsets by key, the first may be dropped
 
     def of(self, offset: int) -> Message:
         """Return a message that is kept."""
@@ -85,6 +87,30 @@ class _Log:
         """Count the bytes of what is kept, and of what was erased of it."""
         kept = self.messages[self.floor - self.ground :]
         return sum([len(message.data) + len(message.meta) for message in kept], sum(self.erased.values()))
+
+    def last_keyed(self, key: str) -> int:
+        """Return the offset of the last message with a key that is kept, 0 if there is none."""
+        return self.keyed[key][-1] if key in self.keyed else 0
+
+    def drop_key(self, offset: int) -> None:
+        """Let the index go of a message that is dropped, at once or with others of its key."""
+        key = self.keys.pop(offset, None)
+        if key is None:
+            return
+        offsets = self.keyed[key]
+        if offsets[-1] == offset:
+            del self.keyed[key]
+        elif offsets[len(offsets) // 2] <= offset:
+            del offsets[: bisect_right(offsets, offset)]
+
+    def erase(self, offset: int) -> bool:
+        """Empty a message; tell whether it was not before."""
+        if offset in self.erased:
+            return False
+        message = self.of(offset)
+        self.erased[offset] = len(message.data) + len(message.meta)
+        self.messages[offset - self.ground - 1] = Message(offset, message.time_ms, b"")
+        return True
 
 
 class _Key(Struct, frozen=True):
@@ -237,6 +263,10 @@ class MemoryStreams(Streams):
     def _check_expected(self, entry: Entry, log: _Log) -> None:
         if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
             raise PositionConflict(f"the stream ends at {log.last}")
+        if entry.keyed is not None and entry.expected_keyed is not None:
+            last = log.last_keyed(entry.keyed)
+            if last != entry.expected_keyed:
+                raise PositionConflict(f"the last message with key {entry.keyed!r} is at {last}")
 
     def _check_limits(self, entry: Entry) -> None:
         self._check_size(entry)
@@ -303,6 +333,9 @@ class MemoryStreams(Streams):
             self._retain(entry.stream, log, keep)
         elif keep.bytes or keep.group:
             self._grow(log, size)
+        if entry.keyed is not None:
+            log.keys[last] = entry.keyed
+            log.keyed.setdefault(entry.keyed, []).append(last)
         if entry.version:
             log.version, log.version_epoch = entry.version, entry.version_epoch
         if log.gen != self.epoch:
@@ -341,30 +374,37 @@ class MemoryStreams(Streams):
         limit_messages = min(limit_messages, PAGE_MESSAGES_MAX)
         limit_bytes = min(limit_bytes, PAGE_BYTES_MAX)
         if before:
-            end = max(min(before.offset - 1, log.last), log.floor)
+            start, end = log.floor, max(min(before.offset - 1, log.last), log.floor)
             self._check_holds(Position(before.epoch, end), log)
-            offsets = range(end, log.floor, -1)
         else:
             if after:
                 self._check_holds(after, log)
-            end = after.offset if after else log.floor
-            offsets = range(end + 1, log.last + 1)
+            start, end = after.offset if after else log.floor, log.last
+        offsets: Sequence[int] = range(start + 1, end + 1)
+        if keyed is not None:
+            offsets = log.keyed.get(keyed, [])
+            offsets = offsets[bisect_right(offsets, start) : bisect_right(offsets, end)]
+        messages, edge = self._page(log, offsets[::-1] if before else offsets, limit_messages, limit_bytes)
+        if before:
+            messages.reverse()
+            return Page(self.epoch, start if edge is None else edge, end, log.floor, log.last, messages)
+        return Page(self.epoch, start, end if edge is None else edge - 1, log.floor, log.last, messages)
+
+    def _page(
+        self, log: _Log, offsets: Sequence[int], limit_messages: int, limit_bytes: int
+    ) -> tuple[list[Message], int | None]:
+        """Return what one page has room for, and the first of the offsets that it does not cover."""
         messages: list[Message] = []
-        covered = 0
         for offset in offsets[:PAGE_MESSAGES_MAX]:
             if len(messages) == limit_messages:
-                break
+                return messages, offset
             if offset not in log.erased:
                 message = log.of(offset)
                 limit_bytes -= len(message.data) + len(message.meta)
                 if limit_bytes < 0 and messages:
-                    break
+                    return messages, offset
                 messages.append(message)
-            covered += 1
-        if before:
-            messages.reverse()
-            return Page(self.epoch, end - covered, end, log.floor, log.last, messages)
-        return Page(self.epoch, end, end + covered, log.floor, log.last, messages)
+        return messages, offsets[PAGE_MESSAGES_MAX] if len(offsets) > PAGE_MESSAGES_MAX else None
 
     async def heads(self, streams: Sequence[str]) -> Heads:
         logs = {stream: self._look(stream) for stream in streams}
@@ -386,12 +426,23 @@ class MemoryStreams(Streams):
         self._check_open()
         await self._drain()
         log = self._look(stream)
-        if not log.floor < offset <= log.last or offset in log.erased:
-            return False
-        message = log.of(offset)
-        log.erased[offset] = len(message.data) + len(message.meta)
-        log.messages[offset - log.ground - 1] = Message(offset, message.time_ms, b"")
-        return True
+        return log.floor < offset <= log.last and log.erase(offset)
+
+    async def last_keyed(self, stream: str, keyed: str) -> int:
+        return self._look(stream).last_keyed(keyed)
+
+    async def compact_keys(self, stream: str, through: int) -> int:
+        self._check_open()
+        await self._drain()
+        log = self._look(stream)
+        removed = 0
+        for offsets in log.keyed.values():
+            superseded = bisect_right(offsets, through, hi=len(offsets) - 1)
+            for offset in offsets[bisect_right(offsets, log.floor) : superseded]:
+                removed += log.erase(offset)
+                del log.keys[offset]
+            del offsets[:superseded]
+        return removed
 
     async def generations(self) -> list[Generation]:
         self._check_open()
@@ -471,9 +522,11 @@ class MemoryStreams(Streams):
 
     def _raise_floor(self, log: _Log, floor: int) -> None:
         """Drop what is at or below `floor`. Memory is given back once it is an eighth of what is kept."""
-        if log.bytes or log.erased:
+        if log.bytes or log.erased or log.keys:
             dropped_bytes = 0
             for offset in range(log.floor + 1, floor + 1):
+                if log.keys:
+                    log.drop_key(offset)
                 message = log.of(offset)
                 dropped_bytes += len(message.data) + len(message.meta) + log.erased.pop(offset, 0)
             if log.bytes:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from gapless.backends import Options, Slices, tell
+from gapless.backends.sqlite.compacting import CompactKeys
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.disk import Disk
+from gapless.backends.sqlite.groups_calls import SqliteGroups
+from gapless.backends.sqlite.keyed import START, Slice
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
 from gapless.backends.sqlite.offline import approve, in_thread
 from gapless.backends.sqlite.opening import beside
@@ -35,7 +38,7 @@ __all__ = ["Backend"]
 Answer = TypeVar("Answer")
 
 
-class Backend(Streams):
+class Backend(Streams, SqliteGroups):
     """Streams in one SQLite file, which this process alone has open."""
 
     _path: Path
@@ -110,8 +113,10 @@ class Backend(Streams):
         self._reads += 1
         limits = limit_messages, limit_bytes
         if before is not None:
-            return await self._ask(lambda reader, now_ms: reader.before(stream, before, *limits, now_ms))
-        return await self._ask(lambda reader, now_ms: reader.after(stream, after, *limits, now_ms))
+            return await self._ask(
+                lambda reader, now_ms: reader.before(stream, before, *limits, now_ms, keyed)
+            )
+        return await self._ask(lambda reader, now_ms: reader.after(stream, after, *limits, now_ms, keyed))
 
     async def heads(self, streams: Sequence[str]) -> Heads:
         return await self._ask(lambda reader, now_ms: reader.heads(streams, now_ms))
@@ -131,6 +136,18 @@ class Backend(Streams):
         future: asyncio.Future[bool] = self._loop.create_future()
         self._order((Erase(stream, offset),), 0, future)
         return await future
+
+    async def last_keyed(self, stream: str, keyed: str) -> int:
+        return await self._ask(lambda reader, now_ms: reader.last_keyed(stream, keyed, now_ms))
+
+    async def compact_keys(self, stream: str, through: int) -> int:
+        removed, start = 0, START
+        while True:
+            done: Slice = await self.work(CompactKeys(stream, through, start))
+            removed += done.removed
+            if done.next is None:
+                return removed
+            start = done.next
 
     async def work(self, work: Work) -> Any:
         """Have a call of another port carried out, in the order of all calls."""

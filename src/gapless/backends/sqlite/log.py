@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gapless.backends import Options
 from gapless.backends.sqlite.checksum import checksum, erased_checksum, is_erased
+from gapless.backends.sqlite.keyed import Index, key_id
 from gapless.backends.sqlite.keys import Digests, Keys, digest
 from gapless.backends.sqlite.membership import Memberships
 from gapless.backends.sqlite.schema import first
@@ -30,7 +31,9 @@ from gapless.core.stream import Entry, Head, Heads, Position, Stored, check_vers
 
 __all__ = ["Erase", "Log", "Order", "Outcome", "Trim"]
 
-INSERT = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?, null)"
+INSERT_KEYED = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+KEYED_COLUMNS = 9
 FIND = 'select seq, time_ms, crc, data, meta from log where stream = ? and "offset" = ?'
 ERASE = "update log set crc = ?, data = x'', meta = x'' where seq = ?"
 
@@ -73,6 +76,7 @@ class Log:
         self._cursor = cursor
         self._streams = streams
         self._keys = Keys(cursor, options.key_window_ms)
+        self.index = Index(cursor)
         self.memberships = Memberships(cursor)
         self._options = options
         self._generations = generations
@@ -92,7 +96,8 @@ class Log:
         self._stored: tuple[int, int, int | None, int] | None = None  # written anew with the next transaction
         self._touched: dict[str, Stream] = {}
         self._grouped: dict[int, Stream] = {}  # may have dropped rows that count for a group still
-        self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
+        self._rows: list[tuple[Any, ...]] = []
+        self._any_keyed = False  # among these rows
         self._links: list[tuple[int, int | None, int]] = []
 
     def reload(self) -> None:
@@ -212,7 +217,7 @@ class Log:
         """Return where an entry goes, or the answer that it has without being stored."""
         if key and (held := self._keys.find(key)):
             return held
-        stream = self._stream(entry.stream)
+        stream = self._touched.get(entry.stream) or self._stream(entry.stream)
         if entry.version or entry.expected or entry.expected_keyed is not None:
             if _is_stale(entry, stream):
                 return Stored(self._epoch, stream.last, self.time_ms, fresh=False)
@@ -234,6 +239,10 @@ class Log:
         expected = entry.expected
         if expected and not (expected.offset == stream.last and self._holds(expected, stream)):
             raise PositionConflict(f"the stream ends at {stream.last}")
+        if entry.keyed is not None and entry.expected_keyed is not None:
+            last = self.index.last(self.settled(entry.stream), entry.keyed)
+            if last != entry.expected_keyed:
+                raise PositionConflict(f"the last message with key {entry.keyed!r} is at {last}")
 
     def _check_also(self, entry: Entry, stream: Stream, also: Entry) -> None:
         """Hold what is stored with an entry against the limits."""
@@ -278,7 +287,12 @@ class Log:
         offset = stream.last = stream.last + 1
         data, meta, time_ms = entry.data, entry.meta, self.time_ms
         crc = checksum(stream.id, offset, time_ms, data, meta)
-        self._rows.append((self.seq, stream.id, offset, time_ms, stream.total, crc, data, meta))
+        row = (self.seq, stream.id, offset, time_ms, stream.total, crc, data, meta)
+        if entry.keyed is None:
+            self._rows.append(row)
+        else:
+            self._rows.append((*row, key_id(entry.keyed)))
+            self._any_keyed = True
         stream.total += len(data) + len(meta)
         stream.updated_ms = time_ms
         if stream.group is not None:
@@ -324,13 +338,24 @@ class Log:
         first(self._cursor.execute("pragma secure_delete = fast"))
         return True
 
+    def settled(self, name: str) -> Stream:
+        """Return a stream as it stands, with all its rows in the table."""
+        stream = self._stream(name)
+        self._flush_rows()
+        self._streams.retain(stream, self.time_ms)
+        return stream
+
     def _stream(self, name: str) -> Stream:
         return self._touched.get(name) or self._streams.find_or_make(name, self.time_ms)
 
     def _flush_rows(self) -> None:
-        if self._rows:
+        if self._any_keyed:
+            rows = [row if len(row) == KEYED_COLUMNS else (*row, None) for row in self._rows]
+            self._cursor.executemany(INSERT_KEYED, rows)
+            self._any_keyed = False
+        elif self._rows:
             self._cursor.executemany(INSERT, self._rows)
-            self._rows.clear()
+        self._rows.clear()
 
     def is_past(self, name: str, position: Position) -> bool:
         """Tell whether a stream is past a position of its own timeline, be that kept still or not."""

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from gapless.backends.sqlite.schema import READING, RETENTION_GROUPS, VERSION, number
+from gapless.backends.sqlite.schema import LOG_KEYED, QUEUEING, READING, RETENTION_GROUPS, VERSION, number
 
 __all__ = ["UPGRADES", "Upgrade", "upgrade"]
 
@@ -28,8 +28,14 @@ UPGRADES: Final = {
         ),
     ),
     2: Upgrade(
-        "groups that read streams",
-        ("alter table store add column fence integer not null default 0", *READING),
+        "queues, groups that read streams, messages by their keys",
+        (
+            "alter table store add column fence integer not null default 0",
+            "alter table log add column keyed blob",
+            LOG_KEYED,
+            *READING,
+            *QUEUEING,
+        ),
     ),
 }
 
