@@ -67,6 +67,7 @@ UNIT_ELSEWHERE = {
     "delay": "the library's option: any duration",
     "timeout": "the library's option: any duration",
     "result_ttl": "the library's option: any duration",
+    "Duration": "a type",
 }
 
 # Errors that say nothing more on the wire than their parent does.

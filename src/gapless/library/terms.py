@@ -1,0 +1,243 @@
+"""How declared functions are treated: what may be said of them, and what that means."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict
+
+from msgspec import Struct
+
+from gapless.core.errors import BadRequest, ConfigError
+from gapless.core.jobs import OnDead, QueueOptions
+from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS
+from gapless.library.binding import named
+from gapless.library.outcomes import Backoff
+from gapless.library.times import Duration, Instant, duration_ms, instant_ms
+from gapless.protocol.groups import OnLost
+from gapless.protocol.reading import Edge
+from gapless.protocol.streams import StreamSettings
+
+__all__ = [
+    "KeyOf",
+    "QueueSaid",
+    "QueueTerms",
+    "StreamSaid",
+    "StreamTerms",
+    "queue_terms",
+    "stream_terms",
+]
+
+KeyOf = Callable[[Any], object]
+"""Gives a payload's key, or None."""
+Executor = Literal["thread", "process"]
+Start = Literal["earliest", "latest"] | Instant
+
+
+class QueueSaid(TypedDict, total=False):
+    """What may be said of a queue and its handler. Durations are `"30s"`, timedeltas or numbers of seconds.
+
+    `retry`: when what failed is tried again. `lease`: how long it takes until a job of a worker that died
+    is given to another. `timeout`: how long the function may take (0: for ever). `key`: gives a payload's
+    key; jobs of one key run one after the other, unless not `ordered`. `fair`: serve the keys by turns.
+    `in_flight`: how many jobs are handled at once, everywhere; `in_flight_per_worker`, by one worker;
+    `concurrency`, in one of its processes. `waiting`: how many may wait. `executor`: where a plain
+    function runs: in a thread, or in a process of a pool. `ack`: with `manual` the function settles the
+    job itself. `guarantee`: with `at-most-once` a job is acknowledged before it is handled, and lost with
+    a failure. `result_ttl`: how long results are kept. `unique_for`: for how long, while a job waits or
+    runs, another one with the same payload is the same job. `keep_dead`: how long dead letters are kept
+    (0: for ever). `on_dead`: whether a dead one holds up its key (`stop`).
+    """
+
+    retry: Backoff
+    lease: Duration
+    timeout: Duration
+    key: KeyOf
+    ordered: bool
+    fair: bool
+    in_flight: int
+    in_flight_per_worker: int
+    concurrency: int
+    waiting: int
+    executor: Executor
+    ack: Literal["auto", "manual"]
+    guarantee: Literal["at-least-once", "at-most-once"]
+    result_ttl: Duration
+    unique_for: Duration
+    keep_dead: Duration
+    on_dead: Literal["go_on", "stop"]
+
+
+class StreamSaid(TypedDict, total=False):
+    """What may be said of a stream and of the group that reads it. Durations as in `QueueSaid`.
+
+    `start`: where the group begins. `on_lost`: when messages that it did not read are gone, it halts, or
+    goes on with the oldest. `key`: gives a payload's key; messages of one key are in one partition, in
+    order. `partitions`: into how many the stream, or the channels of a namespace, are spread; it never
+    changes. `keyed`: keep an index by the keys; `compact`: keep only the last message of each.
+    `keep_messages`, `keep_for` and `keep_bytes` bound each partition (0: not at all). One handler may say
+    how a stream is kept for all.
+    """
+
+    start: Start
+    on_lost: Literal["halt", "oldest"]
+    key: KeyOf
+    partitions: int
+    keyed: bool
+    compact: bool
+    keep_messages: int
+    keep_for: Duration
+    keep_bytes: int
+    timeout: Duration
+    executor: Executor
+
+
+class QueueTerms(Struct, frozen=True, kw_only=True):
+    """How a worker treats the jobs of a handler; `options` are the queue's. 0 means no such limit."""
+
+    options: QueueOptions
+    key: KeyOf | None = None
+    timeout_ms: int = 0
+    concurrency: int = 0
+    executor: Executor = "thread"
+    manual: bool = False
+    at_most_once: bool = False
+    unique_for_ms: int = 0
+
+
+class StreamTerms(Struct, frozen=True, kw_only=True):
+    """How a group reads a source. `start` is where it begins: an end, or milliseconds since the Unix epoch.
+
+    `settings` are those of a declared stream, if this handler says any; `partitions` is into how many a
+    namespace is spread (0: as the server says).
+    """
+
+    group: str
+    key: KeyOf | None = None
+    start: Edge | int = Edge.EARLIEST
+    on_lost: OnLost = OnLost.HALT
+    partitions: int = 0
+    settings: StreamSettings | None = None
+    timeout_ms: int = 0
+    executor: Executor = "thread"
+
+
+def queue_terms(  # noqa: PLR0913 # as many as QueueSaid has
+    function: Callable[..., Any],
+    *,
+    retry: Backoff | None = None,
+    lease: Duration = "30s",
+    timeout: Duration = 0,
+    key: KeyOf | None = None,
+    ordered: bool = True,
+    fair: bool = False,
+    in_flight: int = 0,
+    in_flight_per_worker: int = 0,
+    concurrency: int = 0,
+    waiting: int = 0,
+    executor: Executor = "thread",
+    ack: Literal["auto", "manual"] = "auto",
+    guarantee: Literal["at-least-once", "at-most-once"] = "at-least-once",
+    result_ttl: Duration = 0,
+    unique_for: Duration = 0,
+    keep_dead: Duration = 0,
+    on_dead: Literal["go_on", "stop"] = "go_on",
+) -> QueueTerms:
+    """Return what was said of `function`. Raises ConfigError: an option is malformed."""
+    said = _Said(function)
+    said.one_of("ack", ack, "auto", "manual")
+    said.one_of("guarantee", guarantee, "at-least-once", "at-most-once")
+    if (ack, guarantee) == ("manual", "at-most-once"):
+        raise ConfigError(f"{named(function)}: what is acknowledged first cannot be so by hand")
+    return QueueTerms(
+        options=QueueOptions(
+            retry=(retry or Backoff()).policy,
+            lease_ms=said.lease_ms(lease),
+            in_flight_max=in_flight,
+            in_flight_per_worker_max=in_flight_per_worker,
+            ordered=ordered,
+            fair=fair,
+            on_dead=OnDead(said.one_of("on_dead", on_dead, *OnDead)),
+            result_ms=said.ms("result_ttl", result_ttl),
+            dead_ms=said.ms("keep_dead", keep_dead),
+            waiting_max=waiting,
+        ),
+        key=key,
+        timeout_ms=said.ms("timeout", timeout),
+        concurrency=concurrency,
+        executor=said.executor(executor),
+        manual=ack == "manual",
+        at_most_once=guarantee == "at-most-once",
+        unique_for_ms=said.ms("unique_for", unique_for),
+    )
+
+
+def stream_terms(  # noqa: PLR0913 # as many as StreamSaid has
+    function: Callable[..., Any],
+    group: str,
+    *,
+    start: Start = "earliest",
+    on_lost: Literal["halt", "oldest"] = "halt",
+    key: KeyOf | None = None,
+    partitions: int = 0,
+    keyed: bool = False,
+    compact: bool = False,
+    keep_messages: int = 0,
+    keep_for: Duration = 0,
+    keep_bytes: int = 0,
+    timeout: Duration = 0,
+    executor: Executor = "thread",
+) -> StreamTerms:
+    """Return what was said of `function`. Raises ConfigError: an option is malformed."""
+    said = _Said(function)
+    settings = StreamSettings(
+        partitions=partitions or 1,
+        retention_messages=keep_messages,
+        retention_ms=said.ms("keep_for", keep_for),
+        retention_bytes=keep_bytes,
+        keyed=keyed or compact,
+        compact=compact,
+    )
+    return StreamTerms(
+        group=group,
+        key=key,
+        start=said.start(start),
+        on_lost=OnLost(said.one_of("on_lost", on_lost, *OnLost)),
+        partitions=partitions,
+        settings=settings if partitions or settings != StreamSettings() else None,
+        timeout_ms=said.ms("timeout", timeout),
+        executor=said.executor(executor),
+    )
+
+
+class _Said:
+    """Reads what was said of a function; mistakes name it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def ms(self, option: str, value: Duration) -> int:
+        try:
+            return duration_ms(value)
+        except BadRequest as error:
+            raise ConfigError(f"{named(self._function)}: {option}: {error}") from error
+
+    def lease_ms(self, value: Duration) -> int:
+        ms = self.ms("lease", value)
+        if not LEASE_MIN_MS <= ms <= LEASE_MAX_MS:
+            raise ConfigError(f"{named(self._function)}: lease: {value!r} is not from 100ms to 24h")
+        return ms
+
+    def one_of(self, option: str, value: str, *allowed: str) -> str:
+        if value not in allowed:
+            choices = ", ".join(repr(str(choice)) for choice in allowed)
+            raise ConfigError(f"{named(self._function)}: {option}: {value!r} is none of {choices}")
+        return value
+
+    def executor(self, value: Executor) -> Executor:
+        self.one_of("executor", value, "thread", "process")
+        return value
+
+    def start(self, value: Start) -> Edge | int:
+        try:
+            return Edge(value) if isinstance(value, str) else instant_ms(value)
+        except (ValueError, BadRequest) as error:
+            where = f"{named(self._function)}: start"
+            raise ConfigError(f'{where}: "earliest", "latest" or a time: {error}') from error
