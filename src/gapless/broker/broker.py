@@ -195,6 +195,11 @@ class Broker:
         self._fan_out(entries, outcomes)
         done(entries, outcomes)
 
+    def landed(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Give what was stored together with something else to those who follow it."""
+        self.publications += len(entries)
+        self._fan_out(entries, outcomes)
+
     def _answer(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         self._fan_out(entries, outcomes)
         entries[0].context(outcomes[0])

@@ -136,6 +136,20 @@ CLAIM_BYTES_MAX: Final = 4 * 1024 * 1024
 # How long a call may wait for jobs, messages or a result; and calls that wait so on a node at once.
 WAIT_MAX_MS: Final = 60_000
 WAITERS_MAX: Final = 10_000
+# An rpc waits for less: SDKs give up on a reply after 5 s.
+RPC_WAIT_MAX_MS: Final = 4_000
+# How often those who wait look all the same, and what a node knows of the declared queues is read again.
+WAITING_CHECK_MS: Final = 1_000
+# How often a node reads the schedules that others may have changed; a tick so long past counts as missed; and
+# ticks that are caught up with at once.
+SCHEDULES_CHECK_MS: Final = 10_000
+TICK_MISSED_MS: Final = 10_000
+TICKS_MAX: Final = 1_000
+# Rates are measured over so long, at steps of so long.
+RATES_MS: Final = 60_000
+RATES_STEP_MS: Final = 10_000
+# What is kept of the audit stream.
+AUDIT_MESSAGES_MAX: Final = 100_000
 JOB_DELAY_MAX_MS: Final = 366 * 24 * 3600 * 1000
 PRIORITY_MAX: Final = 9
 ATTEMPTS_MAX: Final = 1_000

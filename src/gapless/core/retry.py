@@ -8,7 +8,7 @@ from gapless.core.limits import ATTEMPTS_MAX, JOB_DELAY_MAX_MS
 
 __all__ = ["Retry"]
 
-Delay = Annotated[int, Meta(ge=0, le=JOB_DELAY_MAX_MS)]
+DelayMs = Annotated[int, Meta(ge=0, le=JOB_DELAY_MAX_MS)]
 
 
 class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -20,11 +20,11 @@ class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """
 
     attempts_max: Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)] = 5
-    base_ms: Delay = 1_000
+    base_ms: DelayMs = 1_000
     factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
-    cap_ms: Delay = 600_000
+    cap_ms: DelayMs = 600_000
     jitter: bool = True
-    delays_ms: Annotated[tuple[Delay, ...], Meta(max_length=ATTEMPTS_MAX)] = ()
+    delays_ms: Annotated[tuple[DelayMs, ...], Meta(max_length=ATTEMPTS_MAX)] = ()
 
     def delay_ms(self, attempt: int, chance: float) -> int:
         """Return how long to wait after `attempt` (1 is the first); `chance` lies in [0, 1)."""

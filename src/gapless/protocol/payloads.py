@@ -17,7 +17,7 @@ from gapless.core.limits import (
     WAIT_MAX_MS,
 )
 from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
-from gapless.protocol.meta import Meta, is_json, read_meta
+from gapless.protocol.meta import KEY_TAG, OWN_TAGS, Meta, is_json, read_meta
 
 __all__ = [
     "NAME",
@@ -25,7 +25,7 @@ __all__ = [
     "Body",
     "Carried",
     "Count",
-    "Delay",
+    "DelayMs",
     "DurationMs",
     "Failure",
     "Key",
@@ -44,7 +44,7 @@ NAME: Final = r"^[a-zA-Z0-9_][-a-zA-Z0-9_.]*$"
 SHALLOW_BYTES: Final = 2 * JSON_DEPTH_MAX
 
 Name = Annotated[str, Bounds(pattern=NAME, max_length=QUEUE_NAME_BYTES_MAX)]
-Delay = Annotated[int, Bounds(ge=0, le=JOB_DELAY_MAX_MS)]
+DelayMs = Annotated[int, Bounds(ge=0, le=JOB_DELAY_MAX_MS)]
 Key = Annotated[str, Bounds(min_length=1, max_length=JOB_KEY_BYTES_MAX)]
 Priority = Annotated[int, Bounds(ge=0, le=PRIORITY_MAX)]
 Wait = Annotated[int, Bounds(ge=0, le=WAIT_MAX_MS)]
@@ -59,7 +59,7 @@ class Request(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
 
 
 class Answer(Struct, kw_only=True, omit_defaults=True):
-    """What a verb answers; a field that is at its default is left out."""
+    """What a verb answers; where most fields are mostly at their defaults, those that are are left out."""
 
 
 class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -72,8 +72,10 @@ class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True)
     b64data: bytes | None = None
     headers: dict[str, str] = {}
 
-    def stored(self, *, key: str | None = None) -> tuple[bytes, bytes]:
-        """Return the payload, and what is stored beside it (`protocol.meta.Meta`), with a `key` if need be.
+    def stored(self, *, key: str | None = None) -> tuple[bytes, bytes, bool]:
+        """Return the payload, what is stored beside it (`protocol.meta.Meta`), and whether it is not JSON.
+
+        What is beside it has a `key` if one is given.
 
         Raises:
             BadRequest: there is no payload or there are two, it is nested too deep, or the headers are too
@@ -89,10 +91,13 @@ class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True)
         if len(data) > SHALLOW_BYTES and not binary and too_deep(data, JSON_DEPTH_MAX):
             raise BadRequest(f"a payload is nested up to {JSON_DEPTH_MAX} deep")
         if not (self.headers or binary or key):
-            return data, b""
+            return data, b"", False
         if len(self.headers) and _size_bytes(self.headers) > JOB_HEADERS_BYTES_MAX:
             raise BadRequest(f"headers have up to {JOB_HEADERS_BYTES_MAX} bytes")
-        return data, Meta(tags=self.headers, binary=binary, key=key or "").encoded()
+        if any(name.startswith(OWN_TAGS) for name in self.headers):
+            raise BadRequest(f"headers that begin with {OWN_TAGS!r} are gapless's own")
+        tags = {**self.headers, KEY_TAG: key} if key else self.headers
+        return data, Meta(tags=tags, binary=binary).encoded(), binary
 
 
 class Carried(Struct, kw_only=True, omit_defaults=True):

@@ -25,7 +25,7 @@ from gapless.protocol.payloads import (
     Body,
     Carried,
     Count,
-    Delay,
+    DelayMs,
     DurationMs,
     Failure,
     Key,
@@ -126,7 +126,7 @@ class DropQueueRequest(Request):
     queue: Name
 
 
-class DropQueueAnswer(Answer):
+class DropQueueAnswer(Answer, omit_defaults=False):
     """How many jobs went with it."""
 
     jobs: Count = 0
@@ -139,7 +139,7 @@ class ListQueuesRequest(Request):
     limit: Slice = BROWSE_JOBS_MAX
 
 
-class QueueStatus(Answer):
+class QueueStatus(Answer, omit_defaults=False):
     """A queue: how it was declared, and how many jobs are where.
 
     `ready` ones can be claimed now, or stand behind the head of their key's line; `delayed` ones fall due
@@ -157,7 +157,7 @@ class QueueStatus(Answer):
     oldest_ms: DurationMs = 0
 
 
-class ListQueuesAnswer(Answer):
+class ListQueuesAnswer(Answer, omit_defaults=False):
     """The queues; with `next` there are more, which that asks for as `after`."""
 
     queues: list[QueueStatus]
@@ -170,7 +170,7 @@ class StatsRequest(Request):
     queue: str = ""
 
 
-class QueueStats(Answer):
+class QueueStats(Answer, omit_defaults=False):
     """How many jobs of a queue are where now, and what became of how many.
 
     The counters count since the store was opened; a job failed that was retried, buried, or whose lease ran
@@ -231,12 +231,12 @@ class NewJob(Body):
     queue: Name
     key: Key | None = None
     priority: Priority = 0
-    delay_ms: Delay = 0
+    delay_ms: DelayMs = 0
     at_ms: TimeMs = 0
-    expires_ms: Delay = 0
+    expires_ms: DelayMs = 0
     message_id: str | None = None
     unique: str | None = None
-    unique_ms: Delay = 0
+    unique_ms: DelayMs = 0
 
 
 class EnqueueRequest(Request):
@@ -277,10 +277,11 @@ class EnqueueAnswer(Answer):
 class ClaimRequest(Request):
     """Lease up to `limit` jobs of a queue; if there are none, wait for up to `wait_ms` for the first.
 
-    `worker` names who claims: a name of its own for each start of a process. A repeat with the same `request`
-    id and worker gets the same jobs, for 10 minutes and while their leases last, so that a lost answer burns
-    no attempt. `lease_ms` 0 is the queue's. An answer has at most 4 MiB of payloads, and at least one job if
-    any can be claimed. Who goes away while waiting waits no more, and what was claimed for it is released.
+    `worker` names who claims: a name of its own for each start of a process, or else its caller is meant. A
+    repeat with the same `request` id and worker gets the same jobs, for 10 minutes and while their leases
+    last, so that a lost answer burns no attempt. `lease_ms` 0 is the queue's. An answer has at most 4 MiB of
+    payloads, and at least one job if any can be claimed. Who goes away while waiting waits no more, and what
+    was claimed for it is released.
     """
 
     queue: Name
@@ -396,7 +397,7 @@ class NewSettlement(Request):
     id: JobId
     fence: str
     deed: Deed
-    delay_ms: Delay | None = None
+    delay_ms: DelayMs | None = None
     result: Payload = NO_PAYLOAD
     b64result: bytes | None = None
     reason: str = ""
@@ -531,7 +532,7 @@ class RedriveRequest(Body):
     per_second: Count = 0
 
 
-class RedriveAnswer(Answer):
+class RedriveAnswer(Answer, omit_defaults=False):
     """How many were moved, whether there are `more`, and how long to wait before asking for these."""
 
     jobs: Count = 0
@@ -548,7 +549,7 @@ class PurgeRequest(Request):
     limit: Slice = BROWSE_JOBS_MAX
 
 
-class PurgeAnswer(Answer):
+class PurgeAnswer(Answer, omit_defaults=False):
     """How many were removed, and whether there are `more`."""
 
     jobs: Count = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gapless.protocol.payloads import Answer, Body, Delay, DurationMs, Key, Name, Priority, Request, TimeMs
+from gapless.protocol.payloads import Answer, Body, DelayMs, DurationMs, Key, Name, Priority, Request, TimeMs
 
 __all__ = [
     "Missed",
@@ -31,9 +31,9 @@ class Missed(StrEnum):
 class RecurringJob(Body):
     """What recurs: by `cron` in `time_zone`, or `every_ms`.
 
-    A cron expression has five fields, or six of which the last is the second. An interval counts from when
-    the schedule was made. The job of a tick has the id of the schedule and the tick (milliseconds) as its
-    headers `gapless-schedule` and `gapless-tick`.
+    A cron expression has five fields, or six of which the first is the second; `L` and names are understood.
+    An interval counts from the Unix epoch: 300,000 fires at each full five minutes. The job of a tick has the
+    schedule's name and the tick (milliseconds) as headers `gapless-schedule` and `gapless-tick`.
     """
 
     name: Annotated[str, Meta(pattern=r"^[-a-zA-Z0-9_.:/]+$", max_length=128)]
@@ -44,7 +44,7 @@ class RecurringJob(Body):
     missed: Missed = Missed.ONE
     key: Key | None = None
     priority: Priority = 0
-    expires_ms: Delay = 0
+    expires_ms: DelayMs = 0
 
 
 class ScheduleRequest(RecurringJob):
@@ -67,7 +67,7 @@ class UnscheduleRequest(Request):
     name: str
 
 
-class UnscheduleAnswer(Answer):
+class UnscheduleAnswer(Answer, omit_defaults=False):
     """Whether there was one."""
 
     found: bool = False

@@ -80,7 +80,7 @@ def _api(door: Door, prefix: str) -> list[Route]:
         return Response(body, status, media_type=JSON)
 
     return [
-        Route(f"{prefix}/{{method}}", call, methods=["POST"]),
+        Route(f"{prefix}/{{method:path}}", call, methods=["POST"]),
         Route(prefix, call_legacy, methods=["POST"]),
     ]
 

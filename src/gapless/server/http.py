@@ -162,6 +162,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             if isinstance(exchange, RequestResponseCycle):
                 exchange.disconnected = True
                 exchange.message_event.set()
+            elif exchange is not None and exchange.left is not None:
+                exchange.left()
         self._flow.resume_writing()
         self._let_go()
 

@@ -8,16 +8,20 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, cast
 
 from gapless import __version__, backends
 from gapless.broker.broker import Broker
+from gapless.broker.emitting import Emitting
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
+from gapless.broker.queues import Queueing
+from gapless.broker.rights import Access
 from gapless.broker.tokens import Verifier
+from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError, StoreRefused, Unavailable
 from gapless.core.limits import MESSAGE_BYTES_MAX
-from gapless.ports import Clock, Durability, Streams
+from gapless.ports import Clock, Durability, Queues, Store, Streams
 from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
 from gapless.server.addresses import Addresses
@@ -117,6 +121,7 @@ class Node:
             soon=loop.call_soon,
             message_bytes_max=self._message_bytes_max,
         )
+        self._verbs = self._queueing_verbs()
         self._heartbeat = Heartbeat(self._broker, clock, self.uid)
         self._tokens = Verifier(*self._trusts.read(config.client))
         self.sessions = Sessions(
@@ -126,11 +131,15 @@ class Node:
             tokens=self._tokens,
             random=self._random,
             limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
+            verbs=self._verbs,
         )
         self._addresses = Addresses(config.http_server.trusted_proxies)
         self._revoking = Revoking(self._store, self.sessions, clock)
         self._door = Door(
-            Api(self._broker, every_method(self.sessions, self._revoking, lambda: [self.info()])),
+            Api(
+                self._broker,
+                every_method(self.sessions, self._revoking, lambda: [self.info()], self._verbs),
+            ),
             config.http_api,
         )
         self._care = StoreCare(self._store, clock, self._random, self._broker.placing.check_generation)
@@ -148,13 +157,26 @@ class Node:
         await self._broker.open()
         try:
             await self._revoking.start()
+            if self._verbs is not None:
+                await self._verbs.queueing.start()
             await self._listen()
         except BaseException:
             await self._revoking.stop()
+            if self._verbs is not None:
+                await self._verbs.queueing.stop()
             await self._broker.close()
             raise
         if config.prometheus.enabled:
             self._lag.start()
+
+    def _queueing_verbs(self) -> Verbs | None:
+        """Return the verbs of queues and streams, where the store has them."""
+        config = self._config
+        if not isinstance(self._store, Queues):
+            return None
+        store = cast("Store", self._store)
+        queueing = Queueing(store, self._clock, Emitting(self._broker), config.queues)
+        return Verbs(queueing, access=Access(config.queues, config.streams))
 
     def _site(self) -> Site:
         """Return what the port serves."""
@@ -257,6 +279,8 @@ class Node:
         if options.delay_ms:
             await pause(clock, min(options.delay_ms, options.timeout_ms // 2))
         self._front.stop_accepting()
+        if self._verbs is not None:
+            self._verbs.queueing.stop_waiting()
         await part_with(
             list(self.sessions.all), self._broker, clock, spread_ms=options.spread_ms, end_ms=cut_ms
         )
@@ -265,6 +289,8 @@ class Node:
         self._tokens.close()
         await self._revoking.stop()
         await self._care.close()
+        if self._verbs is not None:
+            await self._verbs.queueing.stop()
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")

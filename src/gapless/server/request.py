@@ -54,7 +54,8 @@ class Request:
 
     `path` and `query` are as sent, still percent-encoded; the names in `headers` are in lower case; `address`
     is the peer's IP address. Only requests to hot routes have a `route`, `body_bytes`, which is the announced
-    length of the body, and `body`, the body once it is whole.
+    length of the body, and `body`, the body once it is whole. `left` is called if the peer goes away
+    before the answer, by whom it is set.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Request:
         "expects_continue",
         "headers",
         "keep_alive",
+        "left",
         "method",
         "path",
         "query",
@@ -88,6 +90,7 @@ class Request:
         self.keep_alive = False
         self.route: Route | None = None
         self.answer: Callable[[Request, int, bytes, bytes], None] | None = None
+        self.left: Callable[[], object] | None = None
 
     def again(self, body: bytes) -> "Request":
         """Return a request with the same head, and another body."""
@@ -105,6 +108,7 @@ class Request:
         same.keep_alive = self.keep_alive
         same.route = self.route
         same.answer = None
+        same.left = None
         return same
 
     def header(self, name: bytes) -> bytes | None:

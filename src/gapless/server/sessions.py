@@ -11,6 +11,7 @@ from gapless.broker.broker import Broker
 from gapless.broker.channel import Wire
 from gapless.broker.revocations import Revocations
 from gapless.broker.tokens import Claims, SubscriptionClaims
+from gapless.broker.verbs import Verbs
 from gapless.core.keepalive import Keepalive
 from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
 from gapless.core.wheel import Wheel
@@ -82,6 +83,7 @@ class Sessions:
         random: Random,
         revocations: Revocations | None = None,
         limiting: Limiting | None = None,
+        verbs: Verbs | None = None,
     ) -> None:
         self.broker = broker
         self.clock = clock
@@ -89,6 +91,7 @@ class Sessions:
         self.tokens = tokens
         self.revocations = revocations or Revocations()
         self.limiting = limiting or Limiting(Limits(), clock)
+        self.verbs = verbs
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
         self._by_client: dict[str, Session] = {}

@@ -1,7 +1,7 @@
 """What a token says, once its signature holds: the claims of RFC 7519, and Centrifugo's."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 NO_SUBSCRIPTIONS: Final[Mapping[str, "Grant"]] = MappingProxyType({})
+NO_RIGHTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 SECONDS_MAX: Final = 2**53 / 1000  # in milliseconds still exact
 Seconds = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]  # since the Unix epoch
@@ -64,7 +65,8 @@ class Grant(Struct, frozen=True):
 class Claims(Struct, frozen=True):
     """What a valid connection token says. `expires_ms` 0 is never; an empty user is anonymous.
 
-    `subscriptions` are the channels that the server subscribes the connection to. `token_id` (jti) and
+    `subscriptions` are the channels that the server subscribes the connection to. `queues` and `streams` are
+    rights by name or pattern, for the verbs (ours; see `broker.rights`). `token_id` (jti) and
     `issued_ms` (iat, not checked against the time) are what revocation knows a token by; empty and 0: none.
     The token itself opens something until `exp_ms`, 0: for ever.
     """
@@ -74,6 +76,8 @@ class Claims(Struct, frozen=True):
     info: Payload = NO_PAYLOAD
     meta: Payload = NO_PAYLOAD  # for the user's backend alone
     subscriptions: Mapping[str, Grant] = NO_SUBSCRIPTIONS
+    queues: Mapping[str, Sequence[str]] = NO_RIGHTS
+    streams: Mapping[str, Sequence[str]] = NO_RIGHTS
     token_id: str = ""
     issued_ms: int = 0
     exp_ms: int = 0
@@ -146,6 +150,8 @@ class ConnectionBody(StandardBody):
     meta: Raw = Raw()
     channels: list[str] | None = None
     subs: dict[str, _Granted | None] | None = None
+    queues: dict[str, list[str]] | None = None
+    streams: dict[str, list[str]] | None = None
 
 
 class SubscriptionBody(StandardBody):
@@ -177,6 +183,8 @@ def connection_claims(body: ConnectionBody, user: str, now_ms: int) -> Claims:
         info=granted_payload(body.info, body.b64info),
         meta=granted_payload(body.meta, None),
         subscriptions=_subscriptions(body) if body.subs or body.channels else NO_SUBSCRIPTIONS,
+        queues=body.queues or NO_RIGHTS,
+        streams=body.streams or NO_RIGHTS,
         token_id=_text(body.jti),
         issued_ms=_issued_ms(body),
         exp_ms=_exp_ms(body),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from gapless.broker.verbs import Verbs
 from gapless.core.errors import MethodNotFound
 from gapless.server.api import requests
 from gapless.server.api.calls import Answering
@@ -10,6 +11,7 @@ from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
 from gapless.server.api.revoking import Revoke
+from gapless.server.api.verbs import verb_methods
 from gapless.server.revoking import Revoking
 from gapless.server.sessions import Sessions
 
@@ -17,9 +19,12 @@ __all__ = ["every_method"]
 
 
 def every_method(
-    sessions: Sessions, revoking: Revoking, nodes: Callable[[], list[Node]]
+    sessions: Sessions, revoking: Revoking, nodes: Callable[[], list[Node]], verbs: Verbs | None = None
 ) -> dict[str, tuple[type[Any], Answering]]:
-    """Return each method with the type of its request. `nodes` tells how the nodes are."""
+    """Return each method with the type of its request. `nodes` tells how the nodes are.
+
+    `verbs` are those of queues and streams, if this node has them.
+    """
     looking, connections = Looking(sessions.broker, nodes), Connections(sessions)
     revoke = Revoke(revoking, sessions.clock)
     return {
@@ -38,6 +43,7 @@ def every_method(
         "channels": (requests.ChannelsRequest, looking.channels),
         "info": (requests.InfoRequest, looking.info),
         "rpc": (requests.RpcRequest, rpc),
+        **(verb_methods(verbs) if verbs is not None else {}),
     }
 
 

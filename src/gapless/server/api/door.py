@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
+from gapless.broker.verbs import WAITING
 from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, Unauthorized
 from gapless.core.limits import API_ANSWER_BYTES_MAX
 from gapless.server.api.calls import Outcome, Work, error_body
@@ -21,7 +22,8 @@ from gapless.server.site import Handler
 
 __all__ = ["Door"]
 
-# Answered straight from the parser's callbacks; every method is reached through `answer` too.
+# Answered straight from the parser's callbacks, as the verbs of queues and streams are; every method is
+# reached through `answer` too.
 HOT: Final = ("publish", "broadcast", "batch")
 
 # Web pages that may call an API which asks for no key: those of its own origin. A browser of somebody who
@@ -52,7 +54,10 @@ class Door:
 
     def hot(self) -> dict[tuple[str, str], Handler]:
         """Return the routes that are answered without an ASGI app."""
-        return {("POST", f"{self._prefix}/{method}"): partial(self._serve, method) for method in HOT}
+        verbs = [method for method in self._api.methods if "/" in method]
+        return {
+            ("POST", f"{self._prefix}/{method}"): partial(self._serve, method) for method in (*HOT, *verbs)
+        }
 
     async def answer(self, method: str, headers: Headers, query: bytes, body: bytes) -> Answer:
         """Carry out one call; return the status and the body."""
@@ -132,12 +137,15 @@ class Door:
             request.respond(*self._refusal(error))
             return
         if work is not None:
-            self._run(work, request)
+            task = self._run(work, request)
+            if method in WAITING:
+                request.left = task.cancel
 
-    def _run(self, work: Work, request: Request) -> None:
+    def _run(self, work: Work, request: Request) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(_finish(work, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _read(self, headers: Headers, query: bytes) -> tuple[bool, bool]:
         """Return whether the caller may call, and whether errors are to be told in transport mode."""

@@ -1,7 +1,7 @@
 """Carries out the methods of the server API, whatever brought them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,11 @@ class Api:
         }
         self._runs = {name: run for name, (_, run) in methods.items()}
         self._decoders = {name: msgspec.json.Decoder(kind).decode for name, (kind, _) in methods.items()}
+
+    @property
+    def methods(self) -> Iterable[str]:
+        """Return the names of all methods."""
+        return self._runs
 
     def call(self, method: str, body: bytes, told: Told) -> Work | None:
         """Carry out a call; `told` hears of the outcome once. Returns what is left to await, if anything.

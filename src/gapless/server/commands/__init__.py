@@ -20,9 +20,10 @@ from gapless.protocol.messages import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from gapless.server.commands.calling import rpc
 from gapless.server.commands.connecting import connect, refresh
 from gapless.server.commands.looking import history, presence, presence_stats
-from gapless.server.commands.publishing import publish, rpc
+from gapless.server.commands.publishing import publish
 from gapless.server.commands.subscribing import sub_refresh, subscribe, unsubscribe
 from gapless.server.session import Session, Work
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from gapless.broker.broker import Answer
-from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
+from gapless.core.errors import BadRequest, GaplessError
 from gapless.core.stream import Stored
 from gapless.protocol.messages import (
     NO_PAYLOAD,
@@ -80,9 +80,7 @@ def _published(session: Session, id: int, outcome: Stored | GaplessError) -> Non
 
 
 def rpc(session: Session, id: int, request: RpcRequest) -> None:
-    """Call a method of the node: there is `gapless.publish`."""
-    if request.method != "gapless.publish":
-        raise MethodNotFound(f"there is no method {request.method!r}")
+    """Call `gapless.publish`."""
     try:
         asked = _decode(bytes(request.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

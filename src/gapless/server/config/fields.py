@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
-__all__ = ["DURATION", "is_secret", "keys", "leaves", "paths", "section_of"]
+__all__ = ["DURATION", "are_durations", "is_secret", "keys", "leaves", "paths", "section_of"]
 
 DURATION: Final = "_ms"
 _SECRET: Final = ("key", "password", "secret")
@@ -16,6 +16,12 @@ _SECRET: Final = ("key", "password", "secret")
 def keys(model: type[Struct]) -> dict[str, FieldInfo]:
     """Return the fields of a section by the names they have in a file."""
     return {field.name.removesuffix(DURATION): field for field in msgspec.structs.fields(model)}
+
+
+def are_durations(field: FieldInfo) -> bool:
+    """Tell whether a field holds several durations."""
+    inner = get_args(field.type)
+    return field.name.endswith(DURATION) and bool(inner) and get_origin(inner[0]) is tuple
 
 
 def section_of(field: FieldInfo) -> type[Struct] | None:

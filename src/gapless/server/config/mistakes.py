@@ -8,7 +8,7 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from gapless.server.config.centrifugo import Remark, Verdict, general
-from gapless.server.config.fields import DURATION, paths
+from gapless.server.config.fields import DURATION, are_durations, paths
 from gapless.server.config.model import Config
 
 __all__ = ["expected", "flat", "hint", "nearly", "told"]
@@ -17,8 +17,7 @@ __all__ = ["expected", "flat", "hint", "nearly", "told"]
 def expected(field: FieldInfo) -> str:
     """Say what a value must be."""
     if field.name.endswith(DURATION):
-        least_ms = _bounds(field.type)[0]
-        return 'a duration such as "1h30m"' + (f" of at least {least_ms} ms" if least_ms else "")
+        return _duration(field)
     for kind in (field.type, *get_args(field.type)):
         if isinstance(kind, type) and issubclass(kind, Enum):
             return "one of " + ", ".join(repr(member.value) for member in kind)
@@ -30,9 +29,18 @@ def expected(field: FieldInfo) -> str:
         return "a table of texts"
     if field.type is int or int in get_args(field.type):
         return "a whole number" + _between(*_bounds(field.type))
+    if float in get_args(field.type):
+        return "a number" + _between(*_bounds(field.type))
     if any(meta.pattern for meta in _metas(field.type)):
         return 'a path such as "/api"'
     return "a text" + (" that is not empty" if any(meta.min_length for meta in _metas(field.type)) else "")
+
+
+def _duration(field: FieldInfo) -> str:
+    if are_durations(field):
+        return 'a list of durations such as ["1s", "10s"]'
+    least_ms = _bounds(field.type)[0]
+    return 'a duration such as "1h30m"' + (f" of at least {least_ms} ms" if least_ms else "")
 
 
 def _metas(kind: Any) -> list[Meta]:

@@ -1,6 +1,7 @@
 """What can be configured. Sections and names are those of a Centrifugo v6 file; `store` is ours.
 
 A field that ends in `_ms` stands in a file without these letters, as a duration (`ping_interval = "25s"`).
+`queues` and `streams` are ours too: their types are the broker's.
 """
 
 import re
@@ -10,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from gapless.broker.namespaces import DataFormat, Grammar, Namespace, Namespaces
+from gapless.broker.rules import QueueRule, StreamRule
 from gapless.core.errors import ConfigError
 from gapless.core.limits import (
     BODY_BYTES_MAX,
@@ -347,6 +349,8 @@ class Config(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     prometheus: Prometheus = field(default_factory=Prometheus)
     messages: Messages = field(default_factory=Messages)
+    queues: tuple[QueueRule, ...] = ()
+    streams: tuple[StreamRule, ...] = ()
     limits: Limits = field(default_factory=Limits)
     shutdown: Shutdown = field(default_factory=Shutdown)
     store: Store = field(default_factory=Store)

@@ -12,13 +12,19 @@ from gapless.core.durations import milliseconds
 from gapless.core.errors import ConfigError
 from gapless.core.limits import MISTAKES_MAX
 from gapless.ports import Durability
-from gapless.server.config.fields import DURATION, is_secret, keys, section_of
+from gapless.server.config.fields import DURATION, are_durations, is_secret, keys, section_of
 from gapless.server.config.model import Config
 from gapless.server.config.sources import Source
 
 __all__ = ["Reading", "examine", "read"]
 
 Sections = dict[str, Any]  # by the names of the model's fields; a leaf is a `_Setting`
+# Lists whose items a variable or flag names (GAPLESS_QUEUES__MAIL__LEASE), and what they are.
+NAMED: Final = {
+    "namespaces": "channel.namespaces: there is no namespace",
+    "queues": "queues: there is none with the name",
+    "streams": "streams: there is none with the name",
+}
 INHERITED: Final = ("history_meta_ttl_ms", "publication_data_format")
 
 
@@ -163,14 +169,20 @@ class _Reader:
         return _Setting(read, self._source, path)
 
     def _read(self, field: FieldInfo, value: Any) -> Any:
+        if are_durations(field):
+            return list(map(_duration, self._items(value))) if isinstance(value, list | str) else value
         if field.name.endswith(DURATION):
-            return milliseconds(value if isinstance(value, str) else "")
+            return _duration(value)
         if field.type == dict[str, str]:
             return self._decoded(value)
-        if self._source.spelled and field.type == list[str] and isinstance(value, str):
-            items = self._decoded(value)
-            return items if isinstance(items, list) else value.replace(",", " ").split()
-        return value
+        return self._items(value) if field.type == list[str] else value
+
+    def _items(self, value: Any) -> Any:
+        """Return the items of a list, which a variable or flag may hold with commas between them."""
+        if not self._source.spelled or not isinstance(value, str):
+            return value
+        items = self._decoded(value)
+        return items if isinstance(items, list) else value.replace(",", " ").split()
 
     # What is wrong ------------------------------------------------------------------------
 
@@ -210,23 +222,23 @@ class _Reader:
     def merge(self, into: Sections, other: Sections, source: Source) -> None:
         """Lay `other` over `into`."""
         for key, value in other.items():
-            if isinstance(value, dict) and key == "namespaces":
-                self._merge_named(into.setdefault(key, []), value, source)
+            if isinstance(value, dict) and key in NAMED:
+                self._merge_named(key, into.setdefault(key, []), value, source)
             elif isinstance(value, dict):
                 self.merge(into.setdefault(key, {}), value, source)
             else:
                 into[key] = value
 
     def _merge_named(
-        self, items: list[Sections], changes: dict[str, Sections | None], source: Source
+        self, kind: str, items: list[Sections], changes: dict[str, Sections | None], source: Source
     ) -> None:
-        """Lay over each namespace what is said of it by its name."""
+        """Lay over each item what is said of it by its name."""
         named = {_spelled(item["name"].value): item for item in items if "name" in item}
         for name, change in changes.items():
             if _spelled(name) in named:
                 self.merge(named[_spelled(name)], change or {}, source)
             else:
-                self.say(f"{source.name}: channel.namespaces: there is no namespace {name!r}")
+                self.say(f"{source.name}: {NAMED[kind]} {name!r}")
 
     def inherit(self, merged: Sections) -> None:
         """Give namespaces what the channel section says for all, and the store what an engine does."""
@@ -268,6 +280,10 @@ class _Reader:
         except ConfigError as error:
             self.say(f"{_place(tree)}: {error}")
             return None
+
+
+def _duration(value: Any) -> int:
+    return milliseconds(value if isinstance(value, str) else "")
 
 
 def _of(model: type[Struct], values: Sections) -> Iterator[tuple[FieldInfo, Any]]:

@@ -6,9 +6,10 @@ from enum import Enum
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import FieldInfo
 
 from gapless.core.durations import spelled
-from gapless.server.config.fields import DURATION, is_secret, leaves
+from gapless.server.config.fields import DURATION, are_durations, is_secret, leaves
 from gapless.server.config.model import Config
 
 __all__ = ["HIDDEN", "Line", "lines", "masked"]
@@ -31,8 +32,13 @@ class Line(Struct, frozen=True):
 def lines(config: Config, origins: dict[str, str]) -> Iterator[Line]:
     """Return every key that there is, in the model's order."""
     for path, field, value in leaves(config):
-        written = spelled(value) if field.name.endswith(DURATION) else value
-        yield Line(path, masked(path, written), origins.get(path, DEFAULT))
+        yield Line(path, masked(path, _written(field, value)), origins.get(path, DEFAULT))
+
+
+def _written(field: FieldInfo, value: Any) -> Any:
+    if are_durations(field):
+        return [spelled(each) for each in value]
+    return spelled(value) if field.name.endswith(DURATION) else value
 
 
 def masked(path: str, value: Any) -> Any:

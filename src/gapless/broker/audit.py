@@ -1,0 +1,19 @@
+"""The audit stream: what was done to queues, streams and groups, by whom. A message is a JSON object."""
+
+from typing import Any, Final
+
+import msgspec
+
+from gapless.core.limits import AUDIT_MESSAGES_MAX
+from gapless.core.stream import Entry, Retention
+
+__all__ = ["STREAM", "record"]
+
+STREAM: Final = "gapless.audit"
+RETENTION: Final = Retention(count=AUDIT_MESSAGES_MAX)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def record(what: str, who: str, name: str, **details: Any) -> Entry:
+    """Return a record: `what` was done to the queue, stream or source `name`. Its time is the message's."""
+    return Entry(STREAM, _encode({"what": what, "who": who, "name": name, "details": details}), RETENTION)

@@ -1,0 +1,75 @@
+"""Which queues there are: declared by a call or by a rule of the configuration, never by a typing error."""
+
+from collections.abc import Iterable, Sequence
+
+from gapless.broker.rules import QueueRule, rule_for
+from gapless.core.errors import UnknownQueue
+from gapless.core.jobs import QueueInfo, QueueOptions
+from gapless.core.limits import WAITING_CHECK_MS
+from gapless.ports import Clock, Queues
+
+__all__ = ["Declaring"]
+
+
+class Declaring:
+    """The queues of a store and the rules for them. What is known of them is up to a second old."""
+
+    def __init__(self, store: Queues, clock: Clock, rules: Sequence[QueueRule] = ()) -> None:
+        self._store = store
+        self._clock = clock
+        self.rules = rules
+        self._known: dict[str, QueueInfo] = {}
+        self._until_ms = 0
+
+    async def queues(self) -> dict[str, QueueInfo]:
+        """Return all queues as they are now."""
+        self._known = await self._store.queues()
+        self._until_ms = self._clock.now_ms() + WAITING_CHECK_MS
+        return self._known
+
+    async def declare(self, queue: str, options: QueueOptions) -> bool:
+        """Make a queue or change it; tell whether it is new."""
+        self.forget()
+        return await self._store.declare(queue, options)
+
+    def forget(self) -> None:
+        """Ask the store again when it is next about which queues there are."""
+        self._until_ms = 0
+
+    async def make(self, queue: str) -> bool:
+        """Make a queue that is not there, if a rule says so; tell whether one does."""
+        rule = rule_for(self.rules, queue)
+        if rule is None or queue in await self.queues():
+            return rule is not None
+        await self.declare(queue, rule.options())
+        return True
+
+    async def check(self, queue: str) -> None:
+        """Make sure that a queue is there, making it if a rule says so.
+
+        Raises:
+            UnknownQueue: it is not, and there is no rule for it.
+        """
+        if (
+            queue not in await self._recent()
+            and queue not in await self.queues()
+            and not await self.make(queue)
+        ):
+            raise UnknownQueue(f"there is no queue {queue!r}: declare it, or add a rule for it under queues")
+
+    async def by_worker(self, queue: str) -> bool:
+        """Tell whether a queue bounds what one worker may hold."""
+        info = (await self._recent()).get(queue)
+        return info is not None and info.options.in_flight_per_worker_max > 0
+
+    async def apply(self, rules: Iterable[QueueRule]) -> None:
+        """Go by these rules from now on: make the queues that they name; those that are there follow them."""
+        self.rules = tuple(rules)
+        known = await self.queues()
+        for name in {*known, *(rule.name for rule in self.rules if rule.name)}:
+            rule, info = rule_for(self.rules, name), known.get(name)
+            if rule is not None and (info is None or info.options != rule.options()):
+                await self.declare(name, rule.options())
+
+    async def _recent(self) -> dict[str, QueueInfo]:
+        return self._known if self._clock.now_ms() < self._until_ms else await self.queues()

@@ -1,0 +1,165 @@
+"""Recurring jobs: each node looks for ticks that are due, and the store lets one of them fire each.
+
+The time is the store's, asked for with the schedules; a node's own clock only measures until the next tick.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import islice, takewhile
+from typing import Final
+
+import msgspec
+
+from gapless.broker.cron import next_tick_ms, ticks
+from gapless.broker.jobs import job_of
+from gapless.core.errors import GaplessError
+from gapless.core.jobs import Job, Schedule
+from gapless.core.limits import SCHEDULES_CHECK_MS, TICK_MISSED_MS, TICKS_MAX
+from gapless.ports import Clock, Queues, Timer
+from gapless.protocol import schedules as wire
+from gapless.protocol.messages import payload
+from gapless.protocol.queues import NewJob
+
+__all__ = ["Scheduler"]
+
+SCHEDULE_HEADER: Final = "gapless-schedule"
+TICK_HEADER: Final = "gapless-tick"
+NULL: Final = payload(b"null")
+
+log: Final = logging.getLogger("gapless.schedules")
+
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_decode: Final = msgspec.json.Decoder(wire.RecurringJob).decode
+
+
+class Scheduler:
+    """The recurring jobs of a store. `check` makes sure of a queue (`Declaring.check`)."""
+
+    def __init__(self, store: Queues, clock: Clock, check: Callable[[str], Awaitable[None]]) -> None:
+        self._store = store
+        self._clock = clock
+        self._check = check
+        self._timer: Timer | None = None
+        self._firing: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to fire."""
+        self._soon()
+
+    async def stop(self) -> None:
+        """Fire no more."""
+        self._stopped = True
+        self._drop_timer()
+        if self._firing is not None:
+            self._firing.cancel()
+            await asyncio.gather(self._firing, return_exceptions=True)
+
+    # Verbs --------------------------------------------------------------------------------
+
+    async def schedule(self, request: wire.ScheduleRequest) -> wire.ScheduleAnswer:
+        """Keep a recurring job; it fires first at the next tick from now."""
+        recurring = _recurring(request)
+        now_ms, held = await self._store.schedules()
+        next_ms = next_tick_ms(recurring, now_ms)
+        job_of(_new_job(recurring, next_ms))  # what cannot be enqueued is refused now
+        await self._check(recurring.queue)
+        last_ms = next((each.last_ms for each in held if each.name == recurring.name), now_ms)
+        await self._store.schedule(Schedule(recurring.name, recurring.queue, _encode(recurring), last_ms))
+        self._soon()
+        return wire.ScheduleAnswer(next_ms=next_ms)
+
+    async def unschedule(self, request: wire.UnscheduleRequest) -> wire.UnscheduleAnswer:
+        """Forget one."""
+        return wire.UnscheduleAnswer(found=await self._store.unschedule(request.name))
+
+    async def schedules(self) -> wire.SchedulesAnswer:
+        """Return all."""
+        now_ms, held = await self._store.schedules()
+        return wire.SchedulesAnswer(
+            schedules=[_status(each, now_ms) for each in sorted(held, key=lambda each: each.name)]
+        )
+
+    # Fire ---------------------------------------------------------------------------------
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _soon(self) -> None:
+        """Look for what is due now; who looks already looks again afterwards, in time."""
+        self._drop_timer()
+        if self._stopped:
+            return
+        if self._firing is not None and not self._firing.done():
+            self._timer = self._clock.after(1, self._soon)
+        else:
+            self._firing = asyncio.get_running_loop().create_task(self._fire_all())
+
+    async def _fire_all(self) -> None:
+        wait_ms = SCHEDULES_CHECK_MS
+        try:
+            now_ms, held = await self._store.schedules()
+            for schedule in held:
+                wait_ms = min(wait_ms, await self._fire(schedule, now_ms))
+        except GaplessError as error:
+            log.warning("schedules could not be read: %s", error)
+        finally:
+            if not self._stopped and self._timer is None:
+                self._timer = self._clock.after(max(1, wait_ms), self._soon)
+
+    async def _fire(self, schedule: Schedule, now_ms: int) -> int:
+        """Fire what is due of a schedule; return how long it is until its next tick."""
+        try:
+            recurring = _decode(schedule.spec)
+            due = takewhile(lambda tick_ms: tick_ms <= now_ms, ticks(recurring, schedule.last_ms))
+            for tick_ms, jobs in _decided(recurring, list(islice(due, TICKS_MAX)), now_ms):
+                await self._store.fire(schedule.name, schedule.spec, tick_ms, jobs)
+            return next_tick_ms(recurring, now_ms) - now_ms
+        except (GaplessError, msgspec.DecodeError) as error:
+            log.warning("schedule %r did not fire: %s", schedule.name, error)
+            return SCHEDULES_CHECK_MS
+
+
+def _decided(recurring: wire.RecurringJob, due: list[int], now_ms: int) -> list[tuple[int, list[Job]]]:
+    """Return what comes of ticks that are due: of some only that they are passed over."""
+    if not due:
+        return []
+    if recurring.missed is wire.Missed.ALL:
+        chosen = due
+    elif recurring.missed is wire.Missed.ONE or now_ms - due[-1] < TICK_MISSED_MS:
+        chosen = due[-1:]
+    else:
+        return [(due[-1], [])]
+    return [(tick_ms, [job_of(_new_job(recurring, tick_ms))]) for tick_ms in chosen]
+
+
+def _new_job(recurring: wire.RecurringJob, tick_ms: int) -> NewJob:
+    return NewJob(
+        queue=recurring.queue,
+        data=recurring.data,
+        b64data=recurring.b64data,
+        headers={**recurring.headers, SCHEDULE_HEADER: recurring.name, TICK_HEADER: str(tick_ms)},
+        key=recurring.key,
+        priority=recurring.priority,
+        expires_ms=recurring.expires_ms,
+    )
+
+
+def _recurring(request: wire.ScheduleRequest) -> wire.RecurringJob:
+    """Return what is kept of a request: all of it; a schedule without a payload has `null`."""
+    found = wire.RecurringJob(**msgspec.structs.asdict(request))
+    if not bytes(found.data) and found.b64data is None:
+        found.data = NULL
+    return found
+
+
+def _status(schedule: Schedule, now_ms: int) -> wire.ScheduleStatus:
+    recurring = _decode(schedule.spec)
+    return wire.ScheduleStatus(
+        **msgspec.structs.asdict(recurring),
+        last_ms=schedule.last_ms,
+        next_ms=next(ticks(recurring, max(now_ms, schedule.last_ms)), 0),
+    )

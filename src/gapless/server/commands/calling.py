@@ -1,0 +1,84 @@
+"""The command rpc: `gapless.publish`, and the verbs of queues and streams as `gapless.queue.enqueue`."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from gapless.broker.verbs import Verbs
+from gapless.core.errors import BadRequest, MethodNotFound
+from gapless.core.limits import JOB_KEY_BYTES_MAX, RPC_WAIT_MAX_MS
+from gapless.protocol import queues as wire
+from gapless.protocol.messages import Reply, RpcRequest, RpcResult, payload
+from gapless.server.commands import publishing, rights
+from gapless.server.session import Session, Work
+
+__all__ = ["rpc"]
+
+PREFIX: Final = "gapless."
+GONE: Final = {""}  # the queue of a job that is not there: nothing can be done to it
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
+    """Call a method of the node."""
+    if request.method == "gapless.publish":
+        publishing.rpc(session, id, request)
+        return None
+    verb, verbs = request.method.removeprefix(PREFIX).replace(".", "/", 1), session.node.verbs
+    if not request.method.startswith(PREFIX) or verbs is None or verb not in verbs.catalogue:
+        raise MethodNotFound(f"there is no method {request.method!r}")
+    return _call(session, id, verbs, verb, _asked(verb, verbs.catalogue[verb][0], bytes(request.data)))
+
+
+def _asked(verb: str, kind: type[Any], data: bytes) -> Any:
+    try:
+        data.decode()
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"{verb}: {error}") from error
+
+
+async def _call(session: Session, id: int, verbs: Verbs, verb: str, asked: Any) -> None:
+    """Carry out a verb for a client: what it may do is asked first, and who it is stands in the claim."""
+    await _check(session, verbs, verb, asked)
+    user = session.info.user
+    if getattr(asked, "wait_ms", 0) > RPC_WAIT_MAX_MS:
+        asked = replace(asked, wait_ms=RPC_WAIT_MAX_MS)
+    if isinstance(asked, wire.ClaimRequest):
+        worker = f"{user}/{asked.worker}" if asked.worker else user or "anonymous"
+        asked = replace(asked, worker=worker[:JOB_KEY_BYTES_MAX])
+    answer = await verbs.call(verb, asked, f"user {user}")
+    if not session.expired():
+        session.send(Reply(id, rpc=RpcResult(payload(_encode(answer)))))
+
+
+async def _check(session: Session, verbs: Verbs, verb: str, asked: Any) -> None:
+    """Refuse what the session may not do (`PermissionDenied`), also by what it emits."""
+    if session.node.options.insecure:
+        return
+    family, claims = verb.partition("/")[0], session.claims
+    granted = claims.queues if family == "queue" else claims.streams
+    verbs.access.check(verb, await _names(verbs, family, asked), granted, claims.user)
+    for settled in (*getattr(asked, "settlements", ()), *getattr(asked, "commits", ())):
+        for emit in settled.emit:
+            if emit.publish is not None:
+                rights.check(session, emit.publish.channel, "publish")
+            if emit.append is not None:
+                verbs.access.check("stream/append", [emit.append.stream], claims.streams, claims.user)
+            if emit.enqueue is not None:
+                verbs.access.check("queue/enqueue", [emit.enqueue.queue], claims.queues, claims.user)
+
+
+async def _names(verbs: Verbs, family: str, asked: Any) -> set[str]:
+    """Return the queues or streams that a request is about; jobs are in queues."""
+    if family == "stream":
+        return {getattr(asked, "stream", "") or getattr(asked, "source", "")}
+    if isinstance(asked, wire.EnqueueRequest):
+        return {job.queue for job in asked.jobs}
+    if isinstance(asked, wire.ExtendRequest | wire.SettleRequest):
+        held = asked.leases if isinstance(asked, wire.ExtendRequest) else asked.settlements
+        return {await verbs.queueing.queue_of(each.id) for each in held} - GONE
+    if isinstance(asked, wire.JobRequest | wire.CancelRequest | wire.ResultRequest):
+        return {await verbs.queueing.queue_of(asked.id)} - GONE
+    return {getattr(asked, "queue", "")}
