@@ -8,20 +8,15 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Final, cast
+from typing import Final
 
-from gapless import __version__, backends
+from gapless import __version__
 from gapless.broker.broker import Broker
-from gapless.broker.emitting import Emitting
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
-from gapless.broker.queues import Queueing
-from gapless.broker.rights import Access
 from gapless.broker.tokens import Verifier
-from gapless.broker.verbs import Verbs
-from gapless.core.errors import StoreError, StoreRefused, Unavailable
-from gapless.core.limits import MESSAGE_BYTES_MAX
-from gapless.ports import Clock, Durability, Queues, Store, Streams
+from gapless.core.errors import StoreError, Unavailable
+from gapless.ports import Clock, Durability
 from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
 from gapless.server.addresses import Addresses
@@ -30,6 +25,7 @@ from gapless.server.app import Counted, build
 from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
+from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.front import Front
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
@@ -63,7 +59,6 @@ class Node:
         self._random = random
         self._trusts = Trusts(clock)
         self.uid = f"{random.getrandbits(128):032x}"
-        self._message_bytes_max = max(MESSAGE_BYTES_MAX, config.websocket.message_size_limit)
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -87,29 +82,12 @@ class Node:
             Unavailable: the port cannot be listened on.
         """
         self._started_ms = self._clock.now_ms()
-        self._store = await self._open_store()
+        self._store = await open_store(self._config, self.store_failed)
         try:
             await self._assemble()
         except BaseException:
             await self._store.close()
             raise
-
-    async def _open_store(self) -> Streams:
-        options = self._config.store
-        opened = backends.Options(
-            failed=self.store_failed,
-            message_bytes_max=self._message_bytes_max,
-            key_window_ms=options.idempotency_window_ms,
-        )
-        store = await backends.open(options.url, opened)
-        classes = list(Durability)
-        if classes.index(store.durability) < classes.index(options.minimum):
-            await store.close()
-            raise StoreRefused(
-                f"store.durability: {options.minimum.value!r} is asked for, but {options.url} gives only"
-                f" {store.durability.value!r}: use another store or place, or ask for less"
-            )
-        return store
 
     async def _assemble(self) -> None:
         config, clock = self._config, self._clock
@@ -119,9 +97,9 @@ class Node:
             clock,
             config.channel.compiled(NAMESPACE),
             soon=loop.call_soon,
-            message_bytes_max=self._message_bytes_max,
+            message_bytes_max=message_bytes_max(config),
         )
-        self._verbs = self._queueing_verbs()
+        self._verbs = verbs_over(self._store, clock, self._broker, config)
         self._heartbeat = Heartbeat(self._broker, clock, self.uid)
         self._tokens = Verifier(*self._trusts.read(config.client))
         self.sessions = Sessions(
@@ -168,15 +146,6 @@ class Node:
             raise
         if config.prometheus.enabled:
             self._lag.start()
-
-    def _queueing_verbs(self) -> Verbs | None:
-        """Return the verbs of queues and streams, where the store has them."""
-        config = self._config
-        if not isinstance(self._store, Queues):
-            return None
-        store = cast("Store", self._store)
-        queueing = Queueing(store, self._clock, Emitting(self._broker), config.queues)
-        return Verbs(queueing, access=Access(config.queues, config.streams))
 
     def _site(self) -> Site:
         """Return what the port serves."""

@@ -1,0 +1,54 @@
+"""What a node serves, and what a program has in its own process: a store, and the use cases over it."""
+
+from collections.abc import Callable
+from typing import cast
+
+from gapless import backends
+from gapless.broker.broker import Broker
+from gapless.broker.emitting import Emitting
+from gapless.broker.queues import Queueing
+from gapless.broker.rights import Access
+from gapless.broker.verbs import Verbs
+from gapless.core.errors import StoreError, StoreRefused
+from gapless.core.limits import MESSAGE_BYTES_MAX
+from gapless.ports import Clock, Durability, Queues, Store, Streams
+from gapless.server.config import Config
+
+__all__ = ["message_bytes_max", "open_store", "verbs_over"]
+
+
+def message_bytes_max(config: Config) -> int:
+    """Return how large a message may be."""
+    return max(MESSAGE_BYTES_MAX, config.websocket.message_size_limit)
+
+
+async def open_store(config: Config, failed: Callable[[StoreError], None]) -> Streams:
+    """Open the store that is configured; `failed` hears that it had to close.
+
+    Raises:
+        ConfigError: there is no such kind of store.
+        StoreRefused: the store may not be opened as it is, or is less durable than was asked for.
+    """
+    options = config.store
+    opened = backends.Options(
+        failed=failed,
+        message_bytes_max=message_bytes_max(config),
+        key_window_ms=options.idempotency_window_ms,
+    )
+    store = await backends.open(options.url, opened)
+    classes = list(Durability)
+    if classes.index(store.durability) < classes.index(options.minimum):
+        await store.close()
+        raise StoreRefused(
+            f"store.durability: {options.minimum.value!r} is asked for, but {options.url} gives only"
+            f" {store.durability.value!r}: use another store or place, or ask for less"
+        )
+    return store
+
+
+def verbs_over(store: Streams, clock: Clock, broker: Broker, config: Config) -> Verbs | None:
+    """Return the verbs of queues and streams, where the store has them."""
+    if not isinstance(store, Queues):
+        return None
+    queueing = Queueing(cast("Store", store), clock, Emitting(broker), config.queues)
+    return Verbs(queueing, access=Access(config.queues, config.streams))
