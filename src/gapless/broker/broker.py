@@ -9,8 +9,10 @@ from typing import Any, Final, TypedDict, Unpack
 import msgspec
 
 from gapless.broker.appending import in_lanes
+from gapless.broker.arrivals import Arrivals
 from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Reader, Subscription
+from gapless.broker.feeds import STREAMS
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.permissions import hide_system
@@ -18,7 +20,7 @@ from gapless.broker.placing import Placing
 from gapless.broker.recovery import Recovery, Start
 from gapless.broker.terms import NO_TERMS, Terms
 from gapless.core.depth import too_deep
-from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, NotAvailable
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, NotAvailable, UnknownChannel
 from gapless.core.limits import (
     CHECK_INTERVAL_MS,
     IDEMPOTENCY_KEY_BYTES_MAX,
@@ -27,7 +29,7 @@ from gapless.core.limits import (
     OFFSET_MAX,
     PAGE_BYTES_MAX,
 )
-from gapless.core.stream import Done, Entry, Message, Outcome, Position, Stored
+from gapless.core.stream import Done, Entry, Heads, Message, Outcome, Position, Stored
 from gapless.ports import Bus, Clock, Streams
 from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
 
@@ -84,6 +86,8 @@ class Broker:
         self.placing = Placing(self.hub, store, clock, reaches=self._reaches)
         self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
         self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
+        self.arrivals = Arrivals(clock)
+        self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets it
         self._clock = clock
         self._append = in_lanes(store)
         self._bus = bus
@@ -153,6 +157,7 @@ class Broker:
             meta=meta,
             key=key,
             transient=skip_history or rules.transient,
+            also=None if rules.feed is None else rules.feed.copy(channel, data, meta),
             origin=origin,
         )
 
@@ -161,10 +166,13 @@ class Broker:
         rules = self.namespaces.of(channel)
         if len(data) > SHALLOW_BYTES or not rules.any_data:
             self._check_payload(rules, data, binary=False)
-        return Entry(channel, data, rules.retention, transient=rules.transient)
+        also = None if rules.feed is None else rules.feed.copy(channel, data, b"")
+        return Entry(channel, data, rules.retention, transient=rules.transient, also=also)
 
     def _check_payload(self, rules: Rules, data: bytes, *, binary: bool) -> None:
         hide_system(rules.namespace.name)
+        if rules.namespace.name == STREAMS:
+            raise NotAvailable("this is a partition of a stream: append to the stream")
         if len(data) > self._message_bytes_max:
             raise BadRequest(f"a payload has up to {self._message_bytes_max} bytes")
         if not binary and too_deep(data, JSON_DEPTH_MAX):
@@ -207,6 +215,8 @@ class Broker:
     def _fan_out(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         channels, bus = self.hub.channels, self._bus
         self.answered += len(entries)
+        if self.arrivals.waiting:
+            self._ring(entries, outcomes)
         for entry, outcome in zip(entries, outcomes, strict=True):
             channel = channels.get(entry.stream)
             if entry.also is not None and type(outcome) is Stored and outcome.also is not None:
@@ -215,6 +225,14 @@ class Broker:
                 continue
             if type(outcome) is Stored and outcome.fresh:
                 self._spread(channel, entry, outcome)
+
+    def _ring(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Wake who waits for a message of these streams."""
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if type(outcome) is Stored and outcome.fresh:
+                self.arrivals.ring(entry.stream)
+                if entry.also is not None:
+                    self.arrivals.ring(entry.also.stream)
 
     def _spread(self, channel: Channel | None, entry: Entry, stored: Stored) -> None:
         """Give a message that holds to those who follow it here, and tell the other nodes."""
@@ -232,6 +250,7 @@ class Broker:
 
     def _rung(self, name: str, last: Position, message: Message | None) -> None:
         """Hear of another node's append. The ring is believed only where it continues what this node has."""
+        self.arrivals.ring(name)
         channel = self.hub.channels.get(name)
         if channel is None:
             return
@@ -308,7 +327,10 @@ class Broker:
     def _channel(self, name: str) -> Channel:
         channel = self.hub.channels.get(name)
         if channel is None:
-            channel = self.hub.channel(name, self.namespaces.of(name))
+            rules = self.namespaces.of(name)
+            if rules.namespace.name == STREAMS and not self.is_partition(name):
+                raise UnknownChannel(f"{name!r} is no partition of a stream that there is")
+            channel = self.hub.channel(name, rules)
             self.placing.idle(channel)  # until somebody has subscribed
         return channel
 
@@ -369,12 +391,18 @@ class Broker:
         Raises:
             NotAvailable: the channel keeps no history.
         """
-        if not self.namespaces.of(channel).namespace.history:
-            raise NotAvailable(f"channel {channel!r} keeps no history")
-        heads = await self.store.trim(channel, OFFSET_MAX)
+        namespace = self.namespaces.of(channel).namespace
+        if not namespace.history or namespace.name == STREAMS:
+            raise NotAvailable(f"channel {channel!r} keeps no history that can be removed")
+        await self.trim(channel, OFFSET_MAX)
+
+    async def trim(self, channel: str, through: int) -> Heads:
+        """Drop what a channel keeps up to and including an offset."""
+        heads = await self.store.trim(channel, through)
         followed = self.hub.channels.get(channel)
         if followed is not None and followed.epoch == heads.epoch:
             self.placing.hold_against(followed, heads)
+        return heads
 
     async def erase(self, channel: str, offset: int) -> bool:
         """Remove one message for good; its offset stays. False if there is no such message (any more).

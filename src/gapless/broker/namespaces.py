@@ -6,11 +6,13 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from gapless.broker.feeds import STREAMS, Feed, partitions
 from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
-from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, CHANNELS_REMEMBERED_MAX
+from gapless.core.limits import CHANNEL_NAME_BYTES_MAX, CHANNELS_REMEMBERED_MAX, PARTITIONS_MAX
 from gapless.core.stream import Retention
 
 __all__ = [
+    "STREAMS_NAMESPACE",
     "SYSTEM",
     "DataFormat",
     "Grammar",
@@ -84,6 +86,10 @@ class Namespace(Struct, frozen=True, kw_only=True):
     channel_regex: str = ""
     publication_data_format: DataFormat = DataFormat.ANY
     slow_consumer: SlowConsumer | None = None
+    stream_partitions: int = 0
+    stream_retention_messages: int = 0
+    stream_retention_ms: int = 0
+    stream_retention_bytes: int = 0
 
     def __post_init__(self) -> None:
         where = f"namespace {self.name!r}" if self.name else "channel.without_namespace"
@@ -99,6 +105,21 @@ class Namespace(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{where}: recovery needs history_size and history_ttl")
         if self.slow_consumer is SlowConsumer.CATCH_UP and not self.history:
             raise ConfigError(f"{where}: slow_consumer 'catch_up' needs history_size and history_ttl")
+        if self.stream_partitions:
+            self._check_feed(where)
+
+    def _check_feed(self, where: str) -> None:
+        if not 0 < self.stream_partitions <= PARTITIONS_MAX:
+            raise ConfigError(f"{where}: stream_partitions is 0 to {PARTITIONS_MAX}")
+        if not self.name or not self.history:
+            raise ConfigError(
+                f"{where}: stream_partitions needs a namespace with history_size and history_ttl"
+            )
+        if self.feed_retention == Retention():
+            raise ConfigError(
+                f"{where}: stream_partitions needs stream_retention, stream_retention_messages or"
+                " stream_retention_bytes"
+            )
 
     @property
     def history(self) -> bool:
@@ -109,6 +130,15 @@ class Namespace(Struct, frozen=True, kw_only=True):
     def when_slow(self) -> SlowConsumer:
         """Return what happens to a slow subscriber: catch up where there is history, else drop."""
         return self.slow_consumer or (SlowConsumer.CATCH_UP if self.history else SlowConsumer.DROP)
+
+    @property
+    def feed_retention(self) -> Retention:
+        """Return how much is kept of each partition of the namespace as a stream."""
+        return Retention(
+            count=self.stream_retention_messages,
+            age_ms=self.stream_retention_ms,
+            bytes=self.stream_retention_bytes,
+        )
 
     @property
     def retention(self) -> Retention:
@@ -142,6 +172,21 @@ class Rules(Struct, frozen=True, gc=False):
     pattern: re.Pattern[str] | None
     any_data: bool  # no format is asked for
     transient: bool  # nothing is kept
+    feed: Feed | None = None  # what is published is copied there
+
+
+# Partitions of declared streams, followed as channels. That its messages have an age has the tails checked
+# against what is kept; how much that is, and for how long, is each stream's own affair.
+STREAMS_NAMESPACE: Final = Namespace(
+    name=STREAMS,
+    allow_history_for_subscriber=True,
+    history_size=2**31,
+    history_ttl_ms=2**53,
+    history_meta_ttl_ms=0,
+    history_age_ms=2**53,
+    force_recovery=True,
+    channel_regex=r"^[^/]+/(0|[1-9][0-9]{0,3})$",
+)
 
 
 class Namespaces(Struct, frozen=True, kw_only=True):
@@ -163,9 +208,22 @@ class Namespaces(Struct, frozen=True, kw_only=True):
                 namespace.retention,
                 pattern,
                 any_data=namespace.publication_data_format is DataFormat.ANY
-                and not namespace.name.startswith(SYSTEM),
+                and not namespace.name.startswith(SYSTEM)
+                and namespace.name != STREAMS,
                 transient=not namespace.history,
+                feed=self._feed(namespace),
             )
+
+    def _feed(self, namespace: Namespace) -> Feed | None:
+        if not namespace.stream_partitions:
+            return None
+        source = namespace.name + self.grammar.namespace_boundary
+        streams = partitions(source, namespace.stream_partitions)
+        return Feed(source, streams, namespace.feed_retention)
+
+    def feeds(self) -> list[Feed]:
+        """Return the namespaces that are kept as streams too."""
+        return [rules.feed for rules in self.rules.values() if rules.feed is not None]
 
     def of(self, channel: str) -> Rules:
         """Return the rules of the namespace that `channel` belongs to.
@@ -186,7 +244,7 @@ class Namespaces(Struct, frozen=True, kw_only=True):
         grammar = self.grammar
         if not channel or len(channel) > grammar.bytes_max:
             raise BadRequest(f"a channel's name has 1 to {grammar.bytes_max} characters")
-        if channel.startswith(SYSTEM):  # read in one way only, whatever the grammar
+        if channel.startswith((SYSTEM, f"{STREAMS}:")):  # read in one way only, whatever the grammar
             return self._find_own(channel)
         name, boundary, rest = channel.removeprefix(grammar.private_prefix).partition(
             grammar.namespace_boundary
@@ -205,6 +263,8 @@ class Namespaces(Struct, frozen=True, kw_only=True):
         rules = self.rules.get(channel.partition(":")[0])
         if rules is None:
             raise UnknownChannel(f"{channel!r} is the system's own")
+        if rules.pattern is not None and not rules.pattern.search(channel.partition(":")[2]):
+            raise BadRequest(f"{channel!r} is no partition of a stream, as in {STREAMS}:orders/0")
         return rules
 
     def is_private(self, channel: str) -> bool:

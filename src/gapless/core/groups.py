@@ -14,13 +14,15 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
     """How a declared stream is kept. The number of partitions never changes (semantics 5).
 
     `keyed` holds an index by the messages' keys: reading by key, expecting a key's last offset, and
-    compaction need it. `compact` keeps the last message per key, and erases those before it.
+    compaction need it. `compact` keeps the last message per key, and erases those before it. `audit` has
+    appends and commits recorded.
     """
 
     partitions: int = 1
     retention: Retention = Retention()
     keyed: bool = False
     compact: bool = False
+    audit: bool = False
 
 
 class Held(Struct, frozen=True, gc=False):

@@ -48,27 +48,29 @@ class HeartbeatRequest(Request):
     """Join a group as a member, or stay in it, and hear which partitions are held.
 
     Each partition is held by one member. A member of which nothing is heard for `session_ms` loses its
-    partitions. `member` is a name of its own for each start of a process. `partitions` is into how many a
-    namespace is spread (declared streams know theirs).
+    partitions. `member` is a name of its own for each start of a process. Where the group stands nowhere yet
+    it begins at `start`, or with the first message at or after `start_ms`; that is decided once, when it
+    first meets a partition.
     """
 
     source: Source
     group: Group
     member: Group
     session_ms: Session = 30_000
-    partitions: Annotated[int, Meta(ge=0, le=PARTITIONS_MAX)] = 0
+    start: Edge = Edge.EARLIEST
+    start_ms: TimeMs | None = None
 
 
 class HeldPartition(Answer):
     """A partition that the member holds, by its `fence`, and where the group stands in it.
 
-    Without a `position` it stands nowhere yet. `fence_number` only rises, below 2^53.
+    `fence_number` only rises, below 2^53.
     """
 
     partition: int
     fence: str
     fence_number: Count
-    position: StreamPosition | None = None
+    position: StreamPosition
 
 
 class HeartbeatAnswer(Answer):
@@ -94,25 +96,29 @@ class OnLost(StrEnum):
 
 
 class FetchPartition(Request):
-    """A partition to fetch from, by its fence: `after` what was fetched last, or where the group stands."""
+    """A partition that is held, and `after` which position to go on: where the last page of it ended.
+
+    The first time that is where the group stands.
+    """
 
     partition: Partition
-    fence: str
-    after: StreamPosition | None = None
+    after: StreamPosition
 
 
 class FetchRequest(Request):
     """Fetch what follows in the partitions that a member holds.
 
-    If there is nothing, it waits for up to `wait_ms`. `start` is where a group begins that stands nowhere
-    yet. `limit` messages and `limit_bytes` are for all partitions together, which take turns.
+    If there is nothing, it waits for up to `wait_ms`. `limit` messages and `limit_bytes` are for all
+    partitions together, which take turns. A partition's error 1006 says that the group goes on elsewhere
+    than where the member stands: what is held, and from where, the next heartbeat tells. That is so where
+    the store has lost the end of what was read (the group goes on where it was cut), and, with `on_lost`,
+    where messages that were not read are gone; both are recorded in the audit stream.
     """
 
     source: Source
     group: Group
     member: Group
     partitions: Annotated[list[FetchPartition], Meta(min_length=1, max_length=PARTITIONS_MAX)]
-    start: Edge = Edge.EARLIEST
     on_lost: OnLost = OnLost.HALT
     limit: Messages = 100
     limit_bytes: Bytes = PAGE_BYTES_MAX
@@ -180,9 +186,10 @@ class CommitAnswer(Answer):
 class SeekRequest(Request):
     """Let a group go on elsewhere.
 
-    That is an end (`to`), a time, an `offset`, or `positions` by partition. It holds for all partitions, or
-    for those that are named. Members hear of it with their next heartbeat; what they commit after it is
-    refused. With `dry_run` the answer tells what it would do, and nothing is done.
+    That is an end (`to`), a time, the message at an `offset`, or `positions` by partition. It holds for all
+    partitions, or for those that are named. Members hear of it with their next heartbeat; what they commit
+    after it is refused. With `dry_run` the answer tells what it would do, and nothing is done. Errors: 112
+    there is no such place in a partition, with where that stands; 1004 no such group.
     """
 
     source: Source

@@ -7,19 +7,23 @@ from msgspec import Struct
 
 from gapless.protocol.messages import ClientInfo
 
-__all__ = ["Meta", "is_json", "read_meta", "with_tag"]
+__all__ = ["CHANNEL_TAG", "KEY_TAG", "OWN_TAGS", "Meta", "is_json", "read_meta", "with_tag"]
+
+OWN_TAGS: Final = "gapless-"  # how tags begin that are no headers
+KEY_TAG: Final = "gapless-key"
+CHANNEL_TAG: Final = "gapless-channel"
 
 
 class Meta(Struct, gc=False, omit_defaults=True):
-    """The publisher, tags, whether the payload is something else than JSON, and its key in a stream.
+    """The publisher, tags, and whether the payload is something else than JSON.
 
-    Tags are what a job, or a message of a declared stream, has as headers.
+    Tags are what a job, or a message of a declared stream, has as headers. A message's key in its stream, and
+    the channel that it is a copy from, are tags too, so that whoever follows a partition as a channel is told.
     """
 
     info: ClientInfo | None = None
     tags: dict[str, str] = {}
     binary: bool = False
-    key: str = ""
 
     def encoded(self) -> bytes:
         """Return the stored form, empty when there is nothing to keep."""

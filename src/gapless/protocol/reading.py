@@ -36,7 +36,7 @@ class Edge(StrEnum):
 
 
 class StreamMessage(Carried):
-    """A message: `channel` is where it was published, if the source is a namespace."""
+    """A message, of which `channel` is where it was published, if the source is a namespace."""
 
     partition: int
     offset: Offset
@@ -54,11 +54,12 @@ class ReadRequest(Request):
     With `backwards` messages come newest first, those before that place; from the latest unless another is
     named. With `key` only messages with it come; the stream must be `keyed`. If there are none, a read
     forwards waits for up to `wait_ms` for the first. An answer has at most `limit` messages and
-    `limit_bytes`, but at least one message if there is any.
+    `limit_bytes`, but at least one message if there is any. Which `partition` need not be said where there
+    is one, or where the key tells.
     """
 
     source: Source
-    partition: Partition = 0
+    partition: Partition | None = None
     after: StreamPosition | None = None
     offset: Offset | None = None
     at_ms: TimeMs | None = None
@@ -90,7 +91,7 @@ class FindRequest(Request):
 
     source: Source
     at_ms: TimeMs
-    partition: Partition = 0
+    partition: Partition | None = None
 
 
 class FindAnswer(Answer):

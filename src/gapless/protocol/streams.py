@@ -40,7 +40,15 @@ from gapless.protocol.payloads import (
     Request,
     TimeMs,
 )
-from gapless.protocol.reading import FindAnswer, FindRequest, Messages, Partition, ReadAnswer, ReadRequest
+from gapless.protocol.reading import (
+    FindAnswer,
+    FindRequest,
+    Messages,
+    Partition,
+    ReadAnswer,
+    ReadRequest,
+    Source,
+)
 
 __all__ = [
     "VERBS",
@@ -75,7 +83,8 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `retention_messages`, `retention_ms` and `retention_bytes` hold for each partition. `keyed` keeps an index
     by the messages' keys: reading by key, expecting a key's last offset, and compaction need it. `compact`
-    keeps the last message of each key only.
+    keeps the last message of each key only. With `audit` every append and commit is recorded in the audit
+    stream. What is kept of a partition is cut by a smaller count or age at once, else with its next message.
     """
 
     partitions: Annotated[int, Meta(ge=1, le=PARTITIONS_MAX)] = 1
@@ -84,6 +93,7 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention_bytes: Count = 0
     keyed: bool = False
     compact: bool = False
+    audit: bool = False
 
 
 class DeclareStreamRequest(Request):
@@ -146,8 +156,9 @@ class NewMessage(Body):
     """A message to be: `data` (any JSON) or `b64data` (any bytes), and `headers`.
 
     Messages of one `key` are in one partition, by a hash of the key (BLAKE2b of 8 bytes, big-endian, modulo
-    the number of partitions), unless `partition` says which. Without either, partitions take turns. A repeat
-    with the same `message_id` and payload is the same message. `expected` is the position at which the
+    the number of partitions), unless `partition` says which. Without either, it is by a hash of the message
+    id, and without that partitions take turns, one for each request. A repeat with the same `message_id` and
+    payload is the same message. `expected` is the position at which the
     partition must end, `expected_key_offset` the offset of the last message with this key (0: there is none;
     the stream must be `keyed`): otherwise it is error 1001.
     """
@@ -162,14 +173,14 @@ class NewMessage(Body):
 class AppendRequest(Request):
     """Append messages to a stream. Up to 1,000.
 
-    With `atomic`, all of them or none, in one partition; without (the default), each is answered by itself,
-    and those of one partition are stored in the order of the request. Errors: 1004 no such stream, 1001,
-    1002.
+    With `atomic` (the default) all of them are stored, or none and the call is an error; without, each is
+    answered by itself. Those of one partition are stored in the order of the request. Errors: 1004 no such
+    stream, 1001, 1002, 107 beyond a limit.
     """
 
     stream: Name
     messages: Annotated[list[NewMessage], Meta(min_length=1, max_length=CLAIM_JOBS_MAX)]
-    atomic: bool = False
+    atomic: bool = True
 
 
 class AppendedMessage(Answer):
@@ -199,13 +210,13 @@ class AppendAnswer(Answer):
 
 
 class TrimRequest(Request):
-    """Drop the oldest messages of a stream.
+    """Drop the oldest messages of a stream, or of what is kept of a namespace as one.
 
     That is everything through an `offset` of a partition, or what is older than `before_ms` in that partition
     or in all.
     """
 
-    stream: Name
+    stream: Source
     partition: Partition | None = None
     offset: Offset | None = None
     before_ms: TimeMs | None = None
@@ -218,18 +229,20 @@ class TrimAnswer(Answer):
 
 
 class CompactRequest(Request):
-    """Erase messages of a `keyed` stream that a later one of the same key has replaced."""
+    """Erase messages of a `keyed` stream that later ones of the same key have replaced.
+
+    It is done in one partition or in all. Streams that are declared with `compact` are compacted now and then
+    without being asked.
+    """
 
     stream: Name
-    partition: Partition = 0
-    after: Offset = 0
+    partition: Partition | None = None
 
 
 class CompactAnswer(Answer):
-    """How many were erased; with `next` there is more to do, which that asks for as `after`."""
+    """How many were erased."""
 
     erased: Count = 0
-    next: Offset = 0
 
 
 class AuditRequest(Request):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from gapless.broker.feeds import STREAMS
 from gapless.broker.namespaces import DataFormat, Grammar, Namespace, Namespaces
 from gapless.broker.rules import QueueRule, StreamRule
 from gapless.core.errors import ConfigError
@@ -203,6 +204,10 @@ class Channel(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.without_namespace.name or not all(namespace.name for namespace in self.namespaces):
             raise ConfigError("each of channel.namespaces needs a name, channel.without_namespace has none")
+        if any(namespace.name == STREAMS for namespace in self.namespaces):
+            raise ConfigError(
+                f"channel.namespaces: {STREAMS!r} is gapless's own: partitions of streams are there"
+            )
         try:
             self.compiled()
         except re.error as error:
