@@ -18,10 +18,11 @@ from gapless.testing.conformance.incarnations import Incarnations
 from gapless.testing.conformance.keeping import Keeping
 from gapless.testing.conformance.keyed import Keyed
 from gapless.testing.conformance.places import Place, UrlPlace
+from gapless.testing.conformance.queues import QueuesConformance
 from gapless.testing.conformance.reading import Reading
 from gapless.testing.conformance.versions import Versions
 
-__all__ = ["Place", "StreamsConformance", "UrlPlace"]
+__all__ = ["Place", "QueuesConformance", "StreamsConformance", "UrlPlace"]
 
 
 class StreamsConformance(
