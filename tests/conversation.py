@@ -125,7 +125,7 @@ class Peer:
 
     def __init__(self, stage: "Stage", address: str = "127.0.0.1") -> None:
         self.socket = MemorySocket()
-        self.session = stage.sessions.accept(Handshake("/", "", {}, address, False), self.socket)
+        self.session = stage.sessions.accept(Handshake("", address, False), self.socket)
         self.socket.session = self.session
         self._id = 0
         self._unread: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from websockets.protocol import CLIENT, Protocol
 
 from gapless.core.limits import CLOSE_REASON_BYTES_MAX, FRAME_BYTES_MAX
 from gapless.protocol.codec import codec
-from gapless.protocol.websocket import binary_frame, close_payload, frames, text_frame
+from gapless.protocol.websocket import binary_frame, close_frame, frames, text_frame
 
 JSON, PROTOBUF = codec(binary=False), codec(binary=True)
 
@@ -54,7 +54,8 @@ def test_frames_hold_all_parts_in_order_and_are_full(lengths_bytes: list[int]) -
 
 @pytest.mark.parametrize("reason", ["", "bad request", "x" * 200, "é" * 100, "€" * 100, "😀" * 40])
 def test_a_close_reason_is_cut_between_characters(reason: str) -> None:
-    payload = close_payload(3501, reason)
+    ((opcode, payload),) = read(close_frame(3501, reason))
+    assert opcode == Opcode.CLOSE
     close = Close.parse(payload)
     assert close.code == 3501
     assert reason.startswith(close.reason)

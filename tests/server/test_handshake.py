@@ -67,10 +67,7 @@ async def test_an_opening_handshake_is_answered_as_the_rfc_asks() -> None:
         assert response.headers["sec-websocket-accept"] == ACCEPT.decode()
         assert "sec-websocket-protocol" not in response.headers
         (handshake,) = door.handshakes
-        assert (handshake.path, handshake.query, handshake.address) == ("/ws", "a=b%20c", "127.0.0.1")
-        assert handshake.headers["x-forwarded-for"] == "10.0.0.1, 10.0.0.2"
-        assert handshake.headers["host"] == "here"
-        assert not handshake.binary
+        assert handshake == ("a=b%20c", "127.0.0.1", False)
 
 
 @pytest.mark.parametrize(

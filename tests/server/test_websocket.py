@@ -263,6 +263,38 @@ def test_a_fault_closes_with_its_code_and_the_session_is_told_once(data: bytes, 
 
 
 @on_a_loop
+async def test_halves_of_frames_do_not_mix() -> None:
+    async with node() as served:
+        opened = [await served.open() for _ in range(20)]
+        frames = [frame(TEXT, b"%d" % n * 50) for n in range(20)]
+        for (client, _), data in zip(opened, frames, strict=True):
+            client.send(data[:30])
+        await served.settle()
+        for (client, session), data in zip(reversed(opened), reversed(frames), strict=True):
+            assert session.messages == []
+            client.send(data[30:], frame(TEXT, b"more"))
+        for n, (client, session) in enumerate(opened):
+            assert await client.receive() == (TEXT, b"%d" % n * 50)
+            assert await client.receive() == (TEXT, b"more")
+            assert isinstance(session.socket, WebSocket)
+            assert session.socket._parser is None
+
+
+@on_a_loop
+async def test_a_fault_or_a_close_of_one_is_nothing_to_others() -> None:
+    async with node() as served:
+        (client, _), (other, session), (third, _) = [await served.open() for _ in range(3)]
+        client.send(frame(TEXT, b"hello") + frame(0x3))
+        third.send(close(1000))
+        assert (await third.closed())[0] == 1000
+        for n in range(9):
+            other.send(frame(TEXT, b"%d" % n))
+            assert await other.receive() == (TEXT, b"%d" % n)
+        assert (await client.closed())[0] == 1002
+        assert session.told == []
+
+
+@on_a_loop
 async def test_what_is_whole_before_a_fault_is_delivered() -> None:
     async with node() as served:
         client, session = await served.open()

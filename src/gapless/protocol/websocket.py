@@ -6,10 +6,12 @@ from typing import Final
 from gapless.core.limits import CLOSE_REASON_BYTES_MAX, FRAME_BYTES_MAX
 from gapless.protocol.codec import Codec, codec
 
-__all__ = ["WebSocketWire", "binary_frame", "close_payload", "frames", "text_frame"]
+__all__ = ["WebSocketWire", "binary_frame", "close_frame", "frames", "pong_frame", "text_frame"]
 
 _TEXT: Final = b"\x81"
 _BINARY: Final = b"\x82"
+_CLOSE: Final = b"\x88"
+_PONG: Final = b"\x8a"
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -35,10 +37,15 @@ def frames(codec: Codec, parts: Sequence[bytes]) -> bytes:
     return b"".join([frame(codec.pack(group)) for group in _groups(parts, len(codec.separator))])
 
 
-def close_payload(code: int, reason: str) -> bytes:
-    """Return a close frame's payload, the reason cut between characters to `CLOSE_REASON_BYTES_MAX` bytes."""
-    cut = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
-    return code.to_bytes(2) + cut.encode()
+def close_frame(code: int, reason: str) -> bytes:
+    """Return a close frame, the reason cut between characters to `CLOSE_REASON_BYTES_MAX` bytes."""
+    cut = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
+    return _header(_CLOSE, 2 + len(cut)) + code.to_bytes(2) + cut
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping, whose payload it repeats."""
+    return _header(_PONG, len(payload)) + payload
 
 
 def _header(opcode: bytes, length_bytes: int) -> bytes:

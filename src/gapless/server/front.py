@@ -75,15 +75,15 @@ class Front:
         return self.port if self._listening else 0
 
     def _bind(self, family: int, address: tuple[str, int], *, reuse_port: bool) -> None:
-        # The protocol is named because aiofastnet sets TCP_NODELAY only where it is.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening = _Listening(family, socket.SOCK_STREAM)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # Inherited. Linux would hold 4 MB for a peer that reads nothing, and no session would notice.
+            # Both inherited. Linux would hold 4 MB for a peer that reads nothing, and no session would know.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SOCKET_UNSENT_BYTES)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listening.setblocking(False)
             listening.bind(address)
             listening.listen(_BACKLOG)
@@ -194,6 +194,36 @@ class Front:
         await asyncio.gather(*site.tasks, return_exceptions=True)
         if self._date_timer is not None:
             self._date_timer.cancel()
+
+
+class _Accepted(socket.socket):
+    """A connection that tells aiofastnet what is known already, without the kernel and `enum`: 3 µs less.
+
+    Its protocol is not named, or aiofastnet would set TCP_NODELAY, which is inherited.
+    """
+
+    __slots__ = ("_peer",)
+    family = socket.SocketType.family  # type: ignore[assignment] # a plain number
+    type = socket.SocketType.type  # type: ignore[assignment]
+
+    def __init__(self, family: int, descriptor: int, peer: Any) -> None:
+        super().__init__(family, socket.SOCK_STREAM, 0, descriptor)
+        self._peer = peer
+
+    def getpeername(self) -> Any:
+        """Return the peer's address."""
+        return self._peer
+
+
+class _Listening(socket.socket):
+    """Accepts such connections."""
+
+    family = socket.SocketType.family  # type: ignore[assignment]
+
+    def accept(self) -> tuple[_Accepted, Any]:
+        """See `socket.accept`."""
+        descriptor, peer = self._accept()  # type: ignore[attr-defined] # what `socket.accept` calls
+        return _Accepted(self.family, descriptor, peer), peer
 
 
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]

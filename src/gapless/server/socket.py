@@ -1,24 +1,19 @@
 """The seam between a session and its connection: a WebSocket, or a simulated one."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 __all__ = ["Accept", "Handshake", "Receiver", "Socket"]
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What a client sent to open its connection. Keep what you need, not the whole.
+class Handshake(NamedTuple):
+    """What a session is told of how its connection was opened.
 
-    `headers` has lower-case names; of a repeated field the values are joined by ", ".
     `address` is the peer's IP address, "" for a Unix socket. `binary` says that the client
     asked for Protobuf, by subprotocol or by query.
     """
 
-    path: str
     query: str
-    headers: Mapping[str, str]
     address: str
     binary: bool
 

@@ -1,9 +1,10 @@
-"""WebSocket (RFC 6455) over picows, with what picows leaves to its caller.
+"""WebSocket (RFC 6455) over picows' parser of frames, with all that is not the matter of a single frame.
 
 That is: reserved bits, the order of fragments, the size of a whole message, UTF-8, the closing handshake,
-and an end to every wait. Of picows remain the parser of single frames and the answer to the handshake.
+and an end to every wait.
 """
 
+import asyncio
 import logging
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
@@ -11,16 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from aiofastnet import Transport
-from picows import (
-    WSAutoPingStrategy,
-    WSFrame,
-    WSListener,
-    WSMsgType,
-    WSTransport,
-    WSUpgradeRequest,
-    WSUpgradeResponseWithListener,
-)
-from picows.picows import WSProtocol  # type: ignore[attr-defined] # compiled, and not in the stubs
+from picows import WSFrame, WSMsgType
 
 from gapless.core.limits import (
     CLOSE_MS,
@@ -29,27 +21,25 @@ from gapless.core.limits import (
     SOCKET_HIGH_BYTES,
 )
 from gapless.ports import Clock, Timer
-from gapless.protocol.websocket import close_payload
+from gapless.protocol.websocket import close_frame, pong_frame
+from gapless.server.framing import NO_CODE, Parser, Parsers
 from gapless.server.socket import Receiver, Socket
 
 __all__ = ["WebSocket", "WebSocketLimits"]
 
-# Close codes (RFC 6455, 7.4.1); the last two are never sent.
+# Close codes (RFC 6455, 7.4.1); the last is never sent.
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 INVALID_TEXT: Final = 1007
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
-NO_CODE: Final = 1005
 LOST: Final = 1006
 
 # What may come from a peer (RFC 6455, 7.4) besides the codes of libraries and applications.
 _REGISTERED: Final = frozenset(range(1000, 1015)) - {1004, NO_CODE, LOST}
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
-_READ_BUFFER_BYTES: Final = 2048  # picows' least; it doubles as frames ask for it
-_SWITCHING: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n%b\r\n"
 _OPEN, _CLOSING, _CLOSED = range(3)  # the second: our close frame is out, the receiver is not told yet
 
 log: Final = logging.getLogger("gapless.websocket")
@@ -66,27 +56,21 @@ class WebSocketLimits:
     close_ms: int = CLOSE_MS
 
 
-class WebSocket(WSListener):
-    """One open WebSocket: the `Socket` of a session, and what picows calls."""
+class WebSocket(asyncio.BufferedProtocol):
+    """One open WebSocket: the `Socket` of a session, and what its transport calls."""
 
     __slots__ = (
-        "_accept", "_binary", "_clock", "_code", "_decoder", "_fragments", "_limits", "_message", "_reason",
-        "_receiver", "_state", "_timer", "_transport", "_ws", "write",
+        "__weakref__", "_binary", "_clock", "_code", "_decoder", "_fragments", "_limits", "_message",
+        "_parser", "_parsers", "_reason", "_receiver", "_state", "_timer", "_transport", "write",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        transport: Transport,
-        clock: Clock,
-        limits: WebSocketLimits,
-        accept: Callable[[Socket], Receiver],
-    ) -> None:
+    def __init__(self, transport: Transport, clock: Clock, limits: WebSocketLimits, parsers: Parsers) -> None:
         self.write: Callable[[bytes], object] = transport.write_nocheck
         self._transport = transport
         self._clock = clock
         self._limits = limits
-        self._accept: Callable[[Socket], Receiver] | None = accept
-        self._ws: WSTransport | None = None
+        self._parsers = parsers
+        self._parser: Parser | None = None  # while a frame is left half
         self._receiver: Receiver | None = None
         self._timer: Timer | None = None
         self._state = _OPEN
@@ -97,31 +81,25 @@ class WebSocket(WSListener):
         self._fragments = 0
         self._decoder: IncrementalDecoder | None = None
 
-    def take_over(self, subprotocol: str, data: bytes) -> None:
-        """Answer the handshake and take what follows it; `data` is a head as picows wants it, and that."""
+    def open(self, response: bytes, accept: Callable[[Socket], Receiver], rest: bytes) -> None:
+        """Take the transport over: send the answer to the handshake, make the session, take what followed."""
         transport = self._transport
-        protocol = self._protocol(subprotocol)
+        transport.set_protocol(self)
         transport.set_write_buffer_limits(high=self._limits.high_bytes)
-        transport.set_protocol(protocol)
-        protocol.connection_made(_Connection(transport))
-        while data and not transport.is_closing():
-            buffer = protocol.get_buffer(-1)
-            piece, data = data[: len(buffer)], data[len(buffer) :]
+        self.write(response)
+        try:
+            self._receiver = accept(self)
+        except Exception:
+            log.exception("a connection could not be accepted")
+            self._fail(INTERNAL_ERROR, "internal error")
+        else:
+            if self.buffered_bytes() > self._limits.high_bytes:
+                self.pause_writing()
+        while rest and not transport.is_closing():
+            buffer = self.get_buffer(-1)
+            piece, rest = rest[: len(buffer)], rest[len(buffer) :]
             buffer[: len(piece)] = piece
-            protocol.buffer_updated(len(piece))
-
-    def _protocol(self, subprotocol: str) -> Any:
-        response = WSUpgradeResponseWithListener(cast(Any, _SwitchingProtocols(subprotocol)), self)
-
-        def listen(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-            return response
-
-        never_ping = (False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE)
-        pong = False  # ours to send, so that nothing follows a close frame
-        server = (None, None, False, listen, _Log(self), False, None)
-        return WSProtocol(
-            *server, *never_ping, pong, self._limits.message_bytes_max, None, _READ_BUFFER_BYTES
-        )
+            self.buffer_updated(len(piece))
 
     # For the session.
 
@@ -145,24 +123,54 @@ class WebSocket(WSListener):
         """See `Socket.resume_reading`."""
         self._transport.resume_reading()
 
-    # For picows.
+    # For the transport.
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """Make the session."""
-        accept, self._accept = self._accept, None
-        assert accept is not None
-        self._ws = transport
-        transport.request.headers.clear()
-        try:
-            self._receiver = accept(self)
-        except Exception:
-            log.exception("a connection could not be accepted")
-            self._fail(INTERNAL_ERROR, "internal error")
-            return
-        if self.buffered_bytes() > self._limits.high_bytes:
-            self.pause_writing()
+    def is_buffered_protocol(self) -> bool:
+        """Tell aiofastnet that data goes to `get_buffer`."""
+        return True
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the parser's buffer; that of the shared one, unless a frame is left half."""
+        return (self._parser or self._parsers.shared).get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what was read."""
+        own = self._parser
+        parser = own or self._parsers.shared
+        if parser.parse(nbytes, self) and self._state is _OPEN:
+            parser.taker = None
+            if own is not None:
+                self._parser = None
+                self._parsers.give_back(own)
+        elif own is None:
+            self._parser = self._parsers.keep()
+
+    def eof_received(self) -> None:
+        """Let the transport close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the session, unless it knows, and let go."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._tell(self._code, self._reason)
+        if self._parser is not None:
+            self._parser.let_go()
+            self._parser = None
+
+    def pause_writing(self) -> None:
+        """The transport's buffer went over its high mark."""
+        if self._receiver is not None and self._state is _OPEN:
+            self._receiver.writing_paused()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer went below its low mark."""
+        if self._receiver is not None and self._state is _OPEN:
+            self._receiver.writing_resumed()
+
+    # For the parser.
+
+    def take_frame(self, frame: WSFrame) -> None:
         """Take a frame; nearly all are whole messages."""
         kind = frame.msg_type
         if self._state is not _OPEN:
@@ -188,35 +196,19 @@ class WebSocket(WSListener):
         elif kind is not WSMsgType.PONG:
             self._take_fragment(kind, frame)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Tell the session, unless it knows, and let go."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._tell(self._code, self._reason)
-        self._ws = None
+    def gave_up(self, parser: Parser, code: int, reason: str) -> None:
+        """See `Taker.gave_up`."""
+        if self._state is _OPEN:
+            # Nothing counts behind a close frame, and picows may have parsed it, but not passed it on yet.
+            closing = parser.closing()
+            if closing is not None:
+                self._peer_closes(*closing)
+            else:
+                self._fail(code, reason)
 
-    def pause_writing(self) -> None:
-        """The transport's buffer went over its high mark."""
-        if self._receiver is not None and self._state is _OPEN:
-            self._receiver.writing_paused()
-
-    def resume_writing(self) -> None:
-        """The transport's buffer went below its low mark."""
-        if self._receiver is not None and self._state is _OPEN:
-            self._receiver.writing_resumed()
-
-    def gave_up(self, code: int, reason: str) -> None:
-        """The parser met what is no frame; picows sends a close frame, if none was sent, and ends it."""
-        if self._state is not _OPEN:
-            return
-        handshake: Any = cast(WSTransport, self._ws).close_handshake  # None, whatever the stubs say
-        if handshake is not None and handshake.recv is not None:
-            # Nothing counts behind a close frame, and picows has read it, but not delivered it yet.
-            self._peer_closes(int(handshake.recv.code) or NO_CODE, handshake.recv.reason)
-        else:
-            self._tell(code, reason)
-            self._end_soon()
+    def end(self) -> None:
+        """See `Taker.end`."""
+        self._transport.close()
 
     # Messages.
 
@@ -258,7 +250,7 @@ class WebSocket(WSListener):
     def _pong(self, frame: WSFrame) -> None:
         # A peer that asks without taking the answers gets none: RFC 6455 (5.5.3) allows to leave them out.
         if self.buffered_bytes() <= self._limits.high_bytes:
-            cast(WSTransport, self._ws).send_pong(frame.get_payload_as_bytes())
+            self.write(pong_frame(frame.get_payload_as_bytes()))
 
     # The end.
 
@@ -277,7 +269,8 @@ class WebSocket(WSListener):
     def _fail(self, code: int, reason: str) -> None:
         """Close because of the peer, or because of a bug; what still arrives is dropped."""
         log.debug("frames refused", extra={"code": code, "reason": reason})
-        self._send_close(code, reason)
+        if self._state is _OPEN:
+            self._send_close(code, reason)
         self._tell(code, reason)
 
     def _tell(self, code: int, reason: str) -> None:
@@ -292,105 +285,13 @@ class WebSocket(WSListener):
 
     def _send_close(self, code: int, reason: str) -> None:
         """Send a close frame and give the peer a moment to answer it."""
-        cast(WSTransport, self._ws).send_close(cast(Any, code), close_payload(code, reason)[2:])
+        self.write(close_frame(code, reason))
         self._transport.resume_reading()  # to see the answer
         self._end_soon()
 
     def _end_soon(self) -> None:
         if self._timer is None:
             self._timer = self._clock.after(self._limits.close_ms, self._transport.abort)
-
-
-class _Connection:
-    """The transport and its socket, as picows sees them: it neither sets what the front has set, nor asks.
-
-    That saves it twelve calls into the kernel and the socket module for each connection.
-    """
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        """Pass on: the answer to the handshake, and control frames."""
-        self._transport.write_nocheck(data)
-
-    def get_write_buffer_size(self) -> int:
-        """Pass on."""
-        return self._transport.get_write_buffer_size()
-
-    def close(self) -> None:
-        """Pass on."""
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Pass on."""
-        self._transport.abort()
-
-    def get_extra_info(self, name: str) -> object:
-        """Be the socket, and secure, so that all that is sent goes through the transport."""
-        return self
-
-    def fileno(self) -> int:
-        """Name no descriptor."""
-        return -1
-
-    def setsockopt(self, *option: int) -> None:
-        """Leave it as it is."""
-
-    def getsockopt(self, *option: int) -> int:
-        """Tell nothing: it is for the log."""
-        return 0
-
-
-class _SwitchingProtocols:
-    """The answer to a handshake (RFC 6455, 4.2.2), which picows completes with what it accepts."""
-
-    __slots__ = ("headers",)
-
-    status: Final = 101
-
-    def __init__(self, subprotocol: str) -> None:
-        self.headers = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else {}
-
-    def to_bytes(self) -> bytearray:
-        """Return the whole response."""
-        fields = "".join([f"{name}: {content}\r\n" for name, content in self.headers.items()])
-        return bytearray(_SWITCHING % fields.encode())
-
-
-class _Log:
-    """What picows logs, which is also how it tells that it gave up on a peer. One per connection."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 # logging's name
-        """Keep picows from describing every read."""
-        return False
-
-    def debug(self, message: str, *args: object) -> None:
-        """Pass on."""
-        log.debug(message, *args)
-
-    info = warning = debug
-
-    def error(self, message: str, *args: object) -> None:
-        """The parser refused a frame; its error's arguments are a close code and a reason."""
-        log.debug(message, *args)
-        match args:
-            case [[int(code), str(reason)]]:
-                self._socket.gave_up(int(code), reason)
-            case _:
-                self._socket.gave_up(PROTOCOL_ERROR, "")
-
-    def exception(self, message: str, *args: object) -> None:
-        """A bug, here or in picows."""
-        log.exception(message, *args)
-        self._socket.gave_up(INTERNAL_ERROR, "")
 
 
 def _is_utf8(payload: bytes) -> bool:

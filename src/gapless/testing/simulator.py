@@ -86,7 +86,7 @@ class SimulatedNode:
         if not self.open:
             return None
         self.links = [link, *(other for other in self.links if not other.ended)]
-        handshake = Handshake("/connection/websocket", "", {}, "", binary)
+        handshake = Handshake("", "", binary)
         return self.sessions.accept(handshake, link)
 
     async def stop(self) -> None:
