@@ -20,6 +20,8 @@ FROM = {
     "limits.address": "limits.user",
 }
 
+LISTS = ("channel.namespaces", "queues", "streams")
+
 HEAD = """# Options
 
 A configuration is a TOML or JSON file, then the environment, then `--set`; what comes later counts. A key
@@ -80,7 +82,7 @@ def options_page() -> str:
         values = {key: field for key, field in keys(model).items() if section_of(field) is None}
         if not path:
             continue
-        shown = path + "[]" if path == "channel.namespaces" else path
+        shown = path + "[]" if path in LISTS else path
         lines = [
             (f"`{key}`", type_of(field), default_of(field), meaning(told, path, key))
             for key, field in values.items()

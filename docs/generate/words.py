@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, Meta, Raw, Struct
 from msgspec.structs import FieldInfo
 
 from gapless.core.durations import spelled
-from gapless.server.config.fields import DURATION
+from gapless.server.config.fields import DURATION, are_durations
 
 __all__ = ["default_of", "said", "table", "type_of"]
 
@@ -36,6 +36,8 @@ def _cell(text: str) -> str:
 
 def type_of(field: FieldInfo) -> str:
     """Say what may be written for a field."""
+    if are_durations(field):
+        return "list of durations"
     return "duration" if field.name.endswith(DURATION) else _type(field.type)
 
 
@@ -68,7 +70,7 @@ def _bounds(meta: Meta) -> str:
 def default_of(field: FieldInfo) -> str:
     """Write the default of a field as it would stand in a file."""
     default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
-    if field.name.endswith(DURATION):
+    if field.name.endswith(DURATION) and not are_durations(field):
         return f"`{spelled(default)}`"
     if isinstance(default, Raw) or default is NODEFAULT or default in _NOTHING:
         return ""

@@ -98,6 +98,11 @@ _ERROR_TEXTS: Final = {
     1000: "outcome unknown",
     1001: "position conflict",
     1002: "key conflict",
+    1003: "unknown queue",
+    1004: "unknown stream",
+    1005: "unknown job",
+    1006: "lease lost",
+    1007: "job started",
 }
 
 

@@ -1,6 +1,7 @@
 """Everything that is served over HTTP and is not hot, as an ASGI app."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -67,8 +68,8 @@ def build(
 
 
 def _api(door: Door, prefix: str) -> list[Route]:
-    async def call(request: Request) -> Response:
-        method, scope = request.path_params["method"], request.scope
+    async def call(family: str, request: Request) -> Response:
+        method, scope = family + request.path_params["method"], request.scope
         status, body = await door.answer(
             method, scope["headers"], scope["query_string"], await request.body()
         )
@@ -80,7 +81,10 @@ def _api(door: Door, prefix: str) -> list[Route]:
         return Response(body, status, media_type=JSON)
 
     return [
-        Route(f"{prefix}/{{method:path}}", call, methods=["POST"]),
+        *(
+            Route(f"{prefix}/{family}{{method}}", partial(call, family), methods=["POST"])
+            for family in ("", "queue/", "stream/")
+        ),
         Route(prefix, call_legacy, methods=["POST"]),
     ]
 

@@ -9,7 +9,9 @@ from gapless.broker.verbs import Verbs
 from gapless.core.errors import BadRequest, MethodNotFound
 from gapless.core.limits import JOB_KEY_BYTES_MAX, RPC_WAIT_MAX_MS
 from gapless.protocol import queues as wire
+from gapless.protocol.codes import error_of
 from gapless.protocol.messages import Reply, RpcRequest, RpcResult, payload
+from gapless.protocol.payloads import Failure
 from gapless.server.commands import publishing, rights
 from gapless.server.session import Session, Work
 
@@ -50,7 +52,18 @@ async def _call(session: Session, id: int, verbs: Verbs, verb: str, asked: Any) 
         asked = replace(asked, worker=worker[:JOB_KEY_BYTES_MAX])
     answer = await verbs.call(verb, asked, f"user {user}")
     if not session.expired():
-        session.send(Reply(id, rpc=RpcResult(payload(_encode(answer)))))
+        session.send(Reply(id, rpc=RpcResult(payload(_encode(_discreet(answer))))))
+
+
+def _discreet(answer: Any) -> Any:
+    """Return an answer whose items tell a client its own faults in words, the server's by number only."""
+    for name in answer.__struct_fields__:
+        items = getattr(answer, name)
+        for item in items if isinstance(items, list) else ():
+            failure = getattr(item, "error", None)
+            if isinstance(failure, Failure):
+                item.error = replace(failure, message=error_of(failure.error()).message)
+    return answer
 
 
 async def _check(session: Session, verbs: Verbs, verb: str, asked: Any) -> None:
