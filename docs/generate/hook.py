@@ -9,6 +9,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from docs.generate import api, codes, options, others
+from gapless.server.openapi import openapi
 
 __all__ = ["INCLUDED", "generated", "on_files", "on_page_markdown"]
 
@@ -22,7 +23,9 @@ def generated() -> dict[str, str]:
         "reference/options.md": options.options_page(),
         "reference/centrifugo-keys.md": options.centrifugo_page(),
         "reference/server-api.md": api.api_page(),
-        "reference/openapi.json": api.openapi().decode(),
+        "reference/queues-api.md": api.queues_page(),
+        "reference/streams-api.md": api.streams_page(),
+        "reference/openapi.json": openapi("/api").decode(),
         "reference/command-line.md": others.command_line_page(),
         "reference/metrics.md": others.metrics_page(),
         "reference/limits.md": others.limits_page(),

@@ -15,7 +15,15 @@ from gapless.server.config.fields import DURATION, are_durations
 
 __all__ = ["default_of", "said", "table", "type_of"]
 
-_NAMES = {bool: "yes or no", int: "number", float: "number", str: "text", Raw: "any JSON"}
+_NAMES: dict[object, str] = {
+    bool: "yes or no",
+    int: "number",
+    float: "number",
+    str: "text",
+    bytes: "base64",
+    Raw: "any JSON",
+    Any: "any JSON",
+}
 _NOTHING: tuple[object, ...] = (None, "", (), [], {})
 
 
@@ -34,8 +42,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def type_of(field: FieldInfo) -> str:
-    """Say what may be written for a field."""
+def type_of(field: FieldInfo, *, wire: bool = False) -> str:
+    """Say what may be written for a field; on the wire a duration is a number."""
+    if wire:
+        return _type(field.type)
     if are_durations(field):
         return "list of durations"
     return "duration" if field.name.endswith(DURATION) else _type(field.type)
@@ -44,7 +54,7 @@ def type_of(field: FieldInfo) -> str:
 def _type(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _type(inner[0]) + _bounds(inner[1])
+        return _type(inner[0]) + _bounds(inner[1], "characters" if inner[0] is str else "items")
     if origin in (Union, UnionType):
         return " or ".join(_type(each) for each in inner if each is not NoneType)
     if origin in (list, tuple):
@@ -58,19 +68,19 @@ def _type(kind: Any) -> str:
     return _NAMES[kind]
 
 
-def _bounds(meta: Meta) -> str:
+def _bounds(meta: Meta, of: str) -> str:
     least, most = meta.ge, meta.le
     if least is not None and most is not None:
         return f", {least:,} to {most:,}"
     if least is not None:
         return f", at least {least:,}"
-    return f", up to {meta.max_length} characters" if meta.max_length else ""
+    return f", up to {meta.max_length:,} {of}" if meta.max_length else ""
 
 
-def default_of(field: FieldInfo) -> str:
-    """Write the default of a field as it would stand in a file."""
+def default_of(field: FieldInfo, *, wire: bool = False) -> str:
+    """Write the default of a field as it would stand in a file, or on the wire."""
     default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
-    if field.name.endswith(DURATION) and not are_durations(field):
+    if field.name.endswith(DURATION) and not are_durations(field) and not wire and default is not NODEFAULT:
         return f"`{spelled(default)}`"
     if isinstance(default, Raw) or default is NODEFAULT or default in _NOTHING:
         return ""

@@ -1,6 +1,7 @@
 """The use cases of queues: what each verb does, whoever calls it. Requests and answers are the wire's."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -49,6 +50,9 @@ SETTLES: Final = (Deed.ACK, Deed.RETRY, Deed.RELEASE, Deed.BURY)
 LIBRARY: Final = "library"  # who calls in process, if nothing else is said
 NOW: Final = ("ready", "delayed", "leased", "dead", "done", "oldest_ms")
 T = TypeVar("T")
+
+log: Final = logging.getLogger("gapless.queues")
+
 Outcomes = list[list[Enqueued] | GaplessError]
 Settlings = list[Settled | GaplessError]
 
@@ -69,6 +73,7 @@ class Queueing:
         self._rates = Rates()
         self._timer: Timer | None = None
         self._sampling: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
 
@@ -77,6 +82,17 @@ class Queueing:
         await self.declaring.apply(self.declaring.rules)
         self._scheduler.start()
         await self._sample()
+
+    def follow(self, rules: Sequence[QueueRule]) -> None:
+        """Go by other rules from now on; the queues that they name are made soon."""
+        if tuple(rules) != tuple(self.declaring.rules):
+            self._following = self._run(self._apply(rules))
+
+    async def _apply(self, rules: Sequence[QueueRule]) -> None:
+        try:
+            await self.declaring.apply(rules)
+        except GaplessError as error:
+            log.error("rules for queues could not be applied: %s", error)
 
     def stop_waiting(self) -> None:
         """Answer all that wait that there is nothing: the node stops."""
@@ -137,9 +153,12 @@ class Queueing:
         return wire.QueueStats(queue=name, **_now(info), **counters, **told)
 
     async def _sample(self) -> None:
-        queues = await self.declaring.queues()
-        counted: dict[str, Counted] = {name: info.counted for name, info in queues.items()}
-        self._rates.sample(self._clock.now_ms(), counted)
+        try:
+            queues = await self.declaring.queues()
+            counted: dict[str, Counted] = {name: info.counted for name, info in queues.items()}
+            self._rates.sample(self._clock.now_ms(), counted)
+        except GaplessError as error:
+            log.warning("queues could not be counted: %s", error)
         if not self._stopped:
             self._timer = self._clock.after(RATES_STEP_MS, self._sample_soon)
 

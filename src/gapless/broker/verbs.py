@@ -1,10 +1,11 @@
 """Every verb of queues and streams by its name: HTTP, the client protocol and the library all call these."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gapless.broker.queues import LIBRARY, Queueing
 from gapless.broker.rights import Access
+from gapless.broker.rules import QueueRule, StreamRule
 from gapless.core.errors import MethodNotFound
 from gapless.protocol import queues, streams
 
@@ -30,6 +31,11 @@ class Verbs:
         for verb, types in verbs.items():
             self._calls[verb] = getattr(use_cases, verb.partition("/")[2])
             self.catalogue[verb] = types
+
+    def follow(self, queue_rules: Sequence[QueueRule], stream_rules: Sequence[StreamRule]) -> None:
+        """Go by other rules from now on."""
+        self.access.queues, self.access.streams = queue_rules, stream_rules
+        self.queueing.follow(queue_rules)
 
     async def call(self, verb: str, request: Any, who: str = LIBRARY) -> Any:
         """Carry out a verb, such as `queue/enqueue`; `who` stands in the audit stream.

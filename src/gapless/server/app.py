@@ -55,6 +55,7 @@ def build(
     if not config.http_api.disabled:
         routes += care
         routes += _api(door, config.http_api.handler_prefix)
+        routes.append(Route("/openapi.json", _openapi(config.http_api.handler_prefix)))
     if config.health.enabled:
         routes += _health(heartbeat, config.health.handler_prefix)
     if config.prometheus.enabled:
@@ -87,6 +88,15 @@ def _api(door: Door, prefix: str) -> list[Route]:
         ),
         Route(prefix, call_legacy, methods=["POST"]),
     ]
+
+
+def _openapi(prefix: str) -> Callable[[Request], Response]:
+    def document(request: Request) -> Response:
+        from gapless.server.openapi import openapi
+
+        return Response(openapi(prefix), media_type=JSON)
+
+    return document
 
 
 def _health(heartbeat: Heartbeat, prefix: str) -> list[Route]:

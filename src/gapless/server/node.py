@@ -219,6 +219,8 @@ class Node:
         )
         if (before.channel, before.client.insecure) != (now.channel, now.client.insecure):
             self._govern(namespaces)
+        if self._verbs is not None:
+            self._verbs.follow(now.queues, now.streams)
         log.info("configuration read again")
 
     def _govern(self, namespaces: Namespaces) -> None:

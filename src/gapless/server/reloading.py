@@ -19,8 +19,9 @@ __all__ = ["changes", "may_stay", "reloaded"]
 def reloaded(running: Config, read: Config) -> Config:
     """Return what a node goes on with that runs with one configuration and reads another.
 
-    Namespaces, clients' options with their keys and origins, limits, the API's key, the certificate, how much
-    is logged and how a stop is spread are those that were read; all else needs a restart.
+    Namespaces, rules for queues and streams, clients' options with their keys and origins, limits, the API's
+    key, the certificate, how much is logged and how a stop is spread are those that were read; all else needs
+    a restart.
     """
     api = replace(
         running.http_api,
@@ -36,6 +37,8 @@ def reloaded(running: Config, read: Config) -> Config:
         http_server=replace(server, tls=tls),
         client=read.client,
         channel=read.channel,
+        queues=read.queues,
+        streams=read.streams,
         http_api=api,
         limits=read.limits,
         log=log,

@@ -1,12 +1,14 @@
-"""What the HTTP API answers, as types. Tests hold them against what a server really says."""
+"""What the HTTP API answers, as types, for its documents. Tests hold them against what a server says."""
 
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
+from gapless.protocol import queues, streams
+from gapless.protocol.payloads import Failure, Nothing
 from gapless.server.api.info import Node
 
-__all__ = ["ANSWERS", "Failure", "Items", "Refused"]
+__all__ = ["ANSWERS", "FailedCall", "Items"]
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -37,36 +39,23 @@ class Published(Struct, omit_defaults=True):
     epoch: str = ""
 
 
-class Refused(Struct):
-    """Why a call was not carried out. `reason` and `temporary` are ours."""
-
-    code: int
-    message: str
-    reason: str
-    temporary: bool
-
-
-class Failure(Struct):
+class FailedCall(Struct):
     """A call that failed."""
 
-    error: Refused
+    error: Failure
 
 
 class Response(Struct, omit_defaults=True):
     """What became of one channel of a broadcast."""
 
     result: Published | None = None
-    error: Refused | None = None
+    error: Failure | None = None
 
 
 class Broadcast(Struct):
     """One for each channel, in the order of the request."""
 
     responses: list[Response]
-
-
-class Nothing(Struct):
-    """It is done."""
 
 
 class Presence(Struct):
@@ -170,4 +159,6 @@ ANSWERS: dict[str, type[Struct]] = {
     "channels": Channels,
     "info": Info,
     "rpc": Nothing,
+    **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS).items()},
 }
+"""The result of each method, but for a batch's, which has none of its own."""
