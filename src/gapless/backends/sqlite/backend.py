@@ -15,10 +15,11 @@ from gapless.backends.sqlite.keyed import START, Slice
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
 from gapless.backends.sqlite.offline import approve, in_thread
 from gapless.backends.sqlite.opening import beside
+from gapless.backends.sqlite.queues.port import SqliteQueues
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
 from gapless.backends.sqlite.work import Work
-from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer
+from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer, weigh
 from gapless.core.errors import (
     ConfigError,
     GaplessError,
@@ -31,20 +32,21 @@ from gapless.core.errors import (
 from gapless.core.lineage import Generation
 from gapless.core.stream import Done, Entry, Heads, Page, Position
 from gapless.core.stream import Outcome as Appended
-from gapless.ports import Checked, Compacted, Statistics, Streams, Told
+from gapless.ports import Checked, Compacted, Statistics, Store, Told
 
 __all__ = ["Backend"]
 
 Answer = TypeVar("Answer")
 
 
-class Backend(Streams, SqliteGroups):
-    """Streams in one SQLite file, which this process alone has open."""
+class Backend(SqliteQueues, SqliteGroups, Store):
+    """Streams, queues and groups in one SQLite file, which this process alone has open."""
 
     _path: Path
     _disk: Disk
 
     def __init__(self, options: Options) -> None:
+        super().__init__()
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Database] = self._loop.create_future()
@@ -91,11 +93,11 @@ class Backend(Streams, SqliteGroups):
     def _order(self, orders: Sequence[Order], size: int, waits: Any) -> None:
         self._check_open()
         if (
-            self._queue_entries + len(orders) > self._options.writer_entries_max
+            self._queue_entries + weigh(orders) > self._options.writer_entries_max
             or self._queue_bytes + size > self._options.writer_bytes_max
         ):
             raise TooManyRequests("the writer's queue is full")
-        self._queue_entries += len(orders)
+        self._queue_entries += weigh(orders)
         self._queue_bytes += size
         self._writer.order((orders, size, waits))
 
@@ -235,10 +237,12 @@ class Backend(Streams, SqliteGroups):
         self._writer.ask((question, future))
         return await future
 
-    def _on_committed(self, taken: list[Queued], outcomes: list[Outcome]) -> None:
-        self._queue_entries -= len(outcomes)
-        self._queue_bytes -= sum(size for _, size, _ in taken)
+    def _on_committed(self, taken: list[Queued], outcomes: list[Outcome], woken: set[str]) -> None:
+        for orders, size, _ in taken:
+            self._queue_bytes -= size
+            self._queue_entries -= 0 if isinstance(orders, Lift) else weigh(orders)
         tell(self._loop, self._answers(taken, outcomes))
+        self.wake(woken)
 
     def _answers(
         self, taken: list[Queued], outcomes: Sequence[Outcome]

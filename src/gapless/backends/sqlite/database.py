@@ -18,6 +18,7 @@ from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.schema import PAGE_BYTES, number
 from gapless.backends.sqlite.streams import Streams
 from gapless.backends.sqlite.witness import Witness
+from gapless.backends.sqlite.work import Undo
 from gapless.core.errors import StoreError, StoreFull, StoreRefused
 from gapless.core.limits import CLOCK_AHEAD_MS
 from gapless.ports import Checked, Compacted
@@ -48,6 +49,7 @@ class Database:
         self._vfs = vfs
         self._clock = options.now_ms or store_clock()
         self._time_ms = 0
+        self.woken: set[str] = set()
         self.disk = Disk(path, options.ballast_bytes, options.free_bytes_min)
         self._witness = Witness(opening.beside(path, ".witness"))
         try:
@@ -168,14 +170,26 @@ class Database:
             if self._user_version:
                 connection.execute(f"pragma user_version = {self._user_version}")
             connection.execute("commit")
+        except Undo:
+            self._undo()
+            return self._transact(orders)
         except apsw.FullError:
             # A clean rollback: nothing of it is on the disk, and nothing will be.
-            if connection.in_transaction:
-                connection.execute("rollback")
-            self.log.reload()
+            self._undo()
             raise
         self._user_version = 0
+        self.woken |= self.log.queues.take_woken()
         return outcomes
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+        self.log.reload()
+
+    def take_woken(self) -> set[str]:
+        """Return the queues whose jobs may have become claimable since it was asked last."""
+        woken, self.woken = self.woken, set()
+        return woken
 
     def _unused_bytes(self) -> int:
         return number(self._connection.execute("pragma freelist_count")) * PAGE_BYTES

@@ -11,10 +11,11 @@ from gapless.backends.sqlite.checksum import checksum, erased_checksum, is_erase
 from gapless.backends.sqlite.keyed import Index, key_id
 from gapless.backends.sqlite.keys import Digests, Keys, digest
 from gapless.backends.sqlite.membership import Memberships
+from gapless.backends.sqlite.queues.writing import Queueing
 from gapless.backends.sqlite.schema import first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
-from gapless.backends.sqlite.work import Work
+from gapless.backends.sqlite.work import WHOLE, Undo, Work
 from gapless.core.errors import (
     BadRequest,
     GaplessError,
@@ -82,7 +83,8 @@ class Log:
         self._generations = generations
         self._epoch = generations[-1].id
         self._bytes_max = options.message_bytes_max
-        self._is_full = False
+        self.is_full = False
+        self.queues = Queueing(cursor, self, self._keys, options, self._epoch)
         self._stopped: set[tuple[Any, str]] = set()
         self._stopped_before = self._stopped  # this transaction
         self._begin()
@@ -105,6 +107,7 @@ class Log:
         self._streams.reload()
         self._keys.reload()
         self.memberships.reload()
+        self.queues.reload()
         self._stopped = self._stopped_before
         self._begin()
 
@@ -126,20 +129,21 @@ class Log:
 
     def is_due(self, now_ms: int) -> bool:
         """Tell whether there is housekeeping to do."""
-        return min(self._streams.due_ms, self._keys.due_ms()) <= now_ms
+        return min(self._streams.due_ms, self._keys.due_ms()) <= now_ms or self.queues.is_due(now_ms)
 
     def write(self, orders: Iterable[Order], now_ms: int, *, budget: int, is_full: bool) -> list[Outcome]:
         """Carry out orders and housekeeping in the transaction that is open; delete about `budget` rows.
 
         Raises:
-            apsw.Error: nothing of it holds; roll back, then `reload`.
+            apsw.Error, Undo: nothing of it holds; roll back, then `reload`.
         """
         self.time_ms = now_ms
-        self._is_full = is_full
+        self.is_full = is_full
         self._stopped_before = set(self._stopped)
         if self._streams.due_ms <= now_ms:
             budget = self._streams.tend(now_ms, budget)
         self._keys.drop_due(now_ms)
+        self.queues.keep_house()
         outcomes = [self._outcome(order) for order in orders]
         self._flush_rows()
         if self._links:
@@ -178,8 +182,13 @@ class Log:
             return self._trim(order)
         if isinstance(order, Erase):
             return self._erase(order)
+        if WHOLE in order.refused:
+            return order.refused[WHOLE]
         try:
             return order.carry_out(self)
+        except Undo as undo:
+            order.refused = {**order.refused, undo.item: undo.error}
+            raise
         except GaplessError as error:
             return error
 
@@ -226,7 +235,7 @@ class Log:
             raise BadRequest(f"the message is over {self._bytes_max} bytes")
         if key and self._keys.held() >= self._options.keys_max:
             raise TooManyRequests("too many idempotency keys are held")
-        if self._is_full and (key or not entry.transient):
+        if self.is_full and (key or not entry.transient):
             raise StoreFull("the disk is full; trim streams or make room")
         if not entry.transient:
             if entry.retention.group:

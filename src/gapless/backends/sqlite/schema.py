@@ -149,6 +149,13 @@ QUEUEING = (
         until_ms integer not null,
         primary key (queue, name)
     ) strict, without rowid""",
+    # Of fair queues: which fence a key was given last.
+    """create table served_keys (
+        queue integer not null,
+        key text,
+        fence integer not null
+    ) strict""",
+    "create index served_keys_key on served_keys (queue, key)",
     """create table schedules (
         name text primary key,
         queue text not null,

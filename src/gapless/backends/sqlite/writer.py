@@ -19,11 +19,12 @@ from gapless.backends import Options, Slices
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Outcome
 from gapless.backends.sqlite.reader import Reader
+from gapless.backends.sqlite.work import Work
 from gapless.core.errors import GaplessError, StoreDamaged, StoreError, StoreFailed
 from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Page
 
-__all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer"]
+__all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer", "weigh"]
 
 # Readers served between two commits: neither may wait for the other for long.
 ASKS_PER_TURN = 16
@@ -47,6 +48,11 @@ Queued = tuple[Sequence[Order] | Lift, int, Any]
 Ask = tuple[Callable[[Reader, int], Any], "asyncio.Future[Any]"]
 
 
+def weigh(orders: Sequence[Order]) -> int:
+    """Return what the orders of one call count against the limits of a queue or commit."""
+    return orders[0].weight if orders and isinstance(orders[0], Work) else len(orders)
+
+
 class Chore:
     """Care of the file, done in slices between commits; `told` hears on the loop how far it is."""
 
@@ -66,7 +72,7 @@ class Listener(NamedTuple):
     """What the writer calls on the loop."""
 
     opened: Callable[[Database | BaseException], None]
-    committed: Callable[[list[Queued], list[Outcome]], None]
+    committed: Callable[[list[Queued], list[Outcome], set[str]], None]
     answered: Callable[[list[tuple[Ask, Any]]], None]
     cared: Callable[[Chore, str, Any], None]
     ended: Callable[[list[Queued], StoreError | None], None]
@@ -189,7 +195,7 @@ class Writer:
                 database.log.lift(orders.origin, orders.stream)
             else:
                 taken.append(queued)
-                count += len(orders)
+                count += weigh(orders)
                 size += queued[1]
         return taken
 
@@ -207,7 +213,7 @@ class Writer:
         self.commit_ns_sum += commit_ns
         self.commit_ns_max = max(self.commit_ns_max, commit_ns)
         self.recent_ns.append(commit_ns)
-        self._post(self._listener.committed, self._taken, outcomes)
+        self._post(self._listener.committed, self._taken, outcomes, database.take_woken())
         self._taken = []
 
     def _answer(self, database: Database) -> None:

@@ -1,0 +1,193 @@
+"""Taking jobs in: what they are checked for, and where they stand then."""
+
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from gapless.backends.sqlite.keys import Digests
+from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
+from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue, Record
+from gapless.backends.sqlite.queues.tending import Tending
+from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, StoreFull, TooManyRequests
+from gapless.core.job_rules import check_batch, first_due_ms, id_of
+from gapless.core.jobs import Enqueued, Job
+from gapless.core.stream import Stored
+
+__all__ = ["Enqueueing"]
+
+# Columns of a new row.
+NUMBER, RANK, FIRST = 0, 6, 8
+
+
+class _Plan:
+    """Jobs that are taken together: what becomes of each, before anything is changed."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Job, Queue, int, Digests | None, Enqueued | int | None]] = []
+        self.fresh: Counter[str] = Counter()
+        self.keys = 0
+        self.ids: dict[bytes, tuple[bytes, int]] = {}  # message ids: of which payload, and by which step held
+        self.names: dict[tuple[int, str], int] = {}  # unique names, and by which step held
+
+
+class Enqueueing(Tending):
+    """What is enqueued, by itself or with a settlement or commit."""
+
+    def refusal(self, jobs: Sequence[Job]) -> GaplessError | None:
+        """Return what `enqueue_now` would raise, changing nothing."""
+        try:
+            self._plan(jobs)
+        except GaplessError as error:
+            return error
+        return None
+
+    def enqueue_now(self, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Enqueue all of them in the transaction that is open.
+
+        Raises:
+            GaplessError: one is refused; nothing has changed then.
+        """
+        plan = self._plan(jobs)
+        told: list[Enqueued] = []
+        rows: list[list[Any]] = []
+        bodies: list[BodyRow] = []
+        heads: dict[tuple[int, str], Record | list[Any] | None] = {}
+        for step, (job, queue, due_ms, digests, held) in enumerate(plan.steps):
+            if isinstance(held, Enqueued):
+                told.append(held)
+            elif held is not None:
+                told.append(Enqueued(told[held].id, fresh=False))
+            else:
+                told.append(self._place(job, queue, due_ms, rows, bodies, heads))
+            if digests and digests[0] in plan.ids and plan.ids[digests[0]][1] == step:
+                self._hold(digests, told[-1])
+        if rows:
+            self.jobs.insert(rows)
+            self.jobs.bodies.insert(bodies)
+        return told
+
+    def _plan(self, jobs: Sequence[Job]) -> _Plan:
+        check_batch(jobs, self.jobs.options.message_bytes_max)
+        plan = _Plan()
+        for job in jobs:
+            queue = self.queue_now(job.queue)
+            due_ms = first_due_ms(job, self.now_ms)
+            digests = None if job.message_id is None else _digests(job)
+            held = self._repeated(plan, digests) if digests else None
+            if held is None:
+                held = self._named(plan, queue, job)
+                self._check_room(plan, queue, digests, is_fresh=held is None)
+                if digests:
+                    plan.ids[digests[0]] = digests[1], len(plan.steps)
+            plan.steps.append((job, queue, due_ms, digests, held))
+        if plan.fresh or plan.keys:
+            self._check_disk()
+        return plan
+
+    def _repeated(self, plan: _Plan, digests: Digests) -> Enqueued | int | None:
+        """Return what was answered under the job's message id, or which step of the plan will be."""
+        if digests[0] in plan.ids:
+            payload, step = plan.ids[digests[0]]
+            if payload != digests[1]:
+                raise KeyConflict("the message id belongs to another payload")
+            return step
+        held = self.jobs.keys.find(digests)
+        return Enqueued(id_of(held.offset, held.epoch), fresh=False) if held else None
+
+    def _named(self, plan: _Plan, queue: Queue, job: Job) -> Enqueued | int | None:
+        """Return the job that holds the same unique name."""
+        if job.unique is None:
+            return None
+        name = queue.id, job.unique
+        if name in plan.names:
+            return plan.names[name]
+        number = self.jobs.bodies.holder(queue.id, job.unique, self.now_ms)
+        if number:
+            return Enqueued(self.jobs.bodies.id(number), fresh=False)
+        plan.names[name] = len(plan.steps)
+        return None
+
+    def _check_room(self, plan: _Plan, queue: Queue, digests: Digests | None, *, is_fresh: bool) -> None:
+        waiting_max = queue.options.waiting_max
+        if is_fresh:
+            if waiting_max and queue.waiting + plan.fresh[queue.name] >= waiting_max:
+                raise LimitExceeded(f"{waiting_max} jobs wait in {queue.name!r}, and no more may")
+            plan.fresh[queue.name] += 1
+        if digests:
+            if self.jobs.keys.held() + plan.keys >= self.jobs.options.keys_max:
+                raise TooManyRequests("too many message ids are held")
+            plan.keys += 1
+
+    def _check_disk(self) -> None:
+        if self.jobs.log.is_full:
+            raise StoreFull("the disk is full; make room")
+
+    def _hold(self, digests: Digests, told: Enqueued) -> None:
+        number, _, epoch = told.id.partition("-")
+        self.jobs.keys.hold(digests, Stored(epoch, int(number), self.now_ms))
+
+    def _place(
+        self,
+        job: Job,
+        queue: Queue,
+        due_ms: int,
+        rows: list[list[Any]],
+        bodies: list[BodyRow],
+        heads: dict[tuple[int, str], Record | list[Any] | None],
+    ) -> Enqueued:
+        log, key, priority, now_ms = self.jobs.log, job.key, job.priority, self.now_ms
+        log.seq += 1
+        number, epoch = log.seq, self.jobs.epoch
+        is_lined = key is not None and queue.options.ordered
+        rank = queue.rank(priority)
+        ends_ms = due_ms + job.expires_ms if job.expires_ms else None
+        row: list[Any] = [
+            number, queue.id, key, priority, job.unique is not None, WAITING, rank, due_ms, due_ms,
+            is_lined, number, 0, 0, False, 0, 0, ends_ms, "",
+        ]  # fmt: skip
+        if is_lined:
+            assert key is not None
+            self._join(queue, key, row, heads)
+        rows.append(row)
+        crc = checksum(number, queue.id, key, priority, epoch, now_ms, job.headers, job.data)
+        bodies.append(
+            (number, epoch, now_ms, crc, job.message_id, job.unique, job.expires_ms, job.headers, job.data)
+        )
+        if job.unique is not None:
+            self.jobs.bodies.hold(queue.id, job, number, now_ms)
+        if ends_ms is not None and ends_ms < queue.wake_ms:
+            queue.wake_ms = ends_ms
+        queue.wait(row[RANK], due_ms)
+        queue.enqueued += 1
+        self.jobs.woken.add(queue.name)
+        return Enqueued(id_of(number, epoch))
+
+    def _join(
+        self, queue: Queue, key: str, row: list[Any], heads: dict[tuple[int, str], Record | list[Any] | None]
+    ) -> None:
+        """Let a new job stand in the line of its key: behind its head, or as its head."""
+        line = queue.id, key
+        if line not in heads:
+            heads[line] = self.jobs.head(queue, key)
+        head = heads[line]
+        if queue.strays and key in queue.strays.values():
+            row[RANK] = HELD
+        if head is None:
+            heads[line] = row
+        elif isinstance(head, list):
+            behind = head if row[FIRST] < head[FIRST] else row
+            behind[RANK] = HELD
+            heads[line] = row if behind is head else head
+        elif head.first_ms <= row[FIRST]:
+            row[RANK] = HELD
+        else:
+            assert head.state == WAITING  # or it would have been due
+            self.jobs.hold_back(queue, head)
+            heads[line] = row
+
+
+def _digests(job: Job) -> Digests:
+    """Return what stands for the message id within its queue, and for the payload."""
+    name = f"job {len(job.queue)} {job.queue}{job.message_id}".encode()
+    return blake2b(name, digest_size=16).digest(), blake2b(job.data, digest_size=16).digest()

@@ -1,0 +1,73 @@
+"""The queues as the writer has them: all that happens in them, in its transaction."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import apsw
+
+from gapless.backends import Options
+from gapless.backends.sqlite.keys import Keys
+from gapless.backends.sqlite.queues.declaring import Declaring
+from gapless.backends.sqlite.queues.jobs import Jobs
+from gapless.backends.sqlite.queues.looking import Looking
+from gapless.backends.sqlite.queues.settling import Settling
+from gapless.core.errors import GaplessError
+
+if TYPE_CHECKING:
+    from gapless.backends.sqlite.log import Log
+
+__all__ = ["Queueing", "each"]
+
+# Housekeeping comes round so often.
+HOUSE_MS: Final = 1_000
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Queueing(Settling, Declaring, Looking):
+    """Everything about queues, inside the caller's transaction."""
+
+    def __init__(self, cursor: apsw.Cursor, log: "Log", keys: Keys, options: Options, epoch: str) -> None:
+        super().__init__(Jobs(cursor, log, keys, options, epoch))
+        self._house_ms = 0
+
+    def reload(self) -> None:
+        """Forget what was not committed."""
+        self.jobs.reload()
+
+    def take_woken(self) -> set[str]:
+        """Return the queues whose jobs may have become claimable; what was done so far holds."""
+        woken, self.jobs.woken = self.jobs.woken, set()
+        self.jobs.commit()
+        return woken
+
+    def is_due(self, now_ms: int) -> bool:
+        """Tell whether there is housekeeping to do."""
+        return self._house_ms <= now_ms and (
+            self.jobs.answers.due_ms() <= now_ms
+            or any(queue.wake_ms <= now_ms for queue in self.jobs.by_id.values())
+        )
+
+    def keep_house(self) -> None:
+        """Drop what answers nothing any more, and tend the queues that nobody looks at.
+
+        This is for space alone: whoever looks at a queue tends it first.
+        """
+        if self._house_ms <= self.now_ms:
+            self._house_ms = self.now_ms + HOUSE_MS
+            self.jobs.answers.drop_due(self.now_ms)
+            for queue in self.jobs.by_id.values():
+                if queue.wake_ms <= self.now_ms:
+                    self.tend(self.jobs.touch(queue))
+
+
+def each(items: Iterable[Asked], answer: Callable[[Asked], Answer]) -> list[Answer | GaplessError]:
+    """Answer each of several items, with what came of it or its error."""
+    answers: list[Answer | GaplessError] = []
+    for item in items:
+        try:
+            answers.append(answer(item))
+        except GaplessError as error:
+            answers.append(error)
+    return answers
