@@ -42,6 +42,7 @@ RETENTIONS = st.one_of(
         group_bytes=st.sampled_from([25, 60]),
     ),
 )
+KEYS = st.sampled_from(["i", "j"])
 # Positions are named alike in both stores: which opening of the store, and the offset.
 POSITIONS = st.tuples(st.integers(-3, 0), st.integers(0, 12))
 ENTRIES = st.lists(
@@ -55,6 +56,13 @@ ENTRIES = st.lists(
         st.sampled_from([None, None, "o", "p"]),
         st.sampled_from([0, 0, 0, 1, 2, 3]),
         st.sampled_from(["", "", "e", "f"]),
+        st.sampled_from([None, None, "i", "j"]),
+        st.sampled_from([None, None, None, 0, 1, 2, 3]),
+        st.one_of(
+            st.none(),
+            st.none(),
+            st.tuples(NAMES, st.sampled_from([b"", bytes(10)]), RETENTIONS, st.sampled_from([None, "i"])),
+        ),
     ),
     min_size=1,
     max_size=6,
@@ -133,8 +141,24 @@ class Machine(RuleBasedStateMachine):
                     origin=origin,
                     version=version,
                     version_epoch=version_epoch,
+                    keyed=keyed,
+                    expected_keyed=expected_keyed,
+                    also=also and Entry(also[0], also[1], also[2], keyed=also[3]),
                 )
-                for name, data, keep, key, expected, transient, origin, version, version_epoch in batch
+                for (
+                    name,
+                    data,
+                    keep,
+                    key,
+                    expected,
+                    transient,
+                    origin,
+                    version,
+                    version_epoch,
+                    keyed,
+                    expected_keyed,
+                    also,
+                ) in batch
             ]
             return put(store, *entries)
 
@@ -155,6 +179,36 @@ class Machine(RuleBasedStateMachine):
                 name, before=side.position(at), limit_messages=limit, limit_bytes=size
             )
         )
+
+    @rule(
+        name=NAMES,
+        at=st.one_of(st.none(), POSITIONS),
+        limit=st.integers(1, 3),
+        size=st.integers(1, 60),
+        backwards=st.booleans(),
+        keyed=KEYS,
+    )
+    def read_by_key(
+        self, name: str, at: tuple[int, int] | None, limit: int, size: int, backwards: bool, keyed: str
+    ) -> None:
+        self.both(
+            lambda store, side: store.read(
+                name,
+                after=None if backwards else side.position(at),
+                before=side.position(at) if backwards else None,
+                limit_messages=limit,
+                limit_bytes=size,
+                keyed=keyed,
+            )
+        )
+
+    @rule(name=NAMES, keyed=KEYS)
+    def last_of_key(self, name: str, keyed: str) -> None:
+        self.both(lambda store, _: store.last_keyed(name, keyed))
+
+    @rule(name=NAMES, through=st.integers(0, 12))
+    def compact_keys(self, name: str, through: int) -> None:
+        self.both(lambda store, _: store.compact_keys(name, through))
 
     @rule(name=NAMES, ago_ms=st.integers(-1, 60))
     def find(self, name: str, ago_ms: int) -> None:

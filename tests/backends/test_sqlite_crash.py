@@ -10,6 +10,7 @@ import pytest
 
 from gapless.backends import Options
 from gapless.backends.sqlite import schema
+from gapless.backends.sqlite.compacting import CompactKeys
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Trim
 from gapless.core.errors import StoreError
@@ -21,7 +22,13 @@ from tests.backends.crash_vfs import Disk
 SEEDS = 400
 SEEDS_PER_TEST = 50
 LIVES = 4
-RETENTIONS = {"all": Retention(), "some": Retention(count=7), "few": Retention(bytes=900)}
+RETENTIONS = {
+    "all": Retention(),
+    "some": Retention(count=7),
+    "few": Retention(bytes=900),
+    "state": Retention(),  # compacted to the last message of each key
+}
+KEYS = ["i0", "i1", "i2"]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,12 @@ def disk() -> Iterator[Disk]:
     )  # SQLite does not pass on why a close failed
     yield Disk("crash")
     sys.unraisablehook = hook
+
+
+def key_of(data: bytes) -> str | None:
+    """The key of a message, which follows from its number."""
+    number = int(data.split()[0])
+    return KEYS[number % 3] if number % 4 else None
 
 
 class Loss(AssertionError):
@@ -89,6 +102,8 @@ class History:
             through = self.trimmed + self.random.randrange(4)
             database.write([Trim("all", through)])
             self.trimmed = max(self.trimmed, through)
+        elif chance < 0.3:
+            database.write([CompactKeys("state", self.random.randrange(self.number + 1))])
         else:
             self.append(database)
 
@@ -99,7 +114,7 @@ class History:
             name = self.random.choice(list(RETENTIONS))
             key = f"k{self.number}" if self.random.random() < 0.2 else None
             data = b"%d " % self.number + bytes(self.random.randrange(400))
-            orders.append(Entry(name, data, RETENTIONS[name], key=key))
+            orders.append(Entry(name, data, RETENTIONS[name], key=key, keyed=key_of(data)))
         for order, outcome in zip(orders, database.write(orders), strict=True):
             assert isinstance(order, Entry)
             assert isinstance(outcome, Stored)
@@ -119,8 +134,9 @@ class History:
         for name, entries in self.acknowledged.items():
             page = database.reader.after(name, None, PAGE_MESSAGES_MAX, PAGE_BYTES_MAX, 1_000)
             kept = {message.offset: message.data for message in page.messages}
-            if list(kept) != list(range(page.floor + 1, page.head + 1)):
+            if name != "state" and list(kept) != list(range(page.floor + 1, page.head + 1)):
                 raise Loss(f"{name}: offsets {list(kept)} above {page.floor}")
+            self.check_keys(database, name, kept)
             if entries and page.head < max(entries):
                 raise Loss(f"{name}: ends at {page.head}, but {max(entries)} was acknowledged")
             for offset, entry in entries.items():
@@ -131,6 +147,22 @@ class History:
             raise Loss("something was trimmed that nobody trimmed")
         self.check_positions(database)
 
+    def check_keys(self, database: Database, name: str, kept: dict[int, bytes]) -> None:
+        """Each key finds its messages, and nothing is gone but what was dropped or superseded."""
+        ends: dict[str | None, int] = {}
+        for key in KEYS:
+            page = database.reader.after(name, None, PAGE_MESSAGES_MAX, PAGE_BYTES_MAX, 1_000, key)
+            found = [message.offset for message in page.messages]
+            if found != [offset for offset, data in kept.items() if key_of(data) == key]:
+                raise Loss(f"{name}: {key} finds {found} of {kept}")
+            ends[key] = database.reader.last_keyed(name, key, 1_000)
+            if ends[key] != max(found, default=0):
+                raise Loss(f"{name}: {key} ends at {ends[key]}, not with {found}")
+        floor = database.reader.heads([name], 1_000).heads[name].floor
+        for offset, entry in self.acknowledged[name].items():
+            if offset > floor and offset not in kept and offset >= ends.get(entry.keyed, 0):
+                raise Loss(f"{name}: {offset} with key {entry.keyed} is gone; the keys end at {ends}")
+
     def check_positions(self, database: Database) -> None:
         for entry, stored in self.random.sample(self.keyed, min(3, len(self.keyed))):
             [again] = database.write([entry])
@@ -139,6 +171,16 @@ class History:
         for name, position in self.random.sample(self.positions, min(5, len(self.positions))):
             if position.offset >= database.reader.heads([name], 1_000).heads[name].floor:
                 database.reader.after(name, position, 1, 1, 1_000)
+
+
+def checked(database: Database) -> list[str]:
+    """What a check of the whole file finds."""
+    slices = database.check()
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return list(end.value.findings)
 
 
 def lives(folder: Path, disk: Disk, seed: int) -> None:
@@ -154,6 +196,8 @@ def lives(folder: Path, disk: Disk, seed: int) -> None:
     try:
         database = history.open()
         history.check(database)
+        if findings := checked(database):
+            raise Loss(f"seed {seed}: {findings}")
         database.close()
     except StoreError as error:
         raise Loss(f"seed {seed}: {error}") from error

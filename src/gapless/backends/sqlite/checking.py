@@ -29,8 +29,18 @@ UNKNOWN = -1
 UNREADABLE = (apsw.Error, UnicodeDecodeError)
 
 MESSAGES = (
-    'select l.seq, l.stream, l."offset", l.time_ms, l.crc, l.data, l.meta, l.before, s.name, s.floor, s.last'
+    'select l.seq, l.stream, l."offset", l.time_ms, l.crc, l.data, l.meta, l.before, s.name, s.floor, s.last,'
+    " l.keyed is null or l.seq = (select k.seq from log k indexed by log_keyed"
+    ' where k.stream = l.stream and k.keyed = l.keyed and k."offset" = l."offset")'
     " from log l left join streams s on s.id = l.stream where l.seq > ? order by l.seq"
+)
+# What stands in the index, beside the row that it points to.
+KEYED = (
+    'select k.stream, k.keyed, k."offset",'
+    ' (l.stream, l.keyed, l."offset") is (k.stream, k.keyed, k."offset")'
+    " from log k indexed by log_keyed left join log l on l.seq = k.seq"
+    ' where k.keyed is not null and (k.stream, k.keyed, k."offset") > (?, ?, ?)'
+    ' order by k.stream, k.keyed, k."offset" limit ?'
 )
 HEADS = "select id, name, floor, last from streams where id > ? order by id limit ?"
 HEAD = "select floor, last from streams where id = ?"
@@ -69,6 +79,8 @@ def check(connection: apsw.Connection, *, whole: bool) -> Generator[Progress, No
     heads = _Heads(connection, findings)
     for done in heads.slices():
         yield rows_in_all + min(done, streams_in_all), total
+    for _ in _keyed(connection, findings):
+        yield total, total
     return Checked(log.messages, heads.streams, findings.wrong, findings.told)
 
 
@@ -149,7 +161,7 @@ class _Log:
         before: int,
         *head: Any,
     ) -> None:
-        name, floor, last = head
+        name, floor, last, is_indexed = head
         where = f"message {offset} of {name!r}"
         try:
             erased = is_erased(stream, offset, time_ms, crc, data, meta)
@@ -165,6 +177,8 @@ class _Log:
             return
         if offset > last:
             self._findings.add(f"{where} lies beyond the end of its stream, {last}")
+        if not is_indexed:
+            self._findings.add(f"{where} is not found by its key")
         previous, through = self._before.get(stream, (offset - 1, UNKNOWN))
         if offset <= previous or (offset > previous + 1 and previous >= floor):
             self._findings.add(f"{where} follows message {previous}")
@@ -174,6 +188,24 @@ class _Log:
             self._before.clear()
         # How many bytes an erased message had is gone with it.
         self._before[stream] = offset, UNKNOWN if erased else before + len(data) + len(meta)
+
+
+def _keyed(connection: apsw.Connection, findings: Findings) -> Iterator[None]:
+    """Hold the index by keys against the messages, in slices."""
+    at: tuple[int, bytes, int] = (0, b"", 0)
+    while True:
+        try:
+            found = rows(connection.execute(KEYED, (*at, ROWS)))
+        except UNREADABLE as error:
+            findings.add(f"SQLite cannot read the index by keys: {error}")
+            return
+        for stream, _, offset, agrees in found:
+            if not agrees:
+                findings.add(f"the index by keys has message {offset} of stream {stream} where it is not")
+        if len(found) < ROWS:
+            return
+        at = found[-1][:3]
+        yield
 
 
 class _Heads:

@@ -58,6 +58,8 @@ class Compacting:
         await store.compact_keys("s", 5)
         page = await read(store, keyed="a", limit_messages=1)
         assert (page.through, offsets(page)) == (5, [5])
+        page = await read(store, keyed="a", before=Position(store.epoch, 6), limit_messages=1)
+        assert (page.after, offsets(page)) == (0, [5])
         assert [await store.last_keyed("s", key) for key in "ab"] == [5, 4]
         with pytest.raises(PositionConflict):
             await append(store, keyed="a", expected_keyed=2)
