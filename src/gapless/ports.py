@@ -12,6 +12,7 @@ from gapless.core.errors import GaplessError
 from gapless.core.groups import Assigned, Commit, GroupInfo, StreamOptions
 from gapless.core.jobs import (
     Claimed,
+    Emit,
     Enqueued,
     Job,
     JobPage,
@@ -362,7 +363,9 @@ class Groups(ABC):
 
     A source is what a group reads: some streams of the store, one for each partition. Each partition is held
     by at most one member of a group. Assignment is `core.assignment`'s, made anew when a member comes,
-    leaves, or was silent for its session's time.
+    leaves, or was silent for its session's time, which is the store's. Nothing happens by itself: that a
+    session has ended is a comparison made by whoever looks. Members, fences and positions outlive the
+    process. A name that is empty, too long or no text is a BadRequest of any call.
     """
 
     @abstractmethod
@@ -370,7 +373,7 @@ class Groups(ABC):
         """Keep how a stream was declared, or change it; tell whether it is new.
 
         Raises:
-            BadRequest: it has another number of partitions.
+            BadRequest: it has another number of partitions, or more than PARTITIONS_MAX.
             LimitExceeded: there are DECLARED_STREAMS_MAX.
         """
 
@@ -380,7 +383,9 @@ class Groups(ABC):
 
     @abstractmethod
     async def drop_stream(self, name: str) -> None:
-        """Forget a declaration, and every group of that source; what was appended is the caller's to trim.
+        """Forget a declaration, and every group of the source of that name.
+
+        What was appended is the caller's to trim.
 
         Raises:
             UnknownStream: there is no such stream.
@@ -394,10 +399,11 @@ class Groups(ABC):
 
         A partition that is given to another member has a new fence. One that stays keeps its own. What others
         hold is given to this member only when they were told, by their own heartbeat, or their session has
-        ended.
+        ended; who was told may commit under its fence until then. Who was silent too long is a new member.
 
         Raises:
-            BadRequest: the group was begun with another number of partitions.
+            BadRequest: the group was begun with another number of partitions; or it, or the session's length,
+                is outside its limits.
             LimitExceeded: there are MEMBERS_MAX, or GROUPS_MAX.
         """
 
@@ -411,9 +417,11 @@ class Groups(ABC):
     ) -> list[tuple[Stored | Enqueued, ...] | GaplessError]:
         """Move on in partitions, each in one transaction with what it emits; `streams` are the source's.
 
-        A commit is the member's with the current fence, or LeaseLost. It leads forward, to a position that
-        holds: PositionConflict otherwise. One at the place where the group stands is accepted and changes
-        nothing.
+        A commit is the member's with the current fence while its session lasts, or LeaseLost. It leads
+        forward, at most to the end, on the stream's own timeline: PositionConflict otherwise. What retention
+        has dropped may be committed. One at the place where the group stands is accepted, changes nothing
+        and emits nothing, so that a repeat is harmless. It follows the appends that were made before it. What
+        it emits is checked as by `append` and `enqueue`; if anything of it is refused, so is the commit.
         """
 
     @abstractmethod
@@ -422,21 +430,38 @@ class Groups(ABC):
     ) -> None:
         """Let a group go on elsewhere (None: as if it had never begun), with a new fence for each partition.
 
+        Who holds one keeps it, and hears of the fence by its next heartbeat. Whether a position holds is for
+        the caller to check. `audit` is appended in the same transaction.
+
         Raises:
             UnknownStream: there is no such group.
+            BadRequest: it has no such partition, or the position cannot be stored.
         """
 
     @abstractmethod
     async def groups(self, source: str = "") -> list[GroupInfo]:
-        """Return the groups of a source, or all."""
+        """Return the groups of a source, or all, by their names.
+
+        Their positions are as they were committed: whether one holds still is for the caller to check.
+        """
 
     @abstractmethod
     async def drop_group(self, source: str, group: str, *, audit: Entry | None = None) -> bool:
-        """Forget a group; tell whether there was one."""
+        """Forget a group; tell whether there was one. If so, `audit` is appended in the same transaction."""
 
 
 class Store(Streams, Queues, Groups):
     """An engine that keeps all three."""
+
+    @abstractmethod
+    async def store_all(self, emits: Sequence[Emit]) -> tuple[Stored | Enqueued, ...]:
+        """Append and enqueue in one transaction, in their order: all of these, or none.
+
+        They are checked as by `append` and `enqueue`; whoever reads sees all of them or none.
+
+        Raises:
+            GaplessError: one of them is refused.
+        """
 
 
 class Bus(ABC):

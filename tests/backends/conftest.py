@@ -8,7 +8,7 @@ import pytest
 from gapless import backends
 from gapless.backends import Options
 from gapless.backends.memory import Backend, Kept
-from gapless.ports import Streams
+from gapless.ports import Store
 from gapless.testing.conformance import Place, UrlPlace
 
 
@@ -19,7 +19,7 @@ class MemoryPlace(Place):
         super().__init__()
         self.kept = Kept()
 
-    async def open(self) -> Streams:
+    async def open(self) -> Store:
         return Backend(Options(**self.options), self.kept)
 
 

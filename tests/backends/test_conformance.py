@@ -6,7 +6,7 @@ import pytest
 
 from gapless import backends
 from gapless.ports import Queues
-from gapless.testing.conformance import Place, QueuesConformance, StreamsConformance
+from gapless.testing.conformance import GroupsConformance, Place, QueuesConformance, StreamsConformance
 from tests.backends.conftest import PLACES
 
 
@@ -20,3 +20,7 @@ class TestQueues(QueuesConformance):
     @pytest.fixture(params=[name for name in backends.names() if issubclass(backends.load(name), Queues)])
     def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return PLACES[request.param](tmp_path)
+
+
+class TestGroups(GroupsConformance):
+    """`place` comes from the conftest, once per backend."""

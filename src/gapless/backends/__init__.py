@@ -18,7 +18,7 @@ from msgspec import Struct
 from gapless.core import limits
 from gapless.core.errors import ConfigError, NotAvailable, StoreError
 from gapless.core.stream import Done, Entry, Outcome
-from gapless.ports import Checked, Compacted, Streams
+from gapless.ports import Checked, Compacted, Store
 
 __all__ = [
     "KEY_HOUR_MS",
@@ -120,7 +120,7 @@ class Engine(Protocol):
     """What the class `Backend` of each module of this folder offers."""
 
     @classmethod
-    async def open(cls, address: str, options: Options) -> Streams:
+    async def open(cls, address: str, options: Options) -> Store:
         """Open the store at `address`; its callbacks run on the running loop."""
 
 
@@ -156,7 +156,7 @@ def offline(url: str) -> Offline:
     return kind(address)
 
 
-async def open(url: str, options: Options | None = None) -> Streams:
+async def open(url: str, options: Options | None = None) -> Store:
     """Open the store that `url` names: `memory:`, `sqlite:path.db`.
 
     Raises:

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from gapless.backends.sqlite.emitting import emit
 from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.membership import Reader
-from gapless.backends.sqlite.work import Work
-from gapless.core.errors import GaplessError, LeaseLost, UnknownStream
+from gapless.backends.sqlite.work import Undo, Work
+from gapless.core.errors import GaplessError, UnknownStream
 from gapless.core.group_rules import (
     check_group,
     check_member,
@@ -37,6 +38,41 @@ class _Call(Work):
 
     def carry_out(self, log: Log) -> Any:
         return self._call(log)
+
+
+class _Commits(Work):
+    def __init__(
+        self, source: str, group: str, member: str, commits: Sequence[Commit], streams: Sequence[str]
+    ) -> None:
+        self._group = source, group
+        self._member = member
+        self._commits = commits
+        self._streams = streams
+        self.weight = sum(1 + len(commit.emit) for commit in commits)
+        self.size = sum(len(emitted.data) for commit in commits for emitted in commit.emit)
+
+    def carry_out(self, log: Log) -> list[Committed | GaplessError]:
+        reader = log.memberships.find(*self._group) or Reader([])
+        answers: list[Committed | GaplessError] = []
+        for item, commit in enumerate(self._commits):
+            try:
+                if item in self.refused:
+                    raise self.refused[item]
+                answers.append(self._move_on(log, reader, commit))
+            except Undo as undo:
+                undo.item = item
+                raise
+            except GaplessError as error:
+                answers.append(error)
+        return answers
+
+    def _move_on(self, log: Log, reader: Reader, commit: Commit) -> Committed:
+        hold, stream = reader.holding(self._member, commit, self._streams, log.time_ms)
+        if not leads_on(hold.position, commit.position, lambda position: log.is_past(stream, position)):
+            return ()
+        emitted = emit(log, commit.emit)
+        log.memberships.move(reader, commit.partition, commit.position)
+        return emitted
 
 
 class SqliteGroups(Groups):
@@ -95,12 +131,9 @@ class SqliteGroups(Groups):
         check_group(source, group)
         check_member(member)
 
-        def call(log: Log) -> list[Committed | GaplessError]:
-            reader = log.memberships.find(source, group)
-            return [_try(log, reader, member, commit, streams) for commit in commits]
-
-        size = sum(len(emitted.data) for commit in commits for emitted in commit.emit)
-        committed: list[Committed | GaplessError] = await self._call(call, size)
+        committed: list[Committed | GaplessError] = await self.work(
+            _Commits(source, group, member, commits, streams)
+        )
         return committed
 
     async def seek(
@@ -137,23 +170,3 @@ class SqliteGroups(Groups):
             return True
 
         return bool(await self._call(call))
-
-
-def _try(
-    log: Log, reader: Reader | None, member: str, commit: Commit, streams: Sequence[str]
-) -> Committed | GaplessError:
-    try:
-        if reader is None:
-            raise LeaseLost("there is no such group")
-        return _move_on(log, reader, member, commit, streams)
-    except GaplessError as error:
-        return error
-
-
-def _move_on(log: Log, reader: Reader, member: str, commit: Commit, streams: Sequence[str]) -> Committed:
-    hold, stream = reader.holding(member, commit, streams, log.time_ms)
-    if not leads_on(hold.position, commit.position, lambda position: log.is_past(stream, position)):
-        return ()
-    emitted = ()
-    log.memberships.move(reader, commit.partition, commit.position)
-    return emitted

@@ -14,6 +14,7 @@ from gapless.testing.conformance.compacting import Compacting
 from gapless.testing.conformance.conditions import Conditions
 from gapless.testing.conformance.erasing import Erasing
 from gapless.testing.conformance.grouping import Grouping
+from gapless.testing.conformance.groups import GroupsConformance
 from gapless.testing.conformance.incarnations import Incarnations
 from gapless.testing.conformance.keeping import Keeping
 from gapless.testing.conformance.keyed import Keyed
@@ -22,7 +23,7 @@ from gapless.testing.conformance.queues import QueuesConformance
 from gapless.testing.conformance.reading import Reading
 from gapless.testing.conformance.versions import Versions
 
-__all__ = ["Place", "QueuesConformance", "StreamsConformance", "UrlPlace"]
+__all__ = ["GroupsConformance", "Place", "QueuesConformance", "StreamsConformance", "UrlPlace"]
 
 
 class StreamsConformance(

@@ -10,7 +10,7 @@ from gapless.backends import Options
 from gapless.core.errors import GaplessError
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.stream import Done, Entry, Head, Outcome, Page, Retention, Stored
-from gapless.ports import Streams
+from gapless.ports import Store, Streams
 
 __all__ = [
     "FOREVER",
@@ -41,7 +41,7 @@ class Place(ABC):
         self.options: dict[str, Any] = {"now_ms": lambda: self.time_ms}
 
     @abstractmethod
-    async def open(self) -> Streams:
+    async def open(self) -> Store:
         """Open the store as a new process would, over whatever is there."""
 
 
@@ -52,7 +52,7 @@ class UrlPlace(Place):
         super().__init__()
         self.url = url
 
-    async def open(self) -> Streams:
+    async def open(self) -> Store:
         """Open the store by its URL."""
         return await backends.open(self.url, Options(**self.options))
 
@@ -109,7 +109,7 @@ async def head(store: Streams, stream: str = "s") -> Head:
     return (await store.heads([stream])).heads[stream]
 
 
-def promise(test: Callable[[Any, Place, Any], Awaitable[None]]) -> Callable[[Any, Place], None]:
+def promise(test: Callable[[Any, Place, Store], Awaitable[None]]) -> Callable[[Any, Place], None]:
     """Turn a coroutine that tests an opened store into a test."""
 
     def run(self: Any, place: Place) -> None:

@@ -6,10 +6,11 @@ from gapless.testing.conformance.groups.declaring import Declaring
 from gapless.testing.conformance.groups.emitting import Emitting
 from gapless.testing.conformance.groups.lasting import Lasting
 from gapless.testing.conformance.groups.looking import Looking
+from gapless.testing.conformance.groups.refusing import Refusing
 from gapless.testing.conformance.groups.seeking import Seeking
 
 __all__ = ["GroupsConformance"]
 
 
-class GroupsConformance(Declaring, Assigning, Committing, Emitting, Seeking, Looking, Lasting):
+class GroupsConformance(Declaring, Assigning, Committing, Emitting, Seeking, Looking, Lasting, Refusing):
     """Every promise of `gapless.ports.Groups`."""

@@ -19,7 +19,6 @@ from gapless.testing.conformance.groups.verbs import (
     commit,
     held,
     look,
-    opened,
     stands,
 )
 from gapless.testing.conformance.places import Place, append, entry, fill, promise
@@ -32,7 +31,7 @@ def across(test: Callable[["Lasting", Place, Store, Store], Awaitable[None]]) ->
 
     def run(self: "Lasting", place: Place) -> None:
         async def scenario() -> None:
-            old = await opened(place)
+            old = await place.open()
             await begun(old)
             await beat(old, "b", session_ms=3_000)
             await beat(old, "a")
@@ -40,7 +39,7 @@ def across(test: Callable[["Lasting", Place, Store, Store], Awaitable[None]]) ->
             await old.declare_stream(SOURCE, StreamOptions(partitions=4))
             await commit(old, (await beat(old)).held[0], Position(old.epoch, 3))
             await old.close()
-            store = await opened(place)
+            store = await place.open()
             try:
                 await test(self, place, old, store)
             finally:
@@ -136,7 +135,7 @@ class Lasting:
         fences = [one.fence for one in (await beat(store)).held]
         await store.drop_group(SOURCE, "other")
         await store.close()
-        again = await opened(place)
+        again = await place.open()
         assert [info.name for info in await again.groups()] == [GROUP]
         assert (await look(again)).positions == {1: Position(old.epoch, 2)}
         assert [one.fence for one in (await beat(again)).held] == fences
@@ -149,7 +148,7 @@ class Lasting:
         await beat(store, "c")
         await beat(store, "b")
         await store.close()
-        again = await opened(place)
+        again = await place.open()
         assert [one.partition for one in (await beat(again, "c")).held] == [3]
         await again.close()
 

@@ -1,14 +1,14 @@
 """The few verbs in which the promises of groups are told: one source of four partitions, and one group."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from gapless.core.errors import GaplessError
 from gapless.core.groups import Assigned, Commit, GroupInfo, Held
 from gapless.core.jobs import Enqueued
 from gapless.core.stream import Position, Stored
 from gapless.ports import Groups, Store
-from gapless.testing.conformance.places import Place, fill
+from gapless.testing.conformance.places import fill
 
 __all__ = [
     "GROUP",
@@ -22,7 +22,6 @@ __all__ = [
     "look",
     "lost",
     "numbers",
-    "opened",
     "settle",
     "stands",
     "try_commit",
@@ -31,11 +30,6 @@ __all__ = [
 SOURCE, GROUP = "orders", "billing"
 LANES = [f"stream:orders/{partition}" for partition in range(4)]
 SESSION_MS = 10_000
-
-
-async def opened(place: Place) -> Store:
-    """Open the store as a new process would."""
-    return cast(Store, await place.open())
 
 
 async def beat(
