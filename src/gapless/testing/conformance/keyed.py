@@ -21,7 +21,7 @@ from gapless.testing.conformance.places import (
     read,
 )
 
-__all__ = ["Keyed"]
+__all__ = ["Keyed", "spell"]
 
 
 async def spell(store: Streams, keys: str, stream: str = "s", retention: Retention = FOREVER) -> None:
