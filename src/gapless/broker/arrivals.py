@@ -1,7 +1,7 @@
 """Calls that wait for the next message of a stream.
 
-A ring is a hint, as everything that wakes somebody: who is woken reads the store. Whoever is not rung for, since
-another process appended, looks again within a second.
+A ring is a hint, as everything that wakes somebody: who is woken reads the store. Whoever is not rung for,
+since another process appended, looks again within a second.
 """
 
 import asyncio

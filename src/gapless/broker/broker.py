@@ -12,7 +12,7 @@ from gapless.broker.appending import in_lanes
 from gapless.broker.arrivals import Arrivals
 from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Reader, Subscription
-from gapless.broker.feeds import STREAMS
+from gapless.broker.feeds import STREAMS, Feed, find_copy, find_message
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.permissions import hide_system
@@ -190,6 +190,17 @@ class Broker:
             TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
         """
         self._hand_over(entries, partial(self._landed, done))
+
+    async def appended(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
+        """Publish several as `append` does, and return what became of each."""
+        landed: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+
+        def done(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+            if not landed.done():  # whoever waits may be gone
+                landed.set_result(outcomes)
+
+        self.append(entries, done)
+        return await landed
 
     def _hand_over(self, entries: Sequence[Entry], landed: Done) -> None:
         if all(entry.transient and entry.key is None and not entry.retention.count for entry in entries):
@@ -412,15 +423,29 @@ class Broker:
         """
         if not self.namespaces.of(channel).namespace.history:
             raise NotAvailable(f"channel {channel!r} keeps no history")
+        feed = self.namespaces.of(channel).feed
+        if feed is not None:
+            await self._erase_copy(feed, channel, offset)
         try:
             return await self.store.erase(channel, offset)
         finally:  # whoever gave up waiting may have erased it all the same
-            followed = self.hub.channels.get(channel)
-            if followed is not None:
-                self.hub.flush(followed)
-                self.hub.forget_tails(followed)
+            self.forget_tails(channel)
             for hear in self.hear_erased:
                 hear(channel)
+
+    async def _erase_copy(self, feed: Feed, channel: str, offset: int) -> None:
+        """Erase what a feed has of a message, before the message: it is what tells of the copy."""
+        message = await find_message(self.store, channel, offset)
+        copied = await find_copy(self.store, feed, channel, message) if message is not None else 0
+        if copied:
+            await self.erase(feed.stream(channel), copied)
+
+    def forget_tails(self, channel: str) -> None:
+        """Hear that messages of a channel were erased: nobody is to be given them any more."""
+        followed = self.hub.channels.get(channel)
+        if followed is not None:
+            self.hub.flush(followed)
+            self.hub.forget_tails(followed)
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Return who is subscribed, by client id.

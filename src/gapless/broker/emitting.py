@@ -1,6 +1,6 @@
 """What a handler sends together with its ack or commit: checked here, stored by the engine, then told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from gapless.broker.broker import Broker
 from gapless.broker.jobs import job_of
@@ -20,23 +20,23 @@ class Emitting:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self.appending: Callable[[wire.EmitAppend], Entry] = _no_streams
+        self.appending: Callable[[wire.EmitAppend], Awaitable[Entry]] = _no_streams
 
-    def taken(self, emits: Sequence[wire.Emit]) -> list[Emit]:
+    async def taken(self, emits: Sequence[wire.Emit]) -> list[Emit]:
         """Return emits as a store takes them.
 
         Raises:
             UnknownChannel, UnknownStream, BadRequest: one of them is not what it has to be.
         """
-        return [self._one(emit) for emit in emits]
+        return [await self._one(emit) for emit in emits]
 
-    def _one(self, emit: wire.Emit) -> Emit:
+    async def _one(self, emit: wire.Emit) -> Emit:
         if emit.publish is not None and emit.append is None and emit.enqueue is None:
             data, beside, binary = emit.publish.stored()
             key = emit.publish.idempotency_key
             return self._broker.entry(emit.publish.channel, data, meta=beside, binary=binary, key=key)
         if emit.append is not None and emit.publish is None and emit.enqueue is None:
-            return self.appending(emit.append)
+            return await self.appending(emit.append)
         if emit.enqueue is not None and emit.publish is None and emit.append is None:
             return job_of(emit.enqueue)
         raise BadRequest("an emit has exactly one of publish, append and enqueue")
@@ -63,5 +63,5 @@ def _told(emit: Emit, emitted: Stored | Enqueued) -> wire.Emitted:
     )
 
 
-def _no_streams(emit: wire.EmitAppend) -> Entry:
+async def _no_streams(emit: wire.EmitAppend) -> Entry:
     raise NotAvailable(f"this node has no streams, so nothing is appended to {emit.stream!r}")

@@ -249,7 +249,7 @@ class Queueing:
         settlements, places = [], []
         for index, new in enumerate(request.settlements):
             try:
-                settlements.append(self._settlement(new))
+                settlements.append(await self._settlement(new))
                 places.append(index)
             except GaplessError as error:
                 items[index] = wire.SettledItem(error=failure_of(error))
@@ -273,10 +273,10 @@ class Queueing:
             outcomes[index] = outcome
         return outcomes
 
-    def _settlement(self, new: wire.NewSettlement) -> Settlement:
+    async def _settlement(self, new: wire.NewSettlement) -> Settlement:
         if new.deed not in SETTLES:
             raise BadRequest("a job is settled by " + ", ".join(SETTLES))
-        emit: Sequence[Emit] = self._emitting.taken(new.emit) if new.emit else ()
+        emit: Sequence[Emit] = await self._emitting.taken(new.emit) if new.emit else ()
         result = new.b64result if new.b64result is not None else bytes(new.result) or None
         return Settlement(
             new.id,

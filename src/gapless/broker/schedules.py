@@ -19,12 +19,13 @@ from gapless.core.limits import SCHEDULES_CHECK_MS, TICK_MISSED_MS, TICKS_MAX
 from gapless.ports import Clock, Queues, Timer
 from gapless.protocol import schedules as wire
 from gapless.protocol.messages import payload
+from gapless.protocol.meta import with_tag
 from gapless.protocol.queues import NewJob
 
 __all__ = ["Scheduler"]
 
-SCHEDULE_HEADER: Final = "gapless-schedule"
-TICK_HEADER: Final = "gapless-tick"
+SCHEDULE_TAG: Final = "gapless-schedule"
+TICK_TAG: Final = "gapless-tick"
 NULL: Final = payload(b"null")
 
 log: Final = logging.getLogger("gapless.schedules")
@@ -63,7 +64,7 @@ class Scheduler:
         recurring = _recurring(request)
         now_ms, held = await self._store.schedules()
         next_ms = next_tick_ms(recurring, now_ms)
-        job_of(_new_job(recurring, next_ms))  # what cannot be enqueued is refused now
+        _job(recurring, next_ms)  # what cannot be enqueued is refused now
         await self._check(recurring.queue)
         last_ms = next((each.last_ms for each in held if each.name == recurring.name), now_ms)
         await self._store.schedule(Schedule(recurring.name, recurring.queue, _encode(recurring), last_ms))
@@ -133,15 +134,21 @@ def _decided(recurring: wire.RecurringJob, due: list[int], now_ms: int) -> list[
         chosen = due[-1:]
     else:
         return [(due[-1], [])]
-    return [(tick_ms, [job_of(_new_job(recurring, tick_ms))]) for tick_ms in chosen]
+    return [(tick_ms, [_job(recurring, tick_ms)]) for tick_ms in chosen]
 
 
-def _new_job(recurring: wire.RecurringJob, tick_ms: int) -> NewJob:
+def _job(recurring: wire.RecurringJob, tick_ms: int) -> Job:
+    job = job_of(_new_job(recurring))
+    job.headers = with_tag(with_tag(job.headers, SCHEDULE_TAG, recurring.name), TICK_TAG, str(tick_ms))
+    return job
+
+
+def _new_job(recurring: wire.RecurringJob) -> NewJob:
     return NewJob(
         queue=recurring.queue,
         data=recurring.data,
         b64data=recurring.b64data,
-        headers={**recurring.headers, SCHEDULE_HEADER: recurring.name, TICK_HEADER: str(tick_ms)},
+        headers=recurring.headers,
         key=recurring.key,
         priority=recurring.priority,
         expires_ms=recurring.expires_ms,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from gapless.broker.queues import LIBRARY, Queueing
 from gapless.broker.rights import Access
 from gapless.broker.rules import QueueRule, StreamRule
+from gapless.broker.streams import Streaming
 from gapless.core.errors import MethodNotFound
 from gapless.protocol import queues, streams
 
@@ -16,16 +17,16 @@ WAITING: Final = frozenset(("queue/claim", "queue/result", "stream/read", "strea
 
 
 class Verbs:
-    """The verbs that this node has. `streaming` has a method for each of its verbs, as `Queueing` has."""
+    """The verbs that this node has."""
 
-    def __init__(self, queueing: Queueing, streaming: object = None, access: Access | None = None) -> None:
+    def __init__(self, queueing: Queueing, streaming: Streaming, access: Access | None = None) -> None:
         self.queueing = queueing
+        self.streaming = streaming
         self.access = access or Access()
         self.catalogue: dict[str, tuple[type[Any], type[Any]]] = {}
         self._calls: dict[str, Callable[[Any, str], Awaitable[Any]]] = {}
         self._add(queueing, queues.VERBS)
-        if streaming is not None:
-            self._add(streaming, streams.VERBS)
+        self._add(streaming, streams.VERBS)
 
     def _add(self, use_cases: object, verbs: Mapping[str, tuple[type[Any], type[Any]]]) -> None:
         for verb, types in verbs.items():
@@ -36,6 +37,26 @@ class Verbs:
         """Go by other rules from now on."""
         self.access.queues, self.access.streams = queue_rules, stream_rules
         self.queueing.follow(queue_rules)
+        self.streaming.follow(stream_rules)
+
+    async def start(self) -> None:
+        """Make what rules name; begin what runs by itself.
+
+        Raises:
+            ConfigError: a stream that is named has another number of partitions, which never changes.
+        """
+        await self.queueing.start()
+        await self.streaming.start()
+
+    def stop_waiting(self) -> None:
+        """Answer all that wait that there is nothing: the node stops."""
+        self.queueing.stop_waiting()
+        self.streaming.stop_waiting()
+
+    async def stop(self) -> None:
+        """End what runs by itself; what is being settled is finished."""
+        await self.streaming.stop()
+        await self.queueing.stop()
 
     async def call(self, verb: str, request: Any, who: str = LIBRARY) -> Any:
         """Carry out a verb, such as `queue/enqueue`; `who` stands in the audit stream.

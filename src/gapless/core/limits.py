@@ -162,6 +162,12 @@ QUEUE_NAME_BYTES_MAX: Final = 128
 QUEUES_MAX: Final = 10_000
 BROWSE_JOBS_MAX: Final = 1_000
 SCHEDULES_MAX: Final = 10_000
+# How often streams that compact are looked at, and how many times as long as that took it is rested.
+COMPACT_CHECK_MS: Final = 60_000
+COMPACT_REST: Final = 10
+# A replay, of which no pause is longer than this, and how much faster than it was it may be.
+REPLAY_PAUSE_MAX_MS: Final = 3600 * 1000
+REPLAY_FACTOR_MAX: Final = 1_000_000
 # Partitions of a stream; groups, members of one; how long a member may be silent, at least and at most.
 PARTITIONS_MAX: Final = 1_024
 DECLARED_STREAMS_MAX: Final = 10_000
@@ -204,6 +210,8 @@ SOCKET_UNSENT_BYTES: Final = 64 * 1024
 LOG_LINES_PER_SECOND_MAX: Final = 20
 LOG_KINDS_MAX: Final = 1_000
 
+# Messages that a follower in this process has not taken yet; beyond it, it reads on from the log later.
+INBOX_EVENTS_MAX: Final = 1_000
 # A client's connection: until it stands; and the silence that ends it, beyond what lies between two pings.
 CONNECT_MS: Final = 10_000
 SILENCE_MS: Final = 10_000

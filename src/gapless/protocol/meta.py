@@ -18,7 +18,7 @@ class Meta(Struct, gc=False, omit_defaults=True):
     """The publisher, tags, and whether the payload is something else than JSON.
 
     Tags are what a job, or a message of a declared stream, has as headers. A message's key in its stream, and
-    the channel that it is a copy from, are tags too, so that whoever follows a partition as a channel is told.
+    the channel that it is a copy from, are tags too: so whoever follows a partition as a channel is told.
     """
 
     info: ClientInfo | None = None

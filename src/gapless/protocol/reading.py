@@ -1,11 +1,18 @@
 """The verbs that read a partition, as `protocol.streams` has the others of streams."""
 
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Annotated
 
 from msgspec import Meta
 
-from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, PARTITIONS_MAX
+from gapless.core.limits import (
+    PAGE_BYTES_MAX,
+    PAGE_MESSAGES_MAX,
+    PARTITIONS_MAX,
+    REPLAY_FACTOR_MAX,
+    REPLAY_PAUSE_MAX_MS,
+)
 from gapless.protocol.messages import StreamPosition
 from gapless.protocol.payloads import Answer, Carried, Key, Offset, Request, TimeMs, Wait
 
@@ -18,6 +25,8 @@ __all__ = [
     "Partition",
     "ReadAnswer",
     "ReadRequest",
+    "ReplayRequest",
+    "ReplayedMessage",
     "Source",
     "StreamMessage",
 ]
@@ -84,6 +93,38 @@ class ReadAnswer(Answer):
     floor: Offset
     last: Offset
     messages: list[StreamMessage]
+
+
+class ReplayRequest(Request):
+    """Give messages again at the speed at which they came, `factor` times as fast, or at once (0): an export.
+
+    All partitions, unless one is named, by the times of their messages; from `offset` of a partition, from
+    `at_ms`, or from the oldest that is kept, to what is the end now, or to the last before `until_ms`. No
+    pause is longer than `pause_ms`. With `key` only messages with it; the stream must be `keyed`. Messages
+    are objects, one a line. What goes wrong meanwhile, as when retention overtakes it, is told in a last
+    line, as `error`.
+    """
+
+    source: Source
+    partition: Partition | None = None
+    offset: Offset | None = None
+    at_ms: TimeMs | None = None
+    until_ms: TimeMs | None = None
+    key: Key | None = None
+    factor: Annotated[float, Meta(ge=0, le=REPLAY_FACTOR_MAX)] = 1.0
+    pause_ms: Annotated[int, Meta(ge=0, le=REPLAY_PAUSE_MAX_MS)] = REPLAY_PAUSE_MAX_MS
+
+
+class ReplayedMessage(StreamMessage, omit_defaults=True):
+    """A message that is given again, with what names it: its `source`, partition, `epoch` and offset."""
+
+    source: str = ""
+    epoch: str = ""
+
+    def message_id(self) -> str:
+        """Return an id for appending it elsewhere: a repeat of an import stores nothing twice."""
+        place = f"{self.source}/{self.partition} {self.epoch}:{self.offset}"
+        return "import-" + blake2b(place.encode(), digest_size=16).hexdigest()
 
 
 class FindRequest(Request):

@@ -8,6 +8,7 @@ from gapless.broker.broker import Broker
 from gapless.broker.emitting import Emitting
 from gapless.broker.queues import Queueing
 from gapless.broker.rights import Access
+from gapless.broker.streams import Streaming
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError, StoreRefused
 from gapless.core.limits import MESSAGE_BYTES_MAX
@@ -50,5 +51,9 @@ def verbs_over(store: Streams, clock: Clock, broker: Broker, config: Config) -> 
     """Return the verbs of queues and streams, where the store has them."""
     if not isinstance(store, Queues):
         return None
-    queueing = Queueing(cast("Store", store), clock, Emitting(broker), config.queues)
-    return Verbs(queueing, access=Access(config.queues, config.streams))
+    whole, emitting = cast("Store", store), Emitting(broker)
+    queueing = Queueing(whole, clock, emitting, config.queues)
+    streaming = Streaming(
+        whole, clock, broker, emitting, config.streams, message_bytes_max=message_bytes_max(config)
+    )
+    return Verbs(queueing, streaming, Access(config.queues, config.streams))

@@ -34,7 +34,7 @@ from gapless.server.messages import messages
 from gapless.server.metrics import LoopLag, Sources
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
-from gapless.server.reloading import changes, may_stay, reloaded
+from gapless.server.reloading import changes, check_feeds, may_stay, reloaded
 from gapless.server.revoking import Revoking
 from gapless.server.sessions import SessionOptions, Sessions
 from gapless.server.site import HttpLimits, Site
@@ -136,12 +136,12 @@ class Node:
         try:
             await self._revoking.start()
             if self._verbs is not None:
-                await self._verbs.queueing.start()
+                await self._verbs.start()
             await self._listen()
         except BaseException:
             await self._revoking.stop()
             if self._verbs is not None:
-                await self._verbs.queueing.stop()
+                await self._verbs.stop()
             await self._broker.close()
             raise
         if config.prometheus.enabled:
@@ -203,6 +203,7 @@ class Node:
         """
         now = reloaded(self._config, config)
         namespaces = now.channel.compiled(NAMESPACE)
+        check_feeds(self._broker.namespaces, namespaces)
         secured = tls_context(now.http_server.tls, self._clock.now_ms())
         self._tokens.replace(*self._trusts.read(now.client))
         self._front.tls = secured
@@ -251,7 +252,7 @@ class Node:
             await pause(clock, min(options.delay_ms, options.timeout_ms // 2))
         self._front.stop_accepting()
         if self._verbs is not None:
-            self._verbs.queueing.stop_waiting()
+            self._verbs.stop_waiting()
         await part_with(
             list(self.sessions.all), self._broker, clock, spread_ms=options.spread_ms, end_ms=cut_ms
         )
@@ -261,7 +262,7 @@ class Node:
         await self._revoking.stop()
         await self._care.close()
         if self._verbs is not None:
-            await self._verbs.queueing.stop()
+            await self._verbs.stop()
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")

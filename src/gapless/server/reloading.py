@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from gapless.broker.channel import Subscription
 from gapless.broker.namespaces import Namespaces
 from gapless.broker.permissions import is_system, subscribes
-from gapless.core.errors import GaplessError
+from gapless.core.errors import ConfigError, GaplessError
 from gapless.server.config import Config
 from gapless.server.config.fields import leaves
 from gapless.server.config.showing import HIDDEN, masked
 
-__all__ = ["changes", "may_stay", "reloaded"]
+__all__ = ["changes", "check_feeds", "may_stay", "reloaded"]
 
 
 def reloaded(running: Config, read: Config) -> Config:
@@ -63,6 +63,17 @@ def may_stay(namespaces: Namespaces, subscription: Subscription, *, insecure: bo
         return subscribes(namespaces, channel, reader.info.user)
     except GaplessError:
         return False
+
+
+def check_feeds(before: Namespaces, after: Namespaces) -> None:
+    """Refuse (`ConfigError`) another number of partitions of a namespace that is kept as a stream."""
+    held = {feed.source: len(feed.streams) for feed in before.feeds()}
+    for feed in after.feeds():
+        count = held.get(feed.source, len(feed.streams))
+        if count != len(feed.streams):
+            raise ConfigError(
+                f"stream_partitions of namespace {feed.source!r}: it has {count}, which never changes"
+            )
 
 
 def _values(config: Config) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from gapless.backends import Options, Slices, tell
 from gapless.backends.sqlite.compacting import CompactKeys
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.disk import Disk
+from gapless.backends.sqlite.emitting import StoreAll
 from gapless.backends.sqlite.groups_calls import SqliteGroups
 from gapless.backends.sqlite.keyed import START, Slice
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
@@ -29,8 +30,9 @@ from gapless.core.errors import (
     TooManyRequests,
     Unavailable,
 )
+from gapless.core.jobs import Emit, Enqueued
 from gapless.core.lineage import Generation
-from gapless.core.stream import Done, Entry, Heads, Page, Position
+from gapless.core.stream import Done, Entry, Heads, Page, Position, Stored
 from gapless.core.stream import Outcome as Appended
 from gapless.ports import Checked, Compacted, Statistics, Store, Told
 
@@ -156,6 +158,10 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         future: asyncio.Future[Any] = self._loop.create_future()
         self._order((work,), work.size, future)
         return await future
+
+    async def store_all(self, emits: Sequence[Emit]) -> tuple[Stored | Enqueued, ...]:
+        stored: tuple[Stored | Enqueued, ...] = await self.work(StoreAll(emits))
+        return stored
 
     def statistics(self) -> Statistics:
         writer = self._writer

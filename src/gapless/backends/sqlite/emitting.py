@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
-from gapless.backends.sqlite.work import Undo
+from gapless.backends.sqlite.work import Undo, Work
 from gapless.core.errors import GaplessError
 from gapless.core.jobs import Emit, Enqueued, Job
 from gapless.core.stream import Entry, Stored
@@ -12,7 +12,20 @@ from gapless.core.stream import Entry, Stored
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
 
-__all__ = ["emit"]
+__all__ = ["StoreAll", "emit"]
+
+
+class StoreAll(Work):
+    """Store several things together, as what is emitted is."""
+
+    def __init__(self, emits: Sequence[Emit]) -> None:
+        self._emits = emits
+        self.weight = len(emits)
+        self.size = sum([len(one.data) for one in emits])
+
+    def carry_out(self, log: "Log") -> tuple[Stored | Enqueued, ...]:
+        """Do it."""
+        return emit(log, self._emits)
 
 
 def emit(log: "Log", emits: Sequence[Emit]) -> tuple[Stored | Enqueued, ...]:

@@ -1,9 +1,11 @@
 """What a session may do in a channel: everything on an insecure node, else what the namespace says."""
 
 from gapless.broker import permissions
+from gapless.broker.feeds import STREAMS
+from gapless.broker.tokens import Grant
 from gapless.server.session import Session
 
-__all__ = ["check", "check_looking", "sees"]
+__all__ = ["check", "check_looking", "follow", "sees"]
 
 
 def check(session: Session, channel: str, verb: str) -> None:
@@ -13,6 +15,23 @@ def check(session: Session, channel: str, verb: str) -> None:
         return
     namespaces, subscribed = session.node.broker.namespaces, channel in session.subscriptions
     permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
+
+
+def follow(session: Session, channel: str) -> Grant | None:
+    """Return what the connection's token grants for a partition of a stream; None, if the namespace allows.
+
+    Raises:
+        PermissionDenied: neither does.
+    """
+    if session.node.options.insecure:
+        return None
+    namespaces, verbs, user = session.node.broker.namespaces, session.node.verbs, session.info.user
+    if verbs is None or namespaces.of(channel).namespace.name != STREAMS:
+        permissions.check_subscribe(namespaces, channel, user)
+        return None
+    stream = channel.partition(":")[2].rpartition("/")[0]
+    verbs.access.check("stream/read", [stream], session.claims.streams, user)
+    return Grant()
 
 
 def check_looking(session: Session, channel: str, verb: str) -> None:

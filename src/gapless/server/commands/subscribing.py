@@ -46,9 +46,7 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
         raise AlreadySubscribed(f"already subscribed to {channel!r}")
     session.check_channels(1)
     if not request.token:
-        if not session.node.options.insecure:
-            permissions.check_subscribe(session.node.broker.namespaces, channel, session.info.user)
-        return _begin(session, id, request, None)
+        return _begin(session, id, request, rights.follow(session, channel))
     fetched = session.node.tokens.ready(request.token, subscription=True)
     if fetched is not None:
         session.subscribing[channel] = None

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from gapless.broker.feeds import STREAMS
-from gapless.broker.namespaces import DataFormat, Grammar, Namespace, Namespaces
+from gapless.broker.namespaces import STREAMS_NAMESPACE, DataFormat, Grammar, Namespace, Namespaces
 from gapless.broker.rules import QueueRule, StreamRule
 from gapless.core.errors import ConfigError
 from gapless.core.limits import (
@@ -222,7 +222,8 @@ class Channel(Struct, frozen=True, kw_only=True):
             private_prefix=self.private_prefix,
             bytes_max=self.max_length,
         )
-        return Namespaces(without=self.without_namespace, named=(*self.namespaces, *also), grammar=grammar)
+        named = (*self.namespaces, STREAMS_NAMESPACE, *also)
+        return Namespaces(without=self.without_namespace, named=named, grammar=grammar)
 
 
 class ErrorMode(StrEnum):
