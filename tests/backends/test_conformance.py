@@ -1,26 +1,15 @@
-"""Every backend in the folder keeps every promise of the ports."""
+"""Every backend of the folder keeps every promise of the ports: `place` is of each in turn (conftest)."""
 
-from pathlib import Path
-
-import pytest
-
-from gapless import backends
-from gapless.ports import Queues
-from gapless.testing.conformance import GroupsConformance, Place, QueuesConformance, StreamsConformance
-from tests.backends.conftest import PLACES
+from gapless.testing.conformance import GroupsConformance, QueuesConformance, StreamsConformance
 
 
 class TestStreams(StreamsConformance):
-    """`place` comes from the conftest, once per backend."""
+    """What `Streams` promises."""
 
 
 class TestQueues(QueuesConformance):
-    """Of those that have queues."""
-
-    @pytest.fixture(params=[name for name in backends.names() if issubclass(backends.load(name), Queues)])
-    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-        return PLACES[request.param](tmp_path)
+    """What `Queues` promises."""
 
 
 class TestGroups(GroupsConformance):
-    """`place` comes from the conftest, once per backend."""
+    """What `Groups` promises."""

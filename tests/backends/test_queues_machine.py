@@ -29,7 +29,6 @@ from gapless.core.jobs import (
 )
 from gapless.core.retry import Retry
 from gapless.core.stream import Position
-from gapless.ports import Queues
 from gapless.testing.conformance import Place
 from gapless.testing.conformance.places import entry
 from tests.backends.conftest import PLACES, MemoryPlace
@@ -347,9 +346,7 @@ class Machine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in backends.names() if issubclass(backends.load(name), Queues)]
-)
+@pytest.mark.parametrize("name", backends.names())
 def test_queues_answer_as_the_models_do(name: str) -> None:
     machine = type(f"Machine_{name}", (Machine,), {"name": name})
     run_state_machine_as_test(
