@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from gapless.backends.sqlite.checksum import checksum, is_erased
+from gapless.backends.sqlite.queues.checking import check_jobs
 from gapless.backends.sqlite.schema import first, rows
 from gapless.ports import Checked
 
@@ -46,8 +47,11 @@ HEADS = "select id, name, floor, last from streams where id > ? order by id limi
 HEAD = "select floor, last from streams where id = ?"
 KEPT = 'select count(*) from log where stream = ? and "offset" > ? and "offset" <= ?'
 OFFSETS = 'select "offset" from log where stream = ? and "offset" > ? and "offset" <= ? order by "offset"'
-# The log's own pages are read row by row, those of the keys may be many.
-SMALL = "select name from sqlite_schema where type = 'table' and name <> 'log' and name not like 'keys_%'"
+# The pages of log and jobs are read row by row, those of what is held for a time may be many.
+SMALL = (
+    "select name from sqlite_schema where type = 'table' and name not in ('log', 'jobs', 'job_bodies')"
+    " and name not like 'keys_%' and name not like 'settled_%' and name not like 'claimed_%'"
+)
 
 
 class Findings:
@@ -80,6 +84,8 @@ def check(connection: apsw.Connection, *, whole: bool) -> Generator[Progress, No
     for done in heads.slices():
         yield rows_in_all + min(done, streams_in_all), total
     for _ in _keyed(connection, findings):
+        yield total, total
+    for _ in check_jobs(connection, findings.add):
         yield total, total
     return Checked(log.messages, heads.streams, findings.wrong, findings.told)
 

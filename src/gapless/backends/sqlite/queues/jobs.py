@@ -26,7 +26,7 @@ from gapless.core.jobs import OnDead, QueueOptions
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
 
-__all__ = ["Jobs"]
+__all__ = ["EARLIER", "Jobs"]
 
 INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FIND = f"select {Record.COLUMNS} from jobs where number = ?"
