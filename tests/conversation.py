@@ -234,6 +234,8 @@ class PlainTokens:
             subscriptions=subscriptions,
             token_id=said.get("jti", ""),
             issued_ms=said.get("iat_ms", 0),
+            queues=said.get("queues", {}),
+            streams=said.get("streams", {}),
         )
 
     def subscription(self, token: str, now_ms: int) -> SubscriptionClaims:

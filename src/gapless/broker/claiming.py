@@ -92,6 +92,11 @@ class Claiming:
         self._releasing: set[asyncio.Task[None]] = set()
         store.hear_ready(self._ready)
 
+    def waiting(self, queue: str) -> int:
+        """Tell how many claims wait for jobs of a queue."""
+        line = self._lines.get(queue)
+        return len(line.waiting) if line is not None else 0
+
     def stop_waiting(self) -> None:
         """Let nobody wait any more: all are answered that there is nothing."""
         self._stopped = True

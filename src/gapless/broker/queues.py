@@ -150,6 +150,7 @@ class Queueing:
         rates = self._rates.per_second(self._clock.now_ms(), name, info.counted)
         counters = {counter: getattr(info.counted, counter) for counter in COUNTERS}
         told: dict[str, Any] = {f"{counter}_per_second": rate for counter, rate in rates.items()}
+        told["claimers"] = self._claiming.waiting(name)
         return wire.QueueStats(queue=name, **_now(info), **counters, **told)
 
     async def _sample(self) -> None:

@@ -174,7 +174,7 @@ class QueueStats(Answer, omit_defaults=False):
     """How many jobs of a queue are where now, and what became of how many.
 
     The counters count since the store was opened; a job failed that was retried, buried, or whose lease ran
-    out. The rates are per second, over the last minute of this node.
+    out. The rates are per second, over the last minute of this node; `claimers` are claims that wait on it.
     """
 
     queue: str
@@ -195,6 +195,7 @@ class QueueStats(Answer, omit_defaults=False):
     acked_per_second: float = 0.0
     failed_per_second: float = 0.0
     died_per_second: float = 0.0
+    claimers: Count = 0
 
 
 class StatsAnswer(Answer):

@@ -1,0 +1,122 @@
+"""Recurring jobs: one firing per tick however many nodes, and what becomes of ticks that were missed."""
+
+from typing import Any
+
+import pytest
+
+from gapless.broker.emitting import Emitting
+from gapless.broker.queues import Queueing
+from gapless.core.errors import BadRequest, UnknownQueue
+from gapless.core.jobs import State
+from gapless.protocol.messages import payload
+from gapless.protocol.schedules import (
+    Missed,
+    ScheduleRequest,
+    SchedulesRequest,
+    UnscheduleRequest,
+)
+from tests.broker.queueing import Queues, refused, with_queues
+
+
+def every(seconds: int, **fields: Any) -> ScheduleRequest:
+    return ScheduleRequest(**{"name": "s", "queue": "mail", "every_ms": seconds * 1_000, **fields})
+
+
+async def fired(queues: Queues) -> list[int]:
+    page = await queues.store.browse("mail", State.WAITING, limit=1_000)
+    answer = [job.headers for job in page.jobs]
+    return sorted(int(each.partition(b'gapless-tick":"')[2].partition(b'"')[0]) for each in answer)
+
+
+def test_a_tick_enqueues_a_job_that_says_whose_it_is() -> None:
+    async def scene(queues: Queues) -> None:
+        request = every(60, data=payload(b'{"a":1}'), headers={"x": "y"}, key="k", priority=3)
+        answer = await queues.queueing.schedule(request)
+        assert answer.next_ms == queues.clock.now_ms() // 60_000 * 60_000 + 60_000
+        await queues.pass_ms(61_000)
+        [job] = await queues.claim(limit=10)
+        assert (job.body(), job.key, job.priority) == (b'{"a":1}', "k", 3)
+        assert job.headers == {"x": "y", "gapless-schedule": "s", "gapless-tick": str(answer.next_ms)}
+
+    with_queues(scene)
+
+
+def test_several_nodes_fire_each_tick_once() -> None:
+    async def scene(queues: Queues) -> None:
+        others = [Queueing(queues.store, queues.clock, Emitting(queues.stage.broker)) for _ in range(3)]
+        for other in others:
+            await other.start()
+        await queues.queueing.schedule(every(10))
+        await queues.pass_ms(100_000)
+        ticks = await fired(queues)
+        assert len(ticks) == len(set(ticks)) == 10
+        for other in others:
+            await other.stop()
+
+    with_queues(scene)
+
+
+@pytest.mark.parametrize(("missed", "jobs"), [(Missed.ONE, 1), (Missed.ALL, 6), (Missed.NONE, 0)])
+def test_ticks_that_nobody_fired(missed: Missed, jobs: int) -> None:
+    async def scene(queues: Queues) -> None:
+        now_ms = queues.clock.now_ms()
+        await queues.queueing.schedule(every(3_600, missed=missed))
+        await queues.queueing.stop()
+        queues.clock.pass_ms(6 * 3_600_000 + 3_600_000 - now_ms % 3_600_000 - 1_800_000)
+        queues.queueing = Queueing(queues.store, queues.clock, Emitting(queues.stage.broker))
+        await queues.queueing.start()
+        await queues.pass_ms(1_000)
+        assert len(await fired(queues)) == jobs
+        await queues.pass_ms(3_600_000, 60_000)
+        assert len(await fired(queues)) == jobs + 1
+
+    with_queues(scene)
+
+
+def test_a_schedule_that_is_made_again_fires_no_tick_twice() -> None:
+    async def scene(queues: Queues) -> None:
+        for _ in range(20):
+            await queues.queueing.schedule(every(10))
+            await queues.pass_ms(1_000)
+        ticks = await fired(queues)
+        assert len(ticks) == len(set(ticks)) == 2
+
+    with_queues(scene)
+
+
+def test_schedules_are_listed_changed_and_forgotten() -> None:
+    async def scene(queues: Queues) -> None:
+        await queues.queueing.schedule(every(10))
+        await queues.queueing.schedule(ScheduleRequest(name="a", queue="mail", cron="0 0 * * *"))
+        answer = await queues.queueing.schedules(SchedulesRequest())
+        assert [(each.name, each.cron, each.every_ms) for each in answer.schedules] == [
+            ("a", "0 0 * * *", 0),
+            ("s", "", 10_000),
+        ]
+        assert all(each.next_ms > queues.clock.now_ms() for each in answer.schedules)
+        await queues.queueing.schedule(every(60))
+        assert (await queues.queueing.unschedule(UnscheduleRequest(name="a"))).found
+        assert not (await queues.queueing.unschedule(UnscheduleRequest(name="a"))).found
+        await queues.pass_ms(55_000)
+        assert len(await fired(queues)) <= 1
+        assert [each["what"] for each in await queues.audited() if each["what"] != "declare"] == [
+            "schedule",
+            "schedule",
+            "schedule",
+            "unschedule",
+        ]
+
+    with_queues(scene)
+
+
+def test_what_cannot_fire_is_refused_at_once() -> None:
+    async def scene(queues: Queues) -> None:
+        assert isinstance(await refused(queues.queueing.schedule(every(1, queue="nope"))), UnknownQueue)
+        never = ScheduleRequest(name="s", queue="mail", cron="0 0 30 2 *")
+        assert isinstance(error := await refused(queues.queueing.schedule(never)), BadRequest)
+        assert "never fires" in str(error)
+        large = every(10, headers={"x": "y" * 20_000})
+        assert isinstance(await refused(queues.queueing.schedule(large)), BadRequest)
+        assert not (await queues.queueing.schedules(SchedulesRequest())).schedules
+
+    with_queues(scene)
