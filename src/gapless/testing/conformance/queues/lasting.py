@@ -166,6 +166,24 @@ class Lasting:
         await store.close()
 
     @promise
+    async def test_the_stores_time_goes_on_though_the_next_process_has_a_clock_that_lags(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store, lease_ms=1_000)
+        await enqueue(store, b"1", b"2")
+        claimed = await claim_one(store)
+        before_ms = place.time_ms
+        place.time_ms -= 3_600_000
+        store = await reopened(place, store)
+        assert payloads(await claim(store, lease_ms=5_000)) == [b"2"]
+        [id] = await enqueue(store, b"3", delay_ms=10)
+        assert (await store.look(id)).due_ms >= before_ms + 10
+        assert (await store.look(claimed.id)).state is State.LEASED
+        place.time_ms = before_ms + 1_000
+        assert isinstance(await try_settle(store, claimed), LeaseLost)
+        await store.close()
+
+    @promise
     async def test_a_redriven_job_keeps_its_place_after_a_restart(self, place: Place, store: Store) -> None:
         await declare(store)
         await enqueue(store, b"1", b"2", key="k")
