@@ -119,6 +119,8 @@ def test_streams_of_version_1_take_part_in_all_that_is_new(path: Path) -> None:
     keep = Retention(group="g", group_bytes=5_100)
     outcomes = database.write([entry("late", b"w" * 99, keep), entry("late", b"v", keep)])
     assert [type(outcome) for outcome in outcomes] == [Stored, LimitExceeded]
+    assert [type(each) for each in database.write([entry("all", keyed="a", expected_keyed=0)])] == [Stored]
+    assert database.reader.last_keyed("all", "a", NOW_MS) == 13
     database.close()
 
 
