@@ -27,7 +27,8 @@ def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
     if request.method == "gapless.publish":
         publishing.rpc(session, id, request)
         return None
-    verb, verbs = request.method.removeprefix(PREFIX).replace(".", "/", 1), session.node.verbs
+    family, _, name = request.method.removeprefix(PREFIX).partition(".")
+    verb, verbs = f"{family}/{name}", session.node.verbs
     if not request.method.startswith(PREFIX) or verbs is None or verb not in verbs.catalogue:
         raise MethodNotFound(f"there is no method {request.method!r}")
     return _call(session, id, verbs, verb, _asked(verb, verbs.catalogue[verb][0], bytes(request.data)))
