@@ -1,4 +1,52 @@
-"""gapless: messages that must not get lost. Channels over WebSocket, on one durable log."""
+"""gapless: messages that must not get lost. Channels, queues and streams, on one durable log."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from gapless.core import errors
+    from gapless.library.delivery import Job, Message
+    from gapless.library.depends import Depends
+    from gapless.library.gapless import Gapless
+    from gapless.library.outcomes import Backoff, Reject, Release, Retry
+    from gapless.library.router import Router
+    from gapless.library.running import Middleware
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = [
+    "Backoff",
+    "Depends",
+    "Gapless",
+    "Job",
+    "Message",
+    "Middleware",
+    "Reject",
+    "Release",
+    "Retry",
+    "Router",
+    "__version__",
+    "errors",
+]
+
+# Imported when first asked for: `import gapless` alone costs next to nothing.
+_FOUND_IN: Final = {
+    "Backoff": "library.outcomes",
+    "Depends": "library.depends",
+    "Gapless": "library.gapless",
+    "Job": "library.delivery",
+    "Message": "library.delivery",
+    "Middleware": "library.running",
+    "Reject": "library.outcomes",
+    "Release": "library.outcomes",
+    "Retry": "library.outcomes",
+    "Router": "library.router",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("gapless.core.errors")
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_FOUND_IN[name]}"), name)
+    return found

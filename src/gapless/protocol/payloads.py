@@ -158,7 +158,7 @@ def _size_bytes(headers: dict[str, str]) -> int:
 def _by_reason(parent: type[GaplessError]) -> dict[str, type[GaplessError]]:
     found = {parent.code: parent}
     for child in parent.__subclasses__():
-        found = {**_by_reason(child), **found}
+        found = {**found, **_by_reason(child)}  # bad_request is what is raised, not what it derives from
     return found
 
 

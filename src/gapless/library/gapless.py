@@ -1,0 +1,391 @@
+"""`Gapless`: every verb, in this process or over the network."""
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from inspect import isasyncgenfunction, signature
+from pathlib import Path
+from random import Random, SystemRandom
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+import msgspec
+
+from gapless.core.errors import ConfigError, GaplessError, UnknownQueue, UnknownStream
+from gapless.core.jobs import Enqueued
+from gapless.core.limits import SCROLL_MESSAGES
+from gapless.core.stream import Position
+from gapless.library import making
+from gapless.library.channels import (
+    Page,
+    Place,
+    Publication,
+    page_of,
+    position_of,
+    publications,
+    query_of,
+)
+from gapless.library.handlers import JobHandler, RecurringHandler, StreamHandler
+from gapless.library.home import Home
+from gapless.library.making import JobOptions
+from gapless.library.payloads import encode, wire
+from gapless.library.resolving import Overrides
+from gapless.library.router import Router
+from gapless.library.running import Context, Middleware
+from gapless.library.tending import Jobs, Queues, Schedules
+from gapless.library.times import Duration, duration_ms, moment
+from gapless.library.transport import Transport
+from gapless.library.watching import Token
+from gapless.protocol import queues, streams
+from gapless.protocol.queues import ClaimedJob, HeldLease, NewJob, NewSettlement, SettledJob
+from gapless.protocol.streams import AppendedMessage, NewMessage
+
+if TYPE_CHECKING:
+    from gapless.library.blocking import Blocking
+
+__all__ = ["Gapless"]
+
+Result = TypeVar("Result")
+Lifespan = Callable[..., Any]
+
+
+class Gapless(Router):
+    """Messages that must not get lost: channels, queues and streams, with the same verbs wherever they are.
+
+    `sqlite:app.db` and `memory:` are stores in this process; `config` says of their channels and queues
+    what a server's configuration would, as a file's path or in its structure. `http://…` is a server,
+    which `api_key` opens, or, for what clients may do, a connection `token`. What is refused for now, and
+    what may be repeated without harm, is tried again for up to `patience`.
+
+    Use it as `async with gl:`, or at once: it is opened by what first uses it, and lives on that loop.
+
+    Raises:
+        ConfigError: the URL or the configuration is malformed.
+    """
+
+    def __init__(
+        self,
+        url: str = "sqlite:gapless.db",
+        *,
+        api_key: str = "",
+        token: Token = "",
+        config: Mapping[str, Any] | str | Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        patience: Duration = "30s",
+        random: Random | None = None,
+    ) -> None:
+        super().__init__()
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.jobs = Jobs(self._call)
+        self.queues = Queues(self._call)
+        self.schedules = Schedules(self._call)
+        self._middleware: list[Middleware] = []
+        self._lifespan: Lifespan | None = None
+        dice = random or SystemRandom()
+        if url.partition(":")[0] in ("http", "https"):
+            if config is not None:
+                raise ConfigError("the configuration of a server is the server's own")
+            make = _remote(url, dice, api_key, token, tls, duration_ms(patience))
+        else:
+            make = _local(url, dice, config)
+        self._home = Home(make)
+
+    # Open and close -----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self._home.run(_nothing)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the store, or of the connections; what is used afterwards opens it again."""
+        await self._home.close()
+
+    def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for a verb in a program, or a thread, that has no loop: `gl.wait_for(gl.publish(…))`.
+
+        Raises:
+            BadRequest: an event loop runs in this thread, and would stand still.
+        """
+        return self._home.wait_for(work)
+
+    @property
+    def sync(self) -> "Blocking":
+        """The verbs without a loop: `gl.sync.publish(…)`; it stays open."""
+        from gapless.library.blocking import Blocking
+
+        return Blocking(self)
+
+    def blocking(self) -> "Blocking":
+        """Return the verbs without a loop, closed at the end: `with gl.blocking() as b: b.publish(…)`."""
+        return self.sync
+
+    async def _call(self, verb: str, request: Any) -> Any:
+        return await self._home.run(lambda transport: transport.call(verb, request))
+
+    # Channels -----------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        channel: str,
+        data: object,
+        *,
+        idempotency_key: str = "",
+        tags: Mapping[str, str] | None = None,
+        skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
+        expected: Position | None = None,
+    ) -> Position | None:
+        """Publish to a channel, and return where the message stands; None where no history is kept.
+
+        A repeat with the same `idempotency_key` within a day is the same message. A `version` that is not
+        above the last one of its epoch is stale: nothing is stored. `expected` is where the channel must
+        end.
+
+        Raises:
+            UnknownChannel, BadRequest: there is no such namespace, or what is given is malformed.
+            KeyConflict: the key was given to another payload. PositionConflict: the channel ends elsewhere.
+            Unavailable: not now; nothing was stored. OutcomeUnknown: nobody knows whether it was.
+        """
+        said = {
+            "channel": channel,
+            "tags": dict(tags) if tags else None,
+            "idempotency_key": idempotency_key or None,
+            "skip_history": skip_history or None,
+            "version": version or None,
+            "version_epoch": version_epoch or None,
+            "expected": making.wire_position(expected),
+        }
+        body = msgspec.json.encode({**{name: it for name, it in said.items() if it}, **_payload(data)})
+        repeatable = bool(idempotency_key or version)
+        told = await self._home.run(lambda transport: transport.publish(body, repeatable=repeatable))
+        result = msgspec.json.decode(told, type=dict[str, Any])
+        return Position(result["epoch"], result["offset"]) if "offset" in result else None
+
+    async def history(
+        self,
+        channel: str,
+        *,
+        before: Place | None = None,
+        after: Place | None = None,
+        around: Place | None = None,
+        size: int = SCROLL_MESSAGES,
+    ) -> Page:
+        """Return a page of a channel: the newest, or what is before, after or around a cursor or a time.
+
+        Raises:
+            NotAvailable: the channel keeps no history. UnknownChannel: there is no such namespace.
+            PositionTrimmed, TimelineGone: what lies there cannot be told any more.
+        """
+        query = query_of(channel, before=before, after=after, around=around, size=size)
+        return page_of(channel, await self._home.run(lambda transport: transport.page(channel, query)))
+
+    def subscribe(
+        self, channel: str, *, after: str | Position | None = None
+    ) -> AsyncGenerator[Publication, None]:
+        """Follow a channel from a cursor or position on, or from now on: each message once and in order.
+
+        It outlasts reconnects. Close it (`contextlib.aclosing`) to stop before it ends.
+
+        Raises:
+            PositionLost: what was published after the last message cannot be told.
+            UsageError: the channel cannot be followed.
+        """
+        since = position_of(channel, after)
+        events = self._home.iterate(lambda transport: transport.events(channel, since))
+        return publications(channel, events)
+
+    # Jobs ---------------------------------------------------------------------------------
+
+    async def enqueue(self, queue: str, payload: object, **options: Unpack[JobOptions]) -> Enqueued:
+        """Enqueue a job into a queue by its name. Raises as a declared function's `enqueue`, and:
+
+        Raises:
+            UnknownQueue: it was not declared, here or elsewhere.
+        """
+        [enqueued] = await self.send_jobs([making.job(queue, payload, **options)])
+        return enqueued
+
+    async def enqueue_many(
+        self, queue: str, payloads: Iterable[object], **options: Unpack[JobOptions]
+    ) -> list[Enqueued]:
+        """Enqueue up to 1,000 jobs, all or none; the options hold for each. Raises as `enqueue`."""
+        return await self.send_jobs([making.job(queue, payload, **options) for payload in payloads])
+
+    async def send_jobs(self, jobs: list[NewJob]) -> list[Enqueued]:
+        """Enqueue jobs, all or none. A queue that is not there is made if a handler is declared for it."""
+        request = queues.EnqueueRequest(jobs=jobs)
+        try:
+            return await self._enqueue(request)
+        except UnknownQueue:
+            if not await self._declare({job.queue for job in jobs}):
+                raise
+        return await self._enqueue(request)
+
+    async def _enqueue(self, request: queues.EnqueueRequest) -> list[Enqueued]:
+        answer: queues.EnqueueAnswer = await self._call("queue/enqueue", request)
+        return [Enqueued(held.id, held.fresh) for held in map(_held, answer.jobs)]
+
+    async def claim(
+        self, queue: str, *, limit: int = 1, wait: Duration = 0, lease: Duration = 0, worker: str = ""
+    ) -> list[ClaimedJob]:
+        """Lease jobs by hand, as a worker does by itself; wait for up to `wait` for the first.
+
+        Raises:
+            UnknownQueue: there is no such queue.
+        """
+        request = queues.ClaimRequest(
+            queue=queue,
+            limit=limit,
+            wait_ms=duration_ms(wait),
+            lease_ms=duration_ms(lease),
+            worker=worker,
+        )
+        answer: queues.ClaimAnswer = await self._call("queue/claim", request)
+        return list(answer.jobs)
+
+    async def extend(
+        self, jobs: Sequence[ClaimedJob], lease: Duration = "30s"
+    ) -> list[datetime | GaplessError]:
+        """Let leases last until `lease` from now; return until when for each, or why not."""
+        leases = [HeldLease(id=job.id, fence=job.fence) for job in jobs]
+        request = queues.ExtendRequest(leases=leases, lease_ms=duration_ms(lease))
+        answer: queues.ExtendAnswer = await self._call("queue/extend", request)
+        return [
+            item.error.error() if item.error is not None else moment(_held(item).lease_until_ms)
+            for item in answer.leases
+        ]
+
+    async def settle(self, settlements: Sequence[NewSettlement]) -> list[SettledJob | GaplessError]:
+        """Settle claimed jobs; return for each where it is now, or why it was not settled."""
+        request = queues.SettleRequest(settlements=list(settlements))
+        answer: queues.SettleAnswer = await self._call("queue/settle", request)
+        return [item.error.error() if item.error is not None else _held(item) for item in answer.settlements]
+
+    # Streams ------------------------------------------------------------------------------
+
+    async def send_messages(self, stream: str, messages: list[NewMessage]) -> list[AppendedMessage]:
+        """Append messages to a declared stream, each to its partition."""
+        request = streams.AppendRequest(stream=stream, messages=messages)
+        try:
+            return await self._append(request)
+        except UnknownStream:
+            if not await self._declare_stream(stream):
+                raise
+        return await self._append(request)
+
+    async def _append(self, request: streams.AppendRequest) -> list[AppendedMessage]:
+        answer: streams.AppendAnswer = await self._call("stream/append", request)
+        return [_held(item) for item in answer.messages]
+
+    # Declared functions -------------------------------------------------------------------
+
+    async def declare(self) -> None:
+        """Make what the declared functions need, or let it be as they say: what a worker does when it starts.
+
+        Raises:
+            BadRequest: a cron expression never fires, or a stream has another number of partitions.
+        """
+        handlers = list(self.handlers())
+        await self._declare({handler.name for handler in handlers if isinstance(handler, JobHandler)})
+        for name in {handler.name for handler in handlers if isinstance(handler, StreamHandler)}:
+            await self._declare_stream(name)
+        for handler in handlers:
+            if isinstance(handler, RecurringHandler):
+                await self.schedules.add(handler.schedule)
+
+    async def _declare(self, names: set[str]) -> bool:
+        found = [h for h in self.handlers() if isinstance(h, JobHandler) and h.name in names]
+        for handler in found:
+            await self.queues.declare(handler.name, handler.terms.options)
+        return bool(found)
+
+    async def _declare_stream(self, name: str) -> bool:
+        """Declare a stream as a handler says; a namespace or channel is none."""
+        terms = [h.terms for h in self.handlers() if isinstance(h, StreamHandler) and h.name == name]
+        if not terms or ":" in name:
+            return False
+        settings = next((each.settings for each in terms if each.settings), streams.StreamSettings())
+        await self._call("stream/declare", streams.DeclareStreamRequest(stream=name, options=settings))
+        return True
+
+    def use(self, middleware: Middleware) -> None:
+        """Have every delivery told to `middleware`, inside of those that were given before."""
+        self._middleware.append(middleware)
+
+    def lifespan(self, function: Lifespan) -> Lifespan:
+        """Declare what is done before the first delivery and after the last: a generator that yields once.
+
+        What it yields is the state, which handlers get by `Depends(gl.state)`. It may take the Gapless.
+
+        Raises:
+            ConfigError: there is one already.
+        """
+        if self._lifespan is not None:
+            raise ConfigError("there is a lifespan already; one does it all")
+        self._lifespan = function
+        return function
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Context]:
+        """Return what handlers run in, within the lifespan."""
+        overrides: Overrides = self.dependency_overrides
+        if self._lifespan is None:
+            yield Context(middleware=self._middleware, overrides=overrides)
+            return
+        async with _entering(self._lifespan, self) as state:
+            yield Context(state=state, middleware=self._middleware, overrides=overrides)
+
+    def _sender(self) -> "Gapless":
+        return self
+
+
+async def _nothing(transport: Transport) -> None:
+    """Open the transport, and ask nothing of it."""
+
+
+def _held(item: Any) -> Any:
+    """Return an item's result, or raise its error."""
+    if item.error is not None:
+        raise item.error.error()
+    return item.result
+
+
+def _payload(data: object) -> dict[str, Any]:
+    body = wire(encode(data))
+    return {"b64data": body["b64data"]} if body["b64data"] is not None else {"data": body["data"]}
+
+
+def _entering(lifespan: Lifespan, gl: Gapless) -> AbstractAsyncContextManager[Any]:
+    entering = asynccontextmanager(lifespan) if isasyncgenfunction(lifespan) else lifespan
+    entered: AbstractAsyncContextManager[Any] = entering(gl) if signature(lifespan).parameters else entering()
+    return entered
+
+
+def _remote(
+    url: str, random: Random, api_key: str, token: Token, tls: ssl.SSLContext | None, patience_ms: int
+) -> Callable[[], Transport]:
+    from gapless.library.posting import Posting
+    from gapless.library.remote import Remote
+
+    def make() -> Transport:
+        posting = Posting(url, api_key=api_key, tls=tls)
+        return Remote(posting, random, token=token, patience_ms=patience_ms)
+
+    make()  # a malformed URL is told at once
+    return make
+
+
+def _local(
+    url: str, random: Random, config: Mapping[str, Any] | str | Path | None
+) -> Callable[[], Transport]:
+    from gapless.library.local import Local, configured
+
+    read = configured(url, config)
+    return lambda: Local(read, random)

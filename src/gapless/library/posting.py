@@ -1,0 +1,150 @@
+"""One HTTP request to a server, and what its answer means."""
+
+import ssl
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from gapless.core.errors import (
+    BadRequest,
+    ConfigError,
+    GaplessError,
+    MethodNotFound,
+    OutcomeUnknown,
+    PositionTrimmed,
+    TimelineGone,
+    Unauthorized,
+    Unavailable,
+)
+from gapless.core.limits import CONNECT_MS
+from gapless.protocol.payloads import Failure
+
+__all__ = ["ANSWER_MS", "Posting"]
+
+ANSWER_MS: Final = 30_000
+CONNECTIONS_MAX: Final = 64
+KEPT_S: Final = 30  # less than a server keeps a connection without a request
+API: Final = "/api"
+WEBSOCKET: Final = "/connection/websocket"
+# What answers that are not gapless's say: a proxy, or something else at that address.
+STATUSES: Final[dict[int, type[GaplessError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    404: MethodNotFound,
+    413: BadRequest,
+    429: Unavailable,
+}
+
+
+class _Reply(Struct):
+    """An answer of the server API."""
+
+    result: msgspec.Raw = msgspec.Raw(b"{}")
+    error: Failure | None = None
+
+
+class _Refusal(Failure, frozen=True):
+    """An error of the messages API."""
+
+    head: int = 0
+    oldest: int = 0
+    epoch: str = ""
+
+
+class Posting:
+    """A server's URL, and the connections to it.
+
+    Raises:
+        ConfigError: it is no http:// or https:// URL, or has a name or password in it.
+    """
+
+    def __init__(self, url: str, *, api_key: str, tls: ssl.SSLContext | None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise ConfigError(f"{url!r} is no http:// or https:// URL of a server, without name and password")
+        path = parts.path.rstrip("/")
+        self._api = f"{parts.scheme}://{parts.netloc}{path or API}"
+        self.websocket = f"ws{parts.scheme[4:]}://{parts.netloc}{path.removesuffix(API)}{WEBSOCKET}"
+        self.tls = tls
+        self._headers = {"X-Centrifugo-Error-Mode": "default"} | ({"X-API-Key": api_key} if api_key else {})
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        """Begin, on the running loop."""
+        connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS_MAX, keepalive_timeout=KEPT_S, ssl=self.tls if self.tls is not None else True
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, method: str, body: bytes, *, wait_ms: int = 0) -> bytes:
+        """Call a method of the server API, and return its result as JSON. It may wait for `wait_ms`.
+
+        Raises:
+            GaplessError: as the server says; Unavailable if it was not reached, OutcomeUnknown if it was and
+                the answer was lost.
+        """
+        status, answer = await self._exchange("POST", f"/{method}", body, wait_ms)
+        reply = _read(status, answer)
+        if reply.error is not None:
+            raise reply.error.error()
+        return bytes(reply.result)
+
+    async def page(self, channel: str, query: bytes, token: str) -> bytes:
+        """Return a page of the messages API as JSON; a `token` opens it too. Raises as `post`."""
+        path = f"/channels/{quote(channel, safe='')}/messages?{query.decode()}"
+        status, answer = await self._exchange("GET", path, b"", 0, token)
+        if status == 200:
+            return answer
+        try:
+            refusal = msgspec.json.decode(answer, type=_Refusal)
+        except msgspec.MsgspecError:
+            reply = _read(status, answer)
+            raise reply.error.error() if reply.error is not None else _foreign(status) from None
+        error = refusal.error()
+        if isinstance(error, TimelineGone):
+            error.epoch, error.offset = refusal.epoch, refusal.head
+        elif isinstance(error, PositionTrimmed):
+            error.epoch, error.offset = refusal.epoch, refusal.oldest - 1
+        raise error
+
+    async def _exchange(
+        self, verb: str, path: str, body: bytes, wait_ms: int, token: str = ""
+    ) -> tuple[int, bytes]:
+        assert self._session is not None
+        limits = aiohttp.ClientTimeout(total=(ANSWER_MS + wait_ms) / 1000, sock_connect=CONNECT_MS / 1000)
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        try:
+            async with self._session.request(
+                verb, self._api + path, data=body or None, headers=headers, timeout=limits
+            ) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unavailable(f"{self._api} does not answer: {error}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise OutcomeUnknown(f"{self._api}: the answer was lost: {reason}") from error
+
+
+def _read(status: int, answer: bytes) -> _Reply:
+    try:
+        return msgspec.json.decode(answer, type=_Reply)
+    except msgspec.MsgspecError:
+        raise _foreign(status) from None
+
+
+def _foreign(status: int) -> GaplessError:
+    """Return what an answer means that is not of gapless; whether anything was done, nobody knows."""
+    return STATUSES.get(status, OutcomeUnknown)(f"the server answers {status}, and not as gapless does")

@@ -1,0 +1,367 @@
+"""The same verbs with the same outcomes, in this process and over the network."""
+
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import pytest
+from msgspec import Struct
+
+from gapless import Gapless
+from gapless.core.errors import (
+    BadRequest,
+    JobStarted,
+    KeyConflict,
+    LeaseLost,
+    NotAvailable,
+    PositionConflict,
+    PositionLost,
+    TimelineGone,
+    UnknownChannel,
+    UnknownJob,
+    UnknownQueue,
+)
+from gapless.core.jobs import Deed, QueueOptions, State
+from gapless.core.stream import Position
+from gapless.library.making import job
+from gapless.protocol.messages import payload
+from gapless.protocol.queues import Emit, EmitPublish, NewSettlement
+from gapless.protocol.schedules import ScheduleRequest
+from tests.library.conftest import Opened
+from tests.server.serving import on_a_loop
+
+
+class Mail(Struct):
+    to: str
+
+
+# Channels -------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_what_is_published_is_in_the_history(opened: Opened) -> None:
+    async with opened() as gl:
+        first = await gl.publish("chat:1", {"n": 1}, tags={"kind": "test"})
+        await gl.publish("chat:1", Mail("ada"))
+        raw = await gl.publish("chat:1", b"\x00\xff")
+        assert first is not None
+        assert raw == Position(first.epoch, 3)
+        page = await gl.history("chat:1", size=2)
+        assert [publication.data for publication in page.publications] == [b"\x00\xff", {"to": "ada"}]
+        older = await gl.history("chat:1", before=page.before)
+        [oldest] = older.publications
+        assert (oldest.data, oldest.position, oldest.tags) == ({"n": 1}, first, {"kind": "test"})
+        assert oldest.time is not None
+        assert (older.has_before, older.has_after, older.head) == (False, True, 3)
+        newer = await gl.history("chat:1", after=first)
+        assert [publication.data for publication in newer.publications] == [{"to": "ada"}, b"\x00\xff"]
+        around = await gl.history("chat:1", around=oldest.time, size=2)
+        assert len(around.publications) == 1
+
+
+@on_a_loop
+async def test_a_repeat_with_a_key_is_one_message(opened: Opened) -> None:
+    async with opened() as gl:
+        first = await gl.publish("chat:1", 1, idempotency_key="m-1")
+        assert await gl.publish("chat:1", 1, idempotency_key="m-1") == first
+        with pytest.raises(KeyConflict):
+            await gl.publish("chat:1", 2, idempotency_key="m-1")
+        assert await gl.publish("chat:1", 2, expected=first) is not None
+        with pytest.raises(PositionConflict):
+            await gl.publish("chat:1", 3, expected=first)
+        stale = await gl.publish("chat:1", 3, version=5)
+        assert await gl.publish("chat:1", 4, version=5) == stale
+        assert len((await gl.history("chat:1")).publications) == 3
+
+
+@on_a_loop
+async def test_what_cannot_be_is_refused_in_the_same_words(opened: Opened) -> None:
+    async with opened() as gl:
+        assert await gl.publish("news", 1, skip_history=True) is None
+        with pytest.raises(UnknownChannel, match="nowhere"):
+            await gl.publish("nowhere:1", 1)
+        with pytest.raises(UnknownChannel):
+            await gl.publish("gapless.health:beat", 1)
+        with pytest.raises(BadRequest, match="JSON objects"):
+            await gl.publish("object:1", [1])
+        with pytest.raises(NotAvailable, match="no history"):
+            await gl.history("object:1")
+        with pytest.raises(BadRequest, match="cursor"):
+            await gl.history("chat:1", after="nonsense")
+        with pytest.raises(BadRequest, match="no JSON"):
+            await gl.publish("chat:1", object())
+        with pytest.raises(TimelineGone) as gone:
+            await gl.history("chat:1", after=Position("elsewhere", 3))
+        assert gone.value.epoch
+
+
+@on_a_loop
+async def test_a_subscription_goes_on_from_where_it_is_told(opened: Opened) -> None:
+    async with opened() as gl:
+        for number in range(1, 4):
+            await gl.publish("chat:1", number)
+        first = (await gl.history("chat:1", size=3)).publications[-1]
+        async with aclosing(gl.subscribe("chat:1", after=first.cursor)) as following:
+            assert [(await anext(following)).data for _ in range(2)] == [2, 3]
+            await gl.publish("chat:1", 4, tags={"a": "b"})
+            live = await anext(following)
+            assert (live.data, live.tags, live.position) == (4, {"a": "b"}, Position(page_epoch(first), 4))
+        async with aclosing(gl.subscribe("chat:1", after=live.cursor)) as following:
+            await gl.publish("chat:1", 5)
+            assert (await anext(following)).data == 5
+
+
+def page_epoch(publication: object) -> str:
+    position = getattr(publication, "position", None)
+    assert isinstance(position, Position)
+    return position.epoch
+
+
+@on_a_loop
+async def test_a_subscription_says_what_it_cannot_tell(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.publish("chat:1", 1)
+        async with aclosing(gl.subscribe("chat:1", after=Position("elsewhere", 9))) as following:
+            with pytest.raises(PositionLost, match="offset 9"):
+                await anext(following)
+        async with aclosing(gl.subscribe("nowhere:1")) as following:
+            with pytest.raises(UnknownChannel):
+                await anext(following)
+        with pytest.raises(BadRequest, match="cursor"):
+            gl.subscribe("chat:1", after="nonsense")
+
+
+@on_a_loop
+async def test_a_reader_that_takes_its_time_misses_nothing(opened: Opened) -> None:
+    async with opened() as gl:
+        start = await gl.publish("chat:1", 0)
+        async with aclosing(gl.subscribe("chat:1", after=start)) as following:
+            for first in range(1, 90, 10):
+                await asyncio.gather(*(gl.publish("chat:1", n) for n in range(first, first + 10)))
+            told = [(await anext(following)).position for _ in range(90)]
+        assert start is not None
+        assert told == [Position(start.epoch, 1 + n) for n in range(1, 91)]
+
+
+# Queues ---------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_job_goes_through_a_queue(opened: Opened) -> None:
+    async with opened() as gl:
+        assert await gl.queues.declare("mail", QueueOptions(result_ms=60_000))
+        assert not await gl.queues.declare("mail", QueueOptions(result_ms=60_000))
+        enqueued = await gl.enqueue("mail", Mail("ada"), key="k", headers={"a": "b"}, priority=3)
+        assert enqueued.fresh
+        [claimed] = await gl.claim("mail", wait="5s")
+        assert (claimed.id, claimed.body(), claimed.attempt) == (enqueued.id, b'{"to":"ada"}', 1)
+        assert (claimed.key, claimed.headers, claimed.priority) == ("k", {"a": "b"}, 3)
+        [until] = await gl.extend([claimed], "1m")
+        assert isinstance(until, datetime)
+        assert until > datetime.fromtimestamp(claimed.lease_until_ms / 1000, UTC)
+        emit = Emit(publish=EmitPublish(channel="chat:1", data=payload(b'"sent"')))
+        done = NewSettlement(
+            id=claimed.id, fence=claimed.fence, deed=Deed.ACK, result=payload(b'{"ok":1}'), emit=(emit,)
+        )
+        [settled] = await gl.settle([done])
+        assert not isinstance(settled, Exception)
+        assert (settled.state, settled.emitted[0].offset) == (State.DONE, 1)
+        result = await gl.jobs.result(enqueued.id, wait="5s")
+        assert (result.state, result.value) == (State.DONE, {"ok": 1})
+        assert [p.data for p in (await gl.history("chat:1")).publications] == ["sent"]
+
+
+@on_a_loop
+async def test_bytes_come_back_as_they_were(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("raw")
+        await gl.enqueue("raw", b"\x00\xff")
+        [claimed] = await gl.claim("raw")
+        assert claimed.body() == b"\x00\xff"
+
+
+@on_a_loop
+async def test_a_lease_that_is_over_settles_nothing(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        await gl.enqueue("mail", 1)
+        [claimed] = await gl.claim("mail")
+        release = NewSettlement(id=claimed.id, fence=claimed.fence, deed=Deed.RELEASE)
+        assert not isinstance((await gl.settle([release]))[0], Exception)
+        late = NewSettlement(id=claimed.id, fence=claimed.fence, deed=Deed.ACK)
+        both = await gl.settle([late, release])
+        assert isinstance(both[0], LeaseLost)
+        assert not isinstance(both[1], Exception)  # a repeat of what was done
+        assert isinstance((await gl.settle([late]))[0], LeaseLost)
+        assert isinstance((await gl.extend([claimed]))[0], LeaseLost)
+
+
+@on_a_loop
+async def test_a_batch_is_taken_whole_or_not_at_all(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        assert len(await gl.enqueue_many("mail", [1, 2, 3], delay="1h")) == 3
+        with pytest.raises(UnknownQueue):
+            await gl.send_jobs([job("mail", 4), job("nowhere", 5)])
+        [stats] = (await gl.queues.stats("mail")).queues
+        assert (stats.delayed, stats.ready) == (3, 0)
+
+
+@on_a_loop
+async def test_a_message_id_makes_a_repeat_the_same_job(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        first = await gl.enqueue("mail", 1, message_id="order-7")
+        again = await gl.enqueue("mail", 1, message_id="order-7")
+        assert (again.id, again.fresh) == (first.id, False)
+        with pytest.raises(KeyConflict):
+            await gl.enqueue("mail", 2, message_id="order-7")
+
+
+@on_a_loop
+async def test_what_no_queue_takes_is_refused_alike(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        with pytest.raises(UnknownQueue, match="mial"):
+            await gl.enqueue("mial", 1)
+        with pytest.raises(UnknownQueue):
+            await gl.claim("mial")
+        with pytest.raises(BadRequest, match="priority"):
+            await gl.enqueue("mail", 1, priority=10)
+        with pytest.raises(BadRequest, match=r"deep|nested|malformed"):
+            await gl.enqueue("mail", deep())
+        with pytest.raises(BadRequest):
+            await gl.claim("mail", limit=0)
+        with pytest.raises(BadRequest):
+            await gl.queues.declare("no spaces")
+        with pytest.raises(UnknownJob):
+            await gl.jobs.look("1-nothing")
+        assert (await gl.queues.stats("mail")).queues[0].ready == 0
+
+
+def deep() -> list[object]:
+    nested: list[object] = []
+    for _ in range(200):
+        nested = [nested]
+    return nested
+
+
+@on_a_loop
+async def test_dead_jobs_are_looked_at_and_let_go_again(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        await gl.enqueue("mail", {"bad": True})
+        [claimed] = await gl.claim("mail")
+        await gl.settle(
+            [NewSettlement(id=claimed.id, fence=claimed.fence, deed=Deed.BURY, reason="no", details="trace")]
+        )
+        [dead] = (await gl.jobs.browse("mail")).jobs
+        assert (dead.reason, dead.details, dead.state) == ("no", "trace", State.DEAD)
+        assert (await gl.jobs.redrive("mail", [dead.id], payload={"bad": False})).jobs == 1
+        assert (await gl.jobs.look(dead.id)).body() == b'{"bad":false}'
+        assert (await gl.jobs.cancel(dead.id)).state is State.WAITING
+        with pytest.raises(UnknownJob):
+            await gl.jobs.cancel(dead.id)
+
+
+@on_a_loop
+async def test_queues_are_tended(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        held = await gl.enqueue("mail", 1)
+        await gl.queues.pause("mail")
+        assert await gl.claim("mail") == []
+        await gl.queues.resume("mail")
+        [claimed] = await gl.claim("mail")
+        with pytest.raises(JobStarted):
+            await gl.jobs.cancel(held.id)
+        assert [queue.queue for queue in (await gl.queues.list()).queues] == ["mail"]
+        await gl.enqueue_many("mail", [1, 2])
+        assert (await gl.jobs.purge("mail", "waiting")).jobs == 2
+        assert claimed.id == held.id
+        assert await gl.queues.drop("mail") == 1
+        with pytest.raises(UnknownQueue):
+            await gl.queues.drop("mail")
+
+
+@on_a_loop
+async def test_recurring_jobs_are_kept_by_their_name(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("report")
+        assert await gl.schedules.add(ScheduleRequest(name="r", queue="report", cron="0 0 1 1 *")) > 0
+        with pytest.raises(BadRequest):
+            await gl.schedules.add(ScheduleRequest(name="r", queue="report", cron="0 0 31 2 *"))
+        assert [each.name for each in (await gl.schedules.list()).schedules] == ["r"]
+        assert await gl.schedules.remove("r")
+        assert not await gl.schedules.remove("r")
+
+
+@on_a_loop
+async def test_a_claim_that_waits_is_woken_by_an_enqueue(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        waiting = asyncio.create_task(gl.claim("mail", wait="20s"))
+        await gl.enqueue("mail", 1)
+        assert len(await waiting) == 1
+
+
+@on_a_loop
+async def test_many_at_once_are_each_answered(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail")
+        enqueued = await asyncio.gather(*(gl.enqueue("mail", n) for n in range(300)))
+        assert len({each.id for each in enqueued}) == 300
+        claimed = await gl.claim("mail", limit=300)
+        acks = [NewSettlement(id=each.id, fence=each.fence, deed=Deed.ACK) for each in claimed]
+        settled = await asyncio.gather(*(gl.settle([ack]) for ack in acks))
+        assert {getattr(each, "state", each) for [each] in settled} == {State.GONE}
+        refused = await asyncio.gather(
+            *(gl.enqueue(queue, 1) for queue in ("mail", "mial") * 10), return_exceptions=True
+        )
+        assert sum(isinstance(each, UnknownQueue) for each in refused) == 10
+
+
+# Declared functions ---------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_declared_function_makes_its_queue_when_it_is_first_sent_to(opened: Opened) -> None:
+    async with opened() as gl:
+
+        @gl.queue("mail", lease="7s")
+        async def send(mail: Mail) -> None: ...
+
+        first, second = await asyncio.gather(send.enqueue(Mail("ada")), send.enqueue(Mail("bob")))
+        assert first.id != second.id
+        [status] = (await gl.queues.list()).queues
+        assert status.options.lease_ms == 7_000
+
+
+@on_a_loop
+async def test_declaring_leaves_nobody_else_s_queue_as_it_was(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.queues.declare("mail", QueueOptions(lease_ms=1_000))
+
+        @gl.queue("mail", lease="7s")
+        async def send(mail: Mail) -> None: ...
+
+        @gl.every("1h")
+        def beat() -> None: ...
+
+        await send.enqueue(Mail("ada"))  # who sends changes nothing about a queue that is there
+        lease_ms = {queue.queue: queue.options.lease_ms for queue in (await gl.queues.list()).queues}
+        assert lease_ms == {"mail": 1_000}
+        await gl.declare()
+        lease_ms = {queue.queue: queue.options.lease_ms for queue in (await gl.queues.list()).queues}
+        assert lease_ms == {"beat": 30_000, "mail": 7_000}
+        assert [each.name for each in (await gl.schedules.list()).schedules] == ["beat"]
+
+
+@on_a_loop
+async def test_a_closed_library_opens_again_when_it_is_used(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.publish("chat:1", 1)
+        await gl.close()
+        await gl.close()
+        assert isinstance(gl, Gapless)
+        assert await gl.publish("chat:1", 2) is not None
