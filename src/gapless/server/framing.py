@@ -96,8 +96,10 @@ class Parser(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Pass it on."""
+        taker = self.taker
+        assert taker is not None
         self._unparsed_bytes = frame.tail_size
-        cast(Taker, self.taker).take_frame(frame)
+        taker.take_frame(frame)
 
     def gave_up(self, code: int, reason: str) -> None:
         """Pass it on."""

@@ -9,7 +9,7 @@ import logging
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiofastnet import Transport
 from picows import WSFrame, WSMsgType
@@ -213,8 +213,10 @@ class WebSocket(asyncio.BufferedProtocol):
     # Messages.
 
     def _deliver(self, payload: bytes, binary: bool) -> None:
+        receiver = self._receiver
+        assert receiver is not None
         try:
-            cast(Receiver, self._receiver).received(payload, binary)
+            receiver.received(payload, binary)
         except Exception:
             log.exception("a session failed")
             self._fail(INTERNAL_ERROR, "internal error")
