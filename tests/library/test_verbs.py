@@ -20,13 +20,16 @@ from gapless.core.errors import (
     UnknownChannel,
     UnknownJob,
     UnknownQueue,
+    UnknownStream,
 )
 from gapless.core.jobs import Deed, QueueOptions, State
 from gapless.core.stream import Position
 from gapless.library.making import job
+from gapless.protocol.groups import CommitRequest, FetchPartition, FetchRequest, HeartbeatRequest, NewCommit
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import Emit, EmitPublish, NewSettlement
 from gapless.protocol.schedules import ScheduleRequest
+from gapless.protocol.streams import StreamSettings
 from tests.library.conftest import Opened
 from tests.server.serving import on_a_loop
 
@@ -321,6 +324,114 @@ async def test_many_at_once_are_each_answered(opened: Opened) -> None:
         assert sum(isinstance(each, UnknownQueue) for each in refused) == 10
 
 
+# Streams --------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_what_is_appended_is_read_in_its_partition(opened: Opened) -> None:
+    async with opened() as gl:
+        assert await gl.streams.declare("orders", StreamSettings(partitions=4, keyed=True))
+        first = await gl.append("orders", Mail("ada"), key="ada", headers={"a": "b"})
+        second = await gl.append("orders", b"\x00", key="ada", expected_key_offset=first.offset)
+        assert (second.partition, second.offset) == (first.partition, first.offset + 1)
+        with pytest.raises(PositionConflict):
+            await gl.append("orders", 3, key="ada", expected_key_offset=first.offset)
+        page = await gl.streams.page("orders", key="ada")
+        assert [message.body() for message in page.messages] == [b'{"to":"ada"}', b"\x00"]
+        assert page.messages[0].headers == {"a": "b"}
+        newest = await gl.streams.page("orders", "latest", partition=first.partition, backwards=True, limit=1)
+        assert [message.offset for message in newest.messages] == [second.offset]
+        appended = await gl.append_many("orders", [1, 2, 3], atomic=True, partition=0)
+        assert [each.offset - appended[0].offset for each in appended] == [0, 1, 2]
+        again = await gl.append("orders", 9, message_id="m", partition=0)
+        assert (await gl.append("orders", 9, message_id="m", partition=0)).offset == again.offset
+        assert not (await gl.append("orders", 9, message_id="m", partition=0)).fresh
+
+
+@on_a_loop
+async def test_what_no_stream_takes_is_refused_alike(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders", StreamSettings(partitions=2))
+        with pytest.raises(UnknownStream, match="oders"):
+            await gl.append("oders", 1)
+        with pytest.raises(UnknownStream):
+            await gl.streams.page("oders")
+        with pytest.raises(BadRequest, match="partition"):
+            await gl.streams.declare("orders", StreamSettings(partitions=3))
+        with pytest.raises(BadRequest, match="keyed"):
+            await gl.streams.page("orders", key="ada")
+        with pytest.raises(PositionLost):
+            await gl.streams.page("orders", Position("elsewhere", 3), partition=0)
+        with pytest.raises(BadRequest, match="earliest"):
+            await gl.streams.page("orders", "soon", partition=0)  # type: ignore[arg-type]
+
+
+@on_a_loop
+async def test_a_partition_and_a_channel_are_followed_live(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders")
+        await gl.append("orders", 1)
+        async with aclosing(gl.streams.follow("orders", "earliest")) as following:
+            payload_told, message = await anext(following)
+            assert (payload_told, message.stream, message.offset, message.partition) == (1, "orders", 1, 0)
+            waiting = asyncio.ensure_future(anext(following))
+            await gl.append("orders", b"\xff", key="k")
+            payload_told, message = await waiting
+            assert (payload_told, message.key) == (b"\xff", "k")
+        await gl.publish("chat:1", {"text": "hi"})
+        async with aclosing(gl.streams.follow("chat:1", "earliest")) as following:
+            assert (await anext(following))[0] == {"text": "hi"}
+
+
+@on_a_loop
+async def test_a_group_reads_commits_and_is_sought(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders")
+        await gl.append_many("orders", [1, 2, 3])
+        joined = await gl.streams.heartbeat(HeartbeatRequest(source="orders", group="g", member="m"))
+        [held] = joined.held
+        wanted = FetchRequest(
+            source="orders",
+            group="g",
+            member="m",
+            partitions=[FetchPartition(partition=0, after=held.position)],
+            limit=2,
+        )
+        [fetched] = (await gl.streams.fetch(wanted)).partitions
+        assert fetched.page is not None
+        assert [message.body() for message in fetched.page.messages] == [b"1", b"2"]
+        commit = NewCommit(partition=0, fence=held.fence, offset=2, epoch=fetched.page.epoch)
+        request = CommitRequest(source="orders", group="g", member="m", commits=[commit])
+        assert (await gl.streams.commit(request)).commits[0].error is None
+        assert (await gl.streams.lag("orders", "g")).lag == 1
+        assert [group.group for group in (await gl.streams.groups("orders")).groups] == ["g"]
+        [sought] = (await gl.streams.seek("orders", "g", "earliest", dry_run=True)).partitions
+        assert sought.again == 2
+        await gl.streams.seek("orders", "g", {0: Position(fetched.page.epoch, 1)})
+        assert (await gl.streams.lag("orders", "g")).lag == 2
+        [late] = (await gl.streams.commit(request)).commits
+        assert late.error is not None
+        assert isinstance(late.error.error(), LeaseLost)
+        await gl.streams.leave("orders", "g", "m")
+        assert await gl.streams.drop_group("orders", "g")
+        records = (await gl.streams.audit(what="seek")).records
+        assert [record.name for record in records] == ["orders"]
+
+
+@on_a_loop
+async def test_a_stream_is_trimmed_compacted_and_dropped(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders", StreamSettings(keyed=True))
+        await gl.append_many("orders", [1, 2, 3], key="k")
+        assert await gl.streams.compact("orders") == 2
+        assert (await gl.streams.trim("orders", partition=0, offset=3)).partitions[0].oldest == 4
+        assert (await gl.streams.find("orders", 0)).offset == 3
+        assert [stream.stream for stream in (await gl.streams.list()).streams] == ["orders"]
+        await gl.streams.drop("orders")
+        with pytest.raises(UnknownStream):
+            await gl.streams.drop("orders")
+
+
 # Declared functions ---------------------------------------------------------------------------
 
 
@@ -335,6 +446,20 @@ async def test_a_declared_function_makes_its_queue_when_it_is_first_sent_to(open
         assert first.id != second.id
         [status] = (await gl.queues.list()).queues
         assert status.options.lease_ms == 7_000
+
+
+@on_a_loop
+async def test_a_declared_reader_makes_its_stream_when_it_is_first_appended_to(opened: Opened) -> None:
+    async with opened() as gl:
+
+        @gl.stream("orders", group="billing", partitions=3, key=lambda mail: mail.to)
+        async def on_order(mail: Mail) -> None: ...
+
+        first, second = await on_order.append_many([Mail("ada"), Mail("ada")])
+        assert first.partition == second.partition
+        [status] = (await gl.streams.list()).streams
+        assert status.options.partitions == 3
+        await gl.declare()
 
 
 @on_a_loop

@@ -5,9 +5,8 @@ from functools import update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
-from gapless.core.stream import Position
-from gapless.library.channels import Publication
 from gapless.library.gapless import Gapless
+from gapless.library.streaming import Streams
 from gapless.library.tending import Jobs, Queues, Schedules
 
 __all__ = ["Blocking"]
@@ -39,6 +38,24 @@ class _Waiting(Generic[Given, Result]):
         return update_wrapper(wait, self._method)
 
 
+class _Following(Generic[Given, Result]):
+    """A generator made of an asynchronous one."""
+
+    def __init__(self, method: Callable[Concatenate[Any, Given], AsyncGenerator[Result, None]]) -> None:
+        self._method = method
+
+    def __get__(self, facade: _Facade, kind: type[_Facade]) -> Callable[Given, Iterator[Result]]:
+        def iterate(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Result]:
+            items = self._method(facade._target, *args, **kwargs)
+            try:
+                while (item := facade._gl.wait_for(_next(items))) is not _END:
+                    yield item
+            finally:
+                facade._gl.wait_for(items.aclose())
+
+        return update_wrapper(iterate, self._method)
+
+
 class _BlockingJobs(_Facade):
     look = _Waiting(Jobs.look)
     result = _Waiting(Jobs.result)
@@ -63,6 +80,26 @@ class _BlockingSchedules(_Facade):
     list = _Waiting(Schedules.list)
 
 
+class _BlockingStreams(_Facade):
+    declare = _Waiting(Streams.declare)
+    drop = _Waiting(Streams.drop)
+    list = _Waiting(Streams.list)
+    page = _Waiting(Streams.page)
+    find = _Waiting(Streams.find)
+    trim = _Waiting(Streams.trim)
+    compact = _Waiting(Streams.compact)
+    audit = _Waiting(Streams.audit)
+    groups = _Waiting(Streams.groups)
+    lag = _Waiting(Streams.lag)
+    seek = _Waiting(Streams.seek)
+    drop_group = _Waiting(Streams.drop_group)
+    heartbeat = _Waiting(Streams.heartbeat)
+    leave = _Waiting(Streams.leave)
+    fetch = _Waiting(Streams.fetch)
+    commit = _Waiting(Streams.commit)
+    follow = _Following(Streams.follow)
+
+
 class Blocking(_Facade):
     """Each verb of `Gapless`, which waits instead of being awaited; safe in any thread without a loop.
 
@@ -75,9 +112,13 @@ class Blocking(_Facade):
         self.jobs = _BlockingJobs(gl, gl.jobs)
         self.queues = _BlockingQueues(gl, gl.queues)
         self.schedules = _BlockingSchedules(gl, gl.schedules)
+        self.streams = _BlockingStreams(gl, gl.streams)
 
     publish = _Waiting(Gapless.publish)
     history = _Waiting(Gapless.history)
+    subscribe = _Following(Gapless.subscribe)
+    append = _Waiting(Gapless.append)
+    append_many = _Waiting(Gapless.append_many)
     enqueue = _Waiting(Gapless.enqueue)
     enqueue_many = _Waiting(Gapless.enqueue_many)
     claim = _Waiting(Gapless.claim)
@@ -85,17 +126,6 @@ class Blocking(_Facade):
     settle = _Waiting(Gapless.settle)
     declare = _Waiting(Gapless.declare)
     close = _Waiting(Gapless.close)
-
-    def subscribe(self, channel: str, *, after: str | Position | None = None) -> Iterator[Publication]:
-        """Follow a channel, as `Gapless.subscribe` does."""
-        return self._iterate(self._gl.subscribe(channel, after=after))
-
-    def _iterate(self, items: AsyncGenerator[Result, None]) -> Iterator[Result]:
-        try:
-            while (item := self._gl.wait_for(_next(items))) is not _END:
-                yield item
-        finally:
-            self._gl.wait_for(items.aclose())
 
     def __enter__(self) -> Self:
         return self

@@ -28,11 +28,12 @@ from gapless.library.channels import (
 )
 from gapless.library.handlers import JobHandler, RecurringHandler, StreamHandler
 from gapless.library.home import Home
-from gapless.library.making import JobOptions
+from gapless.library.making import JobOptions, MessageOptions
 from gapless.library.payloads import encode, wire
 from gapless.library.resolving import Overrides
 from gapless.library.router import Router
 from gapless.library.running import Context, Middleware
+from gapless.library.streaming import Streams
 from gapless.library.tending import Jobs, Queues, Schedules
 from gapless.library.times import Duration, duration_ms, moment
 from gapless.library.transport import Transport
@@ -80,6 +81,7 @@ class Gapless(Router):
         self.jobs = Jobs(self._call)
         self.queues = Queues(self._call)
         self.schedules = Schedules(self._call)
+        self.streams = Streams(self._call)
         self._middleware: list[Middleware] = []
         self._lifespan: Lifespan | None = None
         dice = random or SystemRandom()
@@ -270,9 +272,37 @@ class Gapless(Router):
 
     # Streams ------------------------------------------------------------------------------
 
-    async def send_messages(self, stream: str, messages: list[NewMessage]) -> list[AppendedMessage]:
-        """Append messages to a declared stream, each to its partition."""
-        request = streams.AppendRequest(stream=stream, messages=messages)
+    async def append(
+        self, stream: str, payload: object, **options: Unpack[MessageOptions]
+    ) -> AppendedMessage:
+        """Append a message to a stream by its name. Raises as a declared function's `append`, and:
+
+        Raises:
+            UnknownStream: it was not declared, here or elsewhere.
+        """
+        [appended] = await self.send_messages(stream, [making.message(payload, **options)])
+        return appended
+
+    async def append_many(
+        self,
+        stream: str,
+        payloads: Iterable[object],
+        *,
+        atomic: bool = False,
+        **options: Unpack[MessageOptions],
+    ) -> list[AppendedMessage]:
+        """Append up to 1,000 messages in their order; `atomic` ones go to one partition, all or none.
+
+        The options hold for each. Raises as `append`.
+        """
+        messages = [making.message(payload, **options) for payload in payloads]
+        return await self.send_messages(stream, messages, atomic=atomic)
+
+    async def send_messages(
+        self, stream: str, messages: list[NewMessage], *, atomic: bool = False
+    ) -> list[AppendedMessage]:
+        """Append messages. A stream that is not there is made if a handler here reads it."""
+        request = streams.AppendRequest(stream=stream, messages=messages, atomic=atomic)
         try:
             return await self._append(request)
         except UnknownStream:
@@ -312,7 +342,7 @@ class Gapless(Router):
         if not terms or ":" in name:
             return False
         settings = next((each.settings for each in terms if each.settings), streams.StreamSettings())
-        await self._call("stream/declare", streams.DeclareStreamRequest(stream=name, options=settings))
+        await self.streams.declare(name, settings)
         return True
 
     def use(self, middleware: Middleware) -> None:

@@ -52,7 +52,7 @@ class Sender(Protocol):
         """Enqueue jobs, all or none."""
 
     async def send_messages(self, stream: str, messages: list[NewMessage]) -> list[AppendedMessage]:
-        """Append messages; if it is one partition's, all or none."""
+        """Append messages, each to its partition."""
 
     def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait for work without a loop."""

@@ -114,7 +114,7 @@ class Local:
 
     def _having(self) -> Verbs:
         if self._verbs is None:
-            raise NotAvailable("this store has no queues")
+            raise NotAvailable("this store has neither queues nor groups")
         return self._verbs
 
     async def publish(self, body: bytes, *, repeatable: bool) -> bytes:
