@@ -137,12 +137,15 @@ class History:
         asked = [self.settlement(self.held.pop(id)) for id in chosen]
         acks = {one.id for one in asked if one.deed is Deed.ACK}
         self.in_doubt |= acks
-        answers = self.call(database, lambda log: log.queues.settle(asked, {}))
+        answers = self.answer(database, asked)
         for one, answer in zip(asked, answers, strict=True):
             if one.deed is Deed.ACK and not isinstance(answer, GaplessError):
                 self.acked.add(one.id)
                 self.emitted += len(one.emit)
         self.in_doubt -= acks
+
+    def answer(self, database: Database, asked: list[Settlement]) -> Any:
+        return self.call(database, lambda log: log.queues.settle(asked, {}))
 
     def settlement(self, job: Claimed) -> Settlement:
         deed = self.random.choice((Deed.ACK, Deed.ACK, Deed.RETRY, Deed.RELEASE, Deed.BURY))
@@ -181,7 +184,7 @@ class History:
             self.claim(database)
             asked = [Settlement(job.id, job.fence, Deed.ACK) for job in self.held.values()]
             self.held.clear()
-            answers = self.call(database, lambda log, asked=asked: log.queues.settle(asked, {}))
+            answers = self.answer(database, asked)
             self.acked |= {
                 one.id for one, told in zip(asked, answers, strict=True) if told.state is State.GONE
             }

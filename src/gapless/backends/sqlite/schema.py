@@ -87,10 +87,10 @@ READING = (
     ) strict, without rowid""",
 )
 # Jobs: the narrow row that changes, and apart from it what does not. `state` is 0 waiting, 1 leased, 2 dead,
-# 3 done. `rank` is 9 less the priority (and 20 more in a fair queue), or 10 for a job behind the head of its
-# key's line. Lines are ordered by `first_ms` and `place`. `due_ms` is when a waiting job can be claimed, and
-# when a lease ends. At `ends_ms` one that waits expires, and one that is dead or done goes. `generation` gave
-# the `fence`. What was settled or claimed lately is in further tables, by minute (`queues/answers.py`).
+# 3 done. `rank` is 9 less the priority, and 20 more in a fair queue, or 10 more for a job behind the head of
+# its key's line. Lines are ordered by `first_ms` and `place`. `due_ms` is when a waiting job can be claimed,
+# and when a lease ends. At `ends_ms` one that waits expires, and one that is dead or done goes. `generation`
+# gave the `fence`. What was settled or claimed lately is in further tables, by minute (`queues/answers.py`).
 QUEUEING = (
     """create table queues (
         id integer primary key,

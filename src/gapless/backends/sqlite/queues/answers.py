@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 from msgspec import msgpack
 
+from gapless.backends.sqlite.queues.queue import Record
 from gapless.backends.sqlite.schema import first, rows
 from gapless.core.jobs import Deed, Enqueued, Settled, State
 from gapless.core.limits import SETTLED_MS
@@ -41,9 +42,8 @@ _decode_leases = msgpack.Decoder(list[tuple[int, int]]).decode
 class Answers:
     """The answers that are held. Everything happens inside the caller's transaction."""
 
-    def __init__(self, cursor: apsw.Cursor, generation: int) -> None:
+    def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
-        self._generation = generation
         self.reload()
 
     def reload(self) -> None:
@@ -57,7 +57,7 @@ class Answers:
         self._find = " union all ".join(FIND.format(minute) for minute in self._minutes)
         self._find_claim = " union all ".join(FIND_CLAIM.format(minute) for minute in self._minutes)
         newest = self._minutes[-1] if self._minutes else 0
-        self._insert = f"insert into settled_{newest} values (?, {self._generation}, ?, ?, ?, ?, ?, ?)"
+        self._insert = f"insert into settled_{newest} values (?, ?, ?, ?, ?, ?, ?, ?)"
         self._insert_claim = f"insert or replace into claimed_{newest} values (?, ?, ?)"
 
     def due_ms(self) -> int:
@@ -80,22 +80,23 @@ class Answers:
             self._minutes.append(minute)
             self._see()
 
-    def hold(self, answered: Sequence[tuple[int, int, Deed, Settled]], now_ms: int) -> None:
-        """Remember settlements: fence, job, deed and answer of each."""
+    def hold(self, answered: Sequence[tuple[Record, Deed, Settled]], now_ms: int) -> None:
+        """Remember settlements: the job with its fence, deed and answer of each."""
         self._turn_over(now_ms)
         self._cursor.executemany(
             self._insert,
             [
                 (
-                    fence,
-                    number,
+                    job.fence,
+                    job.generation,
+                    job.number,
                     DEEDS.index(deed),
                     STATES.index(told.state),
                     told.due_ms,
                     _encode([_pack(one) for one in told.emitted]) if told.emitted else None,
                     now_ms,
                 )
-                for fence, number, deed, told in answered
+                for job, deed, told in answered
             ],
         )
 

@@ -8,7 +8,7 @@ import apsw
 
 from gapless.backends.sqlite.queues.bodies import checksum
 from gapless.backends.sqlite.queues.jobs import EARLIER
-from gapless.backends.sqlite.queues.queue import HELD, WAITING
+from gapless.backends.sqlite.queues.queue import FAIR, HELD, WAITING
 from gapless.backends.sqlite.schema import first
 
 __all__ = ["check_jobs"]
@@ -62,6 +62,6 @@ def _wrong(number: int, queue: int, key: str | None, priority: int, state: int, 
         return f"of queue {name!r} has lost its payload"
     if crc != checksum(number, queue, key, priority, epoch, enqueued_ms, headers, data):
         return f"of queue {name!r} fails its checksum"
-    if state == WAITING and bool(is_behind) != (rank == HELD):
+    if state == WAITING and bool(is_behind) != (HELD <= rank < FAIR):
         return f"of queue {name!r} stands {'ahead of' if is_behind else 'behind'} its turn"
     return ""

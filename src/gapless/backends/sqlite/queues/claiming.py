@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from gapless.backends.sqlite.queues.answers import claim_id
 from gapless.backends.sqlite.queues.bodies import checksum
-from gapless.backends.sqlite.queues.queue import HELD, LEASED, Queue, Record
+from gapless.backends.sqlite.queues.queue import LEASED, Queue, Record
 from gapless.backends.sqlite.queues.tending import Tending
 from gapless.backends.sqlite.schema import first, rows
 from gapless.core.errors import LeaseLost
@@ -147,7 +147,7 @@ class Claiming(Tending):
         self.die(queue, job, self.now_ms, DAMAGED, "")
 
     def _by_rank(self, queue: Queue) -> Iterator[Row]:
-        for rank in sorted(queue.ranks - {HELD}):
+        for rank in queue.claimable():
             with closing(self.jobs.cursor.connection.cursor()) as cursor:
                 yield from cursor.execute(CLAIM, (queue.id, rank, self.now_ms))
 
@@ -171,7 +171,7 @@ class Claiming(Tending):
         self, queue: Queue, key: str | None, taken: "Counter[int]", flying: int, served: int = 0
     ) -> "_Turn | None":
         """Return the best job of a key, after those that were taken of each rank."""
-        for rank in sorted(queue.ranks - {HELD}):
+        for rank in queue.claimable():
             found = first(self.jobs.cursor.execute(TURN, (queue.id, key, rank, self.now_ms, taken[rank])))
             if found:
                 due_ms, place = found[-2:]

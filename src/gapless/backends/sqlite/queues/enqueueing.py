@@ -7,17 +7,21 @@ from typing import Any
 
 from gapless.backends.sqlite.keys import Digests
 from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
-from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue, Record
+from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue
 from gapless.backends.sqlite.queues.tending import Tending
 from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, StoreFull, TooManyRequests
 from gapless.core.job_rules import check_batch, first_due_ms, id_of
 from gapless.core.jobs import Enqueued, Job
+from gapless.core.limits import PRIORITY_MAX
 from gapless.core.stream import Stored
 
 __all__ = ["Enqueueing"]
 
 # Columns of a new row.
-NUMBER, RANK, FIRST = 0, 6, 8
+PRIORITY, RANK, FIRST = 3, 6, 8
+
+Heads = dict[tuple[int, str], list[Any] | int | None]
+# The first in the line of a queue's key: a new row, or when it first falls due.
 
 
 class _Plan:
@@ -52,7 +56,7 @@ class Enqueueing(Tending):
         told: list[Enqueued] = []
         rows: list[list[Any]] = []
         bodies: list[BodyRow] = []
-        heads: dict[tuple[int, str], Record | list[Any] | None] = {}
+        heads: Heads = {}
         for step, (job, queue, due_ms, digests, held) in enumerate(plan.steps):
             if isinstance(held, Enqueued):
                 told.append(held)
@@ -134,13 +138,13 @@ class Enqueueing(Tending):
         due_ms: int,
         rows: list[list[Any]],
         bodies: list[BodyRow],
-        heads: dict[tuple[int, str], Record | list[Any] | None],
+        heads: Heads,
     ) -> Enqueued:
         log, key, priority, now_ms = self.jobs.log, job.key, job.priority, self.now_ms
         log.seq += 1
         number, epoch = log.seq, self.jobs.epoch
         is_lined = key is not None and queue.options.ordered
-        rank = queue.rank(priority)
+        rank = queue.lowest - priority
         ends_ms = due_ms + job.expires_ms if job.expires_ms else None
         row: list[Any] = [
             number, queue.id, key, priority, job.unique is not None, WAITING, rank, due_ms, due_ms,
@@ -163,28 +167,29 @@ class Enqueueing(Tending):
         self.jobs.woken.add(queue.name)
         return Enqueued(id_of(number, epoch))
 
-    def _join(
-        self, queue: Queue, key: str, row: list[Any], heads: dict[tuple[int, str], Record | list[Any] | None]
-    ) -> None:
+    def _join(self, queue: Queue, key: str, row: list[Any], heads: Heads) -> None:
         """Let a new job stand in the line of its key: behind its head, or as its head."""
         line = queue.id, key
         if line not in heads:
-            heads[line] = self.jobs.head(queue, key)
+            heads[line] = self.jobs.head_ms(queue, key)
         head = heads[line]
         if queue.strays and key in queue.strays.values():
-            row[RANK] = HELD
+            row[RANK] = _held(row)
         if head is None:
             heads[line] = row
         elif isinstance(head, list):
             behind = head if row[FIRST] < head[FIRST] else row
-            behind[RANK] = HELD
+            behind[RANK] = _held(behind)
             heads[line] = row if behind is head else head
-        elif head.first_ms <= row[FIRST]:
-            row[RANK] = HELD
-        else:
-            assert head.state == WAITING  # or it would have been due
-            self.jobs.hold_back(queue, head)
+        elif head <= row[FIRST]:
+            row[RANK] = _held(row)
+        else:  # that one waits for its time
+            self.jobs.hold_back(queue, key)
             heads[line] = row
+
+
+def _held(row: list[Any]) -> int:
+    return HELD + PRIORITY_MAX - int(row[PRIORITY])
 
 
 def _digests(job: Job) -> Digests:

@@ -22,6 +22,7 @@ from gapless.backends.sqlite.queues.queue import (
 from gapless.backends.sqlite.schema import first, number, rows
 from gapless.core.errors import UnknownQueue
 from gapless.core.jobs import OnDead, QueueOptions
+from gapless.core.limits import PRIORITY_MAX
 
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
@@ -38,6 +39,10 @@ HEAD = (
     f"select {Record.COLUMNS} from jobs where queue = ? and key = ? and is_lined"
     " order by first_ms, place limit 1"
 )
+FIRST = "(select number from jobs where queue = ? and key = ? and is_lined order by first_ms, place limit 1)"
+GO_ON = f"update jobs set rank = ? - priority where number = {FIRST} and state = 0 and rank between 10 and 19"
+HOLD_BACK = f"update jobs set rank = {HELD + PRIORITY_MAX} - priority where number = {FIRST} and state = 0"
+HEAD_MS = "select first_ms from jobs where queue = ? and key = ? and is_lined order by first_ms limit 1"
 TURNED = "select count(*) from jobs where queue = ? and rank = ? and due_ms > ? and due_ms <= ? and state = 0"
 TURNS = (
     "select due_ms from jobs where queue = ? and rank = ? and due_ms > ? and state = 0"
@@ -59,7 +64,7 @@ RELAY: Final = (
     "update jobs set is_lined = ?2 and key is not null and (state < 2 or (state = 2 and ?3))"
     " where queue = ?1",
     "update jobs set rank = ?2 - priority where queue = ?1 and state = 0",
-    f"update jobs set rank = {HELD} where queue = ?1 and state = 0 and {EARLIER}",
+    f"update jobs set rank = {HELD + PRIORITY_MAX} - priority where queue = ?1 and state = 0 and {EARLIER}",
 )
 COUNTS: Final = (
     "select state, rank, count(*) from jobs where queue = ? and state = 0 group by rank",
@@ -80,7 +85,7 @@ class Jobs:
         self.epoch = epoch
         self.generations: dict[str, int] = dict(rows(cursor.execute("select id, number from generations")))
         self.generation = self.generations[epoch]
-        self.answers = Answers(cursor, self.generation)
+        self.answers = Answers(cursor)
         self.bodies = Bodies(cursor)
         self.queues: dict[str, Queue] = {}
         self.by_id: dict[int, Queue] = {}
@@ -98,7 +103,7 @@ class Jobs:
             for state, what, count in rows(self.cursor.execute(query, (queue.id,))):
                 if state == WAITING:
                     queue.waiting += count
-                    queue.ranks.add(what)
+                    queue.see_rank(what)
                 elif state == LEASED:
                     queue.leased += count
                     queue.workers[what] = count
@@ -118,18 +123,17 @@ class Jobs:
         """Give every job its rank and place anew: the queue's options are others than before."""
         ordered, stops = queue.options.ordered, queue.options.on_dead is OnDead.STOP
         for statement, bindings in zip(
-            RELAY, ((queue.id, ordered, stops), (queue.id, queue.rank(0)), (queue.id,)), strict=True
+            RELAY, ((queue.id, ordered, stops), (queue.id, queue.lowest), (queue.id,)), strict=True
         ):
             self.cursor.execute(statement, bindings)
         queue.strays = dict(rows(self.cursor.execute(STRAYS, (queue.id,))))
         for key in set(queue.strays.values()):
-            head = self.head(queue, key)
-            if head is not None and head.state == WAITING:
-                self._rank(queue, head, HELD)
+            self.hold_back(queue, key)
         ranks = rows(
             self.cursor.execute("select distinct rank from jobs where queue = ? and state = 0", (queue.id,))
         )
-        queue.ranks.update(rank for (rank,) in ranks)
+        for (rank,) in ranks:
+            queue.see_rank(rank)
 
     def queue(self, name: str) -> Queue:
         """Return a queue that may change now.
@@ -239,9 +243,7 @@ class Jobs:
         self.bodies.remove(numbers)
         if noted:
             self.bodies.forget(noted)
-        for job in gone:
-            if job.is_lined:
-                self.go_on(queue, job.key)
+        self.go_on(queue, {job.key for job in gone if job.is_lined})
         self.forget_served(queue, gone)
 
     def move(
@@ -258,7 +260,7 @@ class Jobs:
         queue.add(job)
         self.save(job)
         if was_lined and (was_stray or state > LEASED):
-            self.go_on(queue, job.key)
+            self.go_on(queue, [job.key])
         if state > LEASED:
             if job.is_unique:
                 self.bodies.free(job)
@@ -293,42 +295,40 @@ class Jobs:
         row = first(self.cursor.execute(HEAD, (queue.id, key)))
         return Record(row) if row else None
 
-    def go_on(self, queue: Queue, key: str | None) -> None:
-        """Let the first in a key's line be claimed, if it waits."""
-        head = self.head(queue, key)
-        if head is None or head.state != WAITING or head.rank != HELD:
-            return
-        if not queue.strays or key not in queue.strays.values():
-            self._rank(queue, head, queue.rank(head.priority))
+    def go_on(self, queue: Queue, keys: Iterable[str | None]) -> None:
+        """Let the first in the lines of keys be claimed, if they wait."""
+        if queue.strays:
+            keys = set(keys) - set(queue.strays.values())
+        self.cursor.executemany(GO_ON, [(queue.lowest, queue.id, key) for key in keys])
+
+    def head_ms(self, queue: Queue, key: str) -> int | None:
+        """Return when the first in a key's line first fell or falls due."""
+        row = first(self.cursor.execute(HEAD_MS, (queue.id, key)))
+        return row[0] if row else None
 
     def join(self, queue: Queue, job: Record) -> None:
         """Give a job that is to wait its place in the line of its key, if there are lines."""
-        job.rank = queue.rank(job.priority)
+        job.rank = queue.lowest - job.priority
         job.is_lined = False
         if job.key is None or not queue.options.ordered:
             return
         job.is_lined = True
         head = self.head(queue, job.key)
         if queue.strays and job.key in queue.strays.values():
-            job.rank = HELD
+            job.rank = HELD + PRIORITY_MAX - job.priority
         elif head is None or head.number == job.number:
             return
         elif (head.first_ms, head.place) < (job.first_ms, job.place):
-            job.rank = HELD
-        elif head.state == WAITING:
-            self._rank(queue, head, HELD)
+            job.rank = HELD + PRIORITY_MAX - job.priority
+        else:
+            self.hold_back(queue, job.key)
 
     def leave_line(self, queue: Queue, job: Record) -> None:
         """Let the line of a dead job go on."""
         job.is_lined = False
         self.cursor.execute("update jobs set is_lined = 0 where number = ?", (job.number,))
-        self.go_on(queue, job.key)
+        self.go_on(queue, [job.key])
 
-    def hold_back(self, queue: Queue, head: Record) -> None:
-        """Let a job that waits stand behind another that came to head its line."""
-        self._rank(queue, head, HELD)
-
-    def _rank(self, queue: Queue, job: Record, rank: int) -> None:
-        """Let a waiting job be claimed in its turn, or not."""
-        queue.ranks.add(rank)
-        self.cursor.execute("update jobs set rank = ? where number = ?", (rank, job.number))
+    def hold_back(self, queue: Queue, key: str | None) -> None:
+        """Let the first in a key's line wait behind another that is to head the line."""
+        self.cursor.execute(HOLD_BACK, (queue.id, key))

@@ -24,7 +24,7 @@ FOREVER_MS: Final = 1 << 62
 # The states as they stand in the table; a job that is gone has no row.
 WAITING, LEASED, DEAD, DONE, GONE = range(5)
 CODES: Final = (State.WAITING, State.LEASED, State.DEAD, State.DONE)
-# The rank of a job that stands behind the head of its key's line; what is added to ranks in a fair queue.
+# What is added to the rank of a job that stands behind the head of its key's line, or is in a fair queue.
 HELD: Final = 10
 FAIR: Final = 20
 
@@ -124,7 +124,7 @@ class Queue:
         self.waiting = self.leased = self.dead = self.done = 0
         self.delayed = self.seen_ms = 0
         self.turn_ms = self.wake_ms = FOREVER_MS
-        self.ranks = {HELD}  # that jobs have had since the store was opened
+        self.ranks: set[int] = set()  # that jobs had, or may get, since the store was opened
         self.workers: dict[str, int] = {}  # how many leases each holds
         self.strays: dict[int, str | None] = {}  # leased jobs that do not head the lines of their keys
         self.served: dict[str | None, int] = {}  # of a fair queue, the keys and the fence each was given last
@@ -137,9 +137,20 @@ class Queue:
         held.strays, held.served = dict(self.strays), dict(self.served)
         return held
 
-    def rank(self, priority: int) -> int:
-        """Return the rank of a job that can be claimed once it is due."""
-        return PRIORITY_MAX - priority + (FAIR if self.options.fair else 0)
+    @property
+    def lowest(self) -> int:
+        """The rank of a job with priority 0 that can be claimed once it is due."""
+        return PRIORITY_MAX + (FAIR if self.options.fair else 0)
+
+    def see_rank(self, rank: int) -> None:
+        """Know that jobs have a rank, and may get those of a head of a line, and of one that is none."""
+        if rank not in self.ranks:
+            least = rank % HELD
+            self.ranks |= {rank, HELD + least, self.lowest - PRIORITY_MAX + least}
+
+    def claimable(self) -> list[int]:
+        """Return the ranks of jobs that can be claimed, the most urgent first."""
+        return sorted(rank for rank in self.ranks if not HELD <= rank < FAIR)
 
     def add(self, record: Record) -> None:
         """Count a job where it is."""
@@ -157,7 +168,7 @@ class Queue:
     def wait(self, rank: int, due_ms: int) -> None:
         """Count one more that waits."""
         self.waiting += 1
-        self.ranks.add(rank)
+        self.see_rank(rank)
         if due_ms > self.seen_ms:
             self.delayed += 1
             self.turn_ms = min(self.turn_ms, due_ms)

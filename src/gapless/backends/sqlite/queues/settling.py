@@ -62,7 +62,7 @@ class Settling(Claiming, Enqueueing):
         emitted = self._emit(queue, job, asked)
         state = self._carry_out(queue, job, asked)
         answer = Settled(state, job.due_ms if state is State.WAITING else 0, emitted)
-        self.jobs.answers.hold([(job.fence, job.number, asked.deed, answer)], self.now_ms)
+        self.jobs.answers.hold([(job, asked.deed, answer)], self.now_ms)
         return answer
 
     def _settled_before(self, asked: Settlement) -> Settled | None:
@@ -134,7 +134,7 @@ class _Acks:
         for queue, jobs in self._jobs.values():
             queue.acked += len(jobs)
             settling.jobs.remove(queue, jobs)
-            settled = [(job.fence, job.number, Deed.ACK, ACKED) for job in jobs]
+            settled = [(job, Deed.ACK, ACKED) for job in jobs]
             settling.jobs.answers.hold(settled, settling.now_ms)
         self._jobs.clear()
         self.numbers.clear()
