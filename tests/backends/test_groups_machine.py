@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gapless import backends
-from gapless.core.errors import GaplessError
+from gapless.core.errors import GaplessError, PositionConflict
 from gapless.core.groups import Assigned, Commit, Held
 from gapless.core.stream import Position
 from gapless.ports import Store
@@ -24,6 +24,7 @@ from tests.backends.test_machine import Side
 SOURCE, GROUP = "s", "g"
 LANES = ["s/0", "s/1", "s/2"]
 MEMBERS = "abc"
+FOREVER_MS = 1 << 62
 
 LANE = st.sampled_from(LANES)
 MEMBER = st.sampled_from(MEMBERS)
@@ -43,6 +44,8 @@ class Reading(Side):
         self.told_of: deque[tuple[str, Held]] = deque(maxlen=20)
         self.owners: dict[str, tuple[str, int]] = {}
         self.believed: dict[str, Assigned] = {}
+        self.void: set[str] = set()  # fences from before a seek
+        self.until_ms: dict[str, int] = {}  # of sessions
         self.out = 0
         self.out_kept: int | None = None
 
@@ -56,6 +59,7 @@ class Reading(Side):
     def heartbeat(self, member: str, session_ms: int) -> Any:
         assigned = self.run(self.store.heartbeat(SOURCE, GROUP, member, partitions=3, session_ms=session_ms))
         self.believed[member] = assigned
+        self.until_ms[member] = assigned.session_until_ms
         for held in assigned.held:
             owner = self.owners.setdefault(held.fence, (member, held.partition))
             assert owner == (member, held.partition), "one fence for two holds"
@@ -87,7 +91,9 @@ class Reading(Side):
         commit = Commit(held.partition, held.fence, position, emit)
         [answer] = self.send(member, [commit])
         after = self.positions().get(held.partition)
-        self.out += len(answer) if isinstance(answer, tuple) else 0
+        if isinstance(answer, tuple):
+            self.out += len(answer)
+            self.check_may(member, held.fence)
         if after != before:
             assert answer == () or emits, "moved by a commit that was refused"
             self.check_moved(LANES[held.partition], before, after)
@@ -99,17 +105,34 @@ class Reading(Side):
         assert 0 <= after.offset <= head.last, "a commit above the head"
         assert before is None or after.offset >= before.offset, "a commit backwards"
 
+    def check_may(self, member: str, fence: str) -> None:
+        """What makes a commit acceptable, whatever it commits."""
+        assert self.owners[fence][0] == member, "a commit by the fence of another"
+        assert self.until_ms.get(member, FOREVER_MS) > self.place.time_ms, "a commit after the session"
+        assert fence not in self.void, "a commit that was on its way when a seek came"
+
     def check_holders(self) -> None:
         """Whoever may commit may also repeat the last commit; at most one member at each partition may."""
         positions = self.positions()
+        told = [held for _, held in self.told_of if held.partition in positions]
+        commits = [Commit(held.partition, held.fence, positions[held.partition]) for held in told]
         accepted: dict[int, set[str]] = {}
         for member in MEMBERS:
-            held = [one for name, one in self.told_of if name == member and one.partition in positions]
-            commits = [Commit(one.partition, one.fence, positions[one.partition]) for one in held]
-            for one, answer in zip(held, self.send(member, commits), strict=True):
+            for held, answer in zip(told, self.send(member, commits), strict=True):
                 if answer == ():
-                    accepted.setdefault(one.partition, set()).add(one.fence)
+                    self.check_may(member, held.fence)
+                    self.check_bounds(member, held, positions[held.partition])
+                    accepted.setdefault(held.partition, set()).add(held.fence)
         assert all(len(fences) == 1 for fences in accepted.values()), "two may commit in one partition"
+
+    def check_bounds(self, member: str, held: Held, stands: Position) -> None:
+        """Not even the holder commits backwards, or above the head."""
+        lane = LANES[held.partition]
+        # A seek may have led beyond the end.
+        above = max(self.run(self.store.heads([lane])).heads[lane].last, stands.offset) + 1
+        for wrong in (Position(stands.epoch, stands.offset - 1), Position(self.store.epoch, above)):
+            [answer] = self.send(member, [Commit(held.partition, held.fence, wrong)])
+            assert isinstance(answer, PositionConflict), "a commit backwards, or above the head"
 
     def check_emitted(self) -> None:
         assert self.run(self.store.heads(["out"])).heads["out"].last == self.out
@@ -188,7 +211,10 @@ class Machine(RuleBasedStateMachine):
     def seek(self, sought: dict[int, tuple[int, int] | None]) -> None:
         def call(side: Reading) -> Any:
             positions = {partition: side.position(at) for partition, at in sought.items()}
-            return side.call(side.store.seek(SOURCE, GROUP, positions))
+            answer = side.call(side.store.seek(SOURCE, GROUP, positions))
+            if answer == "None":
+                side.void |= {held.fence for _, held in side.told_of if held.partition in sought}
+            return answer
 
         self.both(call)
 
@@ -213,6 +239,9 @@ class Machine(RuleBasedStateMachine):
                 side.restart()
             if what in ("drop", "rewind"):
                 side.believed.clear()
+            if what == "rewind":
+                side.void.clear()
+                side.until_ms.clear()
 
     @invariant()
     def both_stand_alike(self) -> None:
