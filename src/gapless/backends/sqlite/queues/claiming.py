@@ -139,6 +139,8 @@ class Claiming(Tending):
                     break
         for number in damaged:
             self._bury(queue, number)
+        if damaged:
+            self.jobs.relay(queue)  # it may have stood in another line than its row says now
         return chosen
 
     def _bury(self, queue: Queue, number: int) -> None:
