@@ -35,6 +35,7 @@ from gapless.server.metrics import LoopLag, Sources
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
 from gapless.server.reloading import changes, check_feeds, may_stay, reloaded
+from gapless.server.replaying import replay_route
 from gapless.server.revoking import Revoking
 from gapless.server.sessions import SessionOptions, Sessions
 from gapless.server.site import HttpLimits, Site
@@ -167,6 +168,8 @@ class Node:
         )
         prefix = config.http_api.handler_prefix
         routes = care_routes(self._care, self._door, prefix, self._broker.erase)
+        if self._verbs is not None:
+            routes.append(replay_route(self._verbs.streaming.replay, self._door, prefix))
         site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
         app = build(config, self._door, self._heartbeat, sources, routes)
         site.app = Counted(app, site.count, site.lockout)
