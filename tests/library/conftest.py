@@ -15,7 +15,7 @@ Opened = Callable[[], AbstractAsyncContextManager[Gapless]]
 CONFIG: dict[str, Any] = {"channel": {"namespaces": NAMESPACES}}
 
 
-@pytest.fixture(params=["memory", "sqlite", "http"])
+@pytest.fixture(params=["memory", "sqlite", "http", "websocket"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """What opens a Gapless: in this process, or a node and a connection to it."""
 
@@ -25,14 +25,16 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
             yield gl
 
     @asynccontextmanager
-    async def over_network() -> AsyncIterator[Gapless]:
+    async def over_network(key: str) -> AsyncIterator[Gapless]:
+        """With the key a backend reads on over HTTP; without, as on an insecure node, over a WebSocket."""
+        insecure = {} if key else {"client": {"insecure": True}, "http_api": {"insecure": True}}
         async with (
-            running({"client": {"insecure": True}}) as node,
-            Gapless(f"http://127.0.0.1:{node.port}", api_key=KEY, random=Random(7)) as gl,
+            running(insecure) as node,
+            Gapless(f"http://127.0.0.1:{node.port}", api_key=key, random=Random(7)) as gl,
         ):
             yield gl
 
     urls = {"memory": "memory:", "sqlite": f"sqlite:{tmp_path / 'app.db'}"}
-    if request.param == "http":
-        return over_network
+    if request.param not in urls:
+        return lambda: over_network(KEY if request.param == "http" else "")
     return lambda: in_process(urls[request.param])

@@ -15,6 +15,7 @@ from gapless.core.cursor import cursor, position
 from gapless.core.errors import PositionLost
 from gapless.core.stream import Position
 from gapless.library.times import Instant, instant_ms, moment
+from gapless.protocol.meta import is_json
 
 __all__ = ["Page", "Place", "Publication", "page_of", "position_of", "publications", "query_of"]
 
@@ -154,11 +155,16 @@ def _arrived(channel: str, event: Arrived) -> Publication:
     at = event.position
     return Publication(
         channel=channel,
-        data=msgspec.json.decode(event.data),
+        data=_read(event.data),
         position=at,
         cursor=cursor(channel, at) if at is not None else "",
         tags=event.tags,
     )
+
+
+def _read(data: bytes) -> Any:
+    """Return what JSON says; what is not JSON was published as bytes."""
+    return msgspec.json.decode(data) if is_json(data) else data
 
 
 def _said(at: Position) -> str:

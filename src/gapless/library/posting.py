@@ -69,6 +69,7 @@ class Posting:
         self._api = f"{parts.scheme}://{parts.netloc}{path or API}"
         self.websocket = f"ws{parts.scheme[4:]}://{parts.netloc}{path.removesuffix(API)}{WEBSOCKET}"
         self.tls = tls
+        self.has_key = bool(api_key)
         self._headers = {"X-Centrifugo-Error-Mode": "default"} | ({"X-API-Key": api_key} if api_key else {})
         self._session: aiohttp.ClientSession | None = None
 

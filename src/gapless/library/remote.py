@@ -13,6 +13,7 @@ from gapless.client.following import Event
 from gapless.core.errors import MethodNotFound, OutcomeUnknown
 from gapless.core.stream import Position
 from gapless.library.joining import Joining
+from gapless.library.polling import poll
 from gapless.library.posting import Posting
 from gapless.library.retrying import Retrying
 from gapless.library.watching import Token, Watching, token_of
@@ -136,8 +137,10 @@ class Remote:
         return await self._retrying.call(ask, repeatable=True)
 
     def events(self, channel: str, since: Position | None) -> AsyncGenerator[Event, None]:
-        """See `Transport.events`."""
+        """See `Transport.events`. Who has the API key and no token reads on, without a WebSocket."""
         posting = self._posting
+        if posting.has_key and not self._token:
+            return poll(self.call, channel, since)
         watching = Watching(posting.websocket, self._token, self._clock, self._random, posting.tls)
         return watching.events(channel, since)
 
