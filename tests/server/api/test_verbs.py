@@ -8,9 +8,11 @@ import pytest
 from openapi_spec_validator import validate
 
 from gapless.protocol.queues import VERBS
+from gapless.server.config import Source, read
 from gapless.server.node import Node
+from tests.program import merged
 from tests.server.raw_socket import RawSocket
-from tests.server.running import KEY, call, running
+from tests.server.running import CONFIG, KEY, call, running
 from tests.server.serving import on_a_loop
 
 RULES: dict[str, Any] = {
@@ -390,3 +392,14 @@ async def test_the_openapi_document_names_every_method() -> None:
         assert {f"/{verb}" for verb in VERBS} <= set(document["paths"])
         assert {"/publish", "/history", "/batch"} <= set(document["paths"])
         assert document["servers"] == [{"url": "/api"}]
+
+
+@on_a_loop
+async def test_rules_are_followed_after_a_reload() -> None:
+    async with running(RULES) as node:
+        rules = [{"name": "mail", "lease": "5s"}, {"name": "new"}]
+        node.reload(read([Source(name="test", tree=merged(CONFIG, {"queues": rules}))]))
+        while len((listed := await ask(node, "list"))["queues"]) != 2:
+            pass
+        assert listed["queues"][0]["options"]["lease_ms"] == 5_000
+        assert (await ask(node, "claim", queue="tenant.1"))["reason"] == "unknown_queue"
