@@ -1,4 +1,4 @@
-"""Bugs of queues (semantics 10), planted in the model: the suite catches each, the machine most."""
+"""Bugs of queues (semantics 10), planted in the model: the suite catches each."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -381,8 +381,8 @@ def fails(test: Callable[[Any], None], place: Any) -> bool:
 
 
 RARE = "fence_reused_after_a_rewind"
-# Time differs only where a process has another clock than the one before it, which the machine's have not.
-UNSEEN = {RARE, "callers_clock_expires_leases", "job_falls_due_before_it_is_enqueued"}
+# The machine is shown to see anything at all; to see each bug takes it half a minute.
+SEEN_SOON = ["release_is_an_attempt", "failures_never_bury", "refused_batch_leaves_what_came_before"]
 
 
 def test_the_suite_passes_when_nothing_is_planted() -> None:
@@ -407,9 +407,9 @@ class Beside(Machine):
     name = "sqlite"
 
 
-@pytest.mark.parametrize("name", [name for name in BUGS if name not in UNSEEN])
+@pytest.mark.parametrize("name", SEEN_SOON)
 def test_the_machine_catches(name: str) -> None:
-    with BUGS[name](), pytest.raises((Exception, pytest.fail.Exception)):
+    with BUGS[name](), pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(
             Beside,
             settings=settings(

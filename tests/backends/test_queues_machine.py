@@ -147,16 +147,17 @@ class Side:
         return re.sub(EPOCH, "epoch", text)
 
     def id(self, number: int) -> str:
-        return self.ids[number] if number < len(self.ids) else "7-none"
+        """A job by its number, the youngest first; one of them never was."""
+        return [*self.ids, "7-none"][-1 - number % (len(self.ids) + 1)]
 
     def selected(self, numbers: list[int] | None) -> list[str] | None:
         return None if numbers is None else [self.id(number) for number in numbers]
 
     def claim(self, number: int) -> Lease:
-        """A lease by its number; what was never claimed has none."""
-        if number >= len(self.claims):
+        """One of the last leases."""
+        if not self.claims:
             return Lease(self.id(number), "none")
-        claimed = self.claims[-1 - number]
+        claimed = self.claims[-1 - number % min(len(self.claims), 6)]
         return Lease(claimed.id, claimed.fence)
 
     def settlement(self, number: int, deed: Deed, delay_ms: int | None, emits: list[Any]) -> Settlement:
