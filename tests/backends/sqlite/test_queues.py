@@ -25,6 +25,7 @@ from gapless.core.jobs import (
     State,
 )
 from gapless.core.limits import SETTLED_MS
+from gapless.core.lineage import Fate
 from gapless.core.stream import Entry, Position, Retention
 
 
@@ -179,6 +180,41 @@ def test_answers_are_forgotten_with_the_tables_of_their_minutes(kept: Kept) -> N
     kept.database.write([])
     assert not kept.tables("settled%")
     assert not kept.database.is_due()
+
+
+def finish(slices: Any) -> None:
+    for _ in slices:
+        pass
+
+
+def test_a_compaction_keeps_leases_lines_and_counts(kept: Kept) -> None:
+    kept.enqueue(*[Job("q", b"1", key="a")] * 3)
+    [job] = kept.claim()
+    before = kept.counted()
+    finish(kept.database.compact())
+    assert kept.counted() == before
+    assert kept.settle(ack(job)) == [Settled(State.GONE)]
+    assert [job.attempt for job in kept.claim()] == [1]
+    assert kept.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("deed", "fate"), [("nothing", Fate.CLEAN), ("enqueue", Fate.LOSSY), ("settle", Fate.LOSSY)]
+)
+def test_a_rewind_that_lost_a_job_or_its_end_is_told(kept: Kept, deed: str, fate: Fate) -> None:
+    kept.enqueue(Job("q", b"1"))
+    [job] = kept.claim()
+    files = [kept.path, kept.path.with_name("store.db-wal")]
+    earlier = [file.read_bytes() for file in files]
+    if deed == "enqueue":
+        kept.enqueue(Job("q", b"2"))
+    elif deed == "settle":
+        assert kept.settle(ack(job)) == [Settled(State.GONE)]
+    kept.database.abandon()
+    for file, content in zip(files, earlier, strict=True):
+        file.write_bytes(content)
+    kept.open()
+    assert kept.database.reader.generations()[-1].fate is fate
 
 
 def test_a_full_disk_refuses_jobs_and_lets_those_be_worked_off_that_are_there(

@@ -112,8 +112,9 @@ class Log:
         self._begin()
 
     def go_on_from(self, former: "Log") -> None:
-        """Know whom the log of the file that was here before has stopped."""
+        """Know whom the log of the file that was here before has stopped, and what it counted."""
         self._stopped = former._stopped
+        self.queues.go_on_from(former.queues)
 
     def stop(self, orders: Iterable[Order]) -> None:
         """Hear that all of them were refused: what their origins have queued behind them is, too."""

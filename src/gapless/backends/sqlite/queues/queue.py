@@ -86,6 +86,10 @@ class Record:
         ) = row
 
 
+# What is counted of the jobs of a queue since the store was opened.
+DONE_TO: Final = ("enqueued", "claimed", "acked", "failed", "died")
+
+
 class Queue:
     """One queue. Of the jobs that wait, `delayed` were not due at `seen_ms`, the first of them at `turn_ms`.
 
@@ -151,6 +155,11 @@ class Queue:
     def claimable(self) -> list[int]:
         """Return the ranks of jobs that can be claimed, the most urgent first."""
         return sorted(rank for rank in self.ranks if not HELD <= rank < FAIR)
+
+    def count_on(self, former: "Queue") -> None:
+        """Go on from what was done to jobs since the store was opened."""
+        for what in DONE_TO:
+            setattr(self, what, getattr(former, what))
 
     def add(self, record: Record) -> None:
         """Count a job where it is."""

@@ -36,6 +36,12 @@ class Queueing(Settling, Declaring, Looking):
         """Forget what was not committed."""
         self.jobs.reload()
 
+    def go_on_from(self, former: "Queueing") -> None:
+        """Count on what the file that was here before has counted."""
+        for name, queue in self.jobs.queues.items():
+            if name in former.jobs.queues:
+                queue.count_on(former.jobs.queues[name])
+
     def take_woken(self) -> set[str]:
         """Return the queues whose jobs may have become claimable; what was done so far holds."""
         woken, self.jobs.woken = self.jobs.woken, set()
