@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import Struct
 
-from gapless import Gapless
+from gapless import Backoff, Gapless, Job, Reject
 from gapless.core.errors import (
     BadRequest,
     JobStarted,
@@ -25,12 +25,14 @@ from gapless.core.errors import (
 from gapless.core.jobs import Deed, QueueOptions, State
 from gapless.core.stream import Position
 from gapless.library.making import job
+from gapless.library.running import run_handler
 from gapless.protocol.groups import CommitRequest, FetchPartition, FetchRequest, HeartbeatRequest, NewCommit
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import Emit, EmitPublish, NewSettlement
 from gapless.protocol.schedules import ScheduleRequest
 from gapless.protocol.streams import StreamSettings
 from tests.library.conftest import Opened
+from tests.library.deliveries import Counter
 from tests.server.serving import on_a_loop
 
 
@@ -172,6 +174,33 @@ async def test_a_job_goes_through_a_queue(opened: Opened) -> None:
         result = await gl.jobs.result(enqueued.id, wait="5s")
         assert (result.state, result.value) == (State.DONE, {"ok": 1})
         assert [p.data for p in (await gl.history("chat:1")).publications] == ["sent"]
+
+
+@on_a_loop
+async def test_a_claimed_job_is_handled_and_settled_by_its_outcome(opened: Opened) -> None:
+    async with opened() as gl:
+
+        @gl.queue("mail", result_ttl="1h", retry=Backoff(2, base=0))
+        async def send(mail: Mail, job: Job) -> dict[str, int]:
+            job.emit({"sent": mail.to}, channel="chat:1")
+            if mail.to == "nobody":
+                raise Reject("no such address")
+            return {"attempt": job.attempt}
+
+        good, bad = await send.enqueue_many([Mail("ada"), Mail("nobody")])
+        claimed = await gl.claim("mail", limit=2)
+        async with gl.running() as context:
+            outcomes = [
+                await run_handler(send, Job(each, Counter()), each.body(), context) for each in claimed
+            ]
+        await gl.settle(
+            [outcome.settlement(each) for outcome, each in zip(outcomes, claimed, strict=True) if outcome]
+        )
+        assert (await gl.jobs.result(good.id)).value == {"attempt": 1}
+        dead = await gl.jobs.result(bad.id)
+        assert (dead.state, dead.reason) == (State.DEAD, "no such address")
+        assert "in send" in dead.details
+        assert [p.data for p in (await gl.history("chat:1")).publications] == [{"sent": "ada"}]
 
 
 @on_a_loop

@@ -9,7 +9,8 @@ from gapless.core import retry
 from gapless.core.jobs import Deed
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
 from gapless.library.times import Duration, duration_ms
-from gapless.protocol.queues import Emit
+from gapless.protocol.messages import payload
+from gapless.protocol.queues import ClaimedJob, Emit, NewSettlement
 
 __all__ = ["Backoff", "Outcome", "Reject", "Release", "Retry", "failure"]
 
@@ -74,6 +75,23 @@ class Outcome(Struct, kw_only=True):
     reason: str = ""
     details: str = ""
     emit: list[Emit] = []
+
+    def settlement(self, job: ClaimedJob) -> NewSettlement:
+        """Return this outcome as the settlement of a claimed job."""
+        settlement = NewSettlement(
+            id=job.id,
+            fence=job.fence,
+            deed=self.deed,
+            delay_ms=self.delay_ms,
+            reason=self.reason,
+            details=self.details,
+            emit=tuple(self.emit),
+        )
+        if self.result is not None and self.binary:
+            settlement.b64result = self.result
+        elif self.result is not None:
+            settlement.result = payload(self.result)
+        return settlement
 
 
 def failure(error: BaseException) -> Outcome:
