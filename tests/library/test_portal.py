@@ -6,15 +6,17 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any, assert_type
 
 import pytest
 from msgspec import Struct
 
 from gapless import Gapless
-from gapless.core.errors import BadRequest, StoreRefused, UnknownChannel
+from gapless.core.errors import BadRequest, ConfigError, StoreRefused, UnknownChannel
 from gapless.core.jobs import Enqueued
 from gapless.core.stream import Position
+from gapless.library.local import Local, configured
 from tests.library.conftest import CONFIG
 from tests.server.running import KEY, running
 
@@ -161,3 +163,18 @@ def run(script: str, *arguments: str) -> tuple[int, bytes, bytes]:
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_another_way_to_the_store_is_taken_while_nothing_is_open() -> None:
+    gl, made = Gapless("sqlite:/nowhere/at/all.db"), list[Local]()
+
+    def make() -> Local:
+        made.append(Local(configured("memory:", CONFIG), Random(7)))
+        return made[-1]
+
+    gl.through(make)
+    with gl.blocking() as b:
+        assert b.publish("chat:1", 1) is not None
+        assert len(made) == 1
+        with pytest.raises(ConfigError, match="open"):
+            gl.through(make)

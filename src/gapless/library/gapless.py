@@ -108,6 +108,16 @@ class Gapless(Router):
         """Let go of the store, or of the connections; what is used afterwards opens it again."""
         await self._home.close()
 
+    def through(self, make: Callable[[], Transport]) -> None:
+        """Reach everything through another transport from now on: as a worker's child does, through its parent.
+
+        Raises:
+            ConfigError: it is open.
+        """
+        if self._home.is_open:
+            raise ConfigError("it is open; close it first")
+        self._home = Home(make)
+
     def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait for a verb in a program, or a thread, that has no loop: `gl.wait_for(gl.publish(…))`.
 

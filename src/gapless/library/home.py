@@ -35,6 +35,11 @@ class Home:
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether something was opened here that was not closed."""
+        return self._opened is not None and self._opened.pid == os.getpid()
+
     async def run(self, work: Work[Result]) -> Result:
         """Have work done with the transport, wherever that is.
 

@@ -31,13 +31,14 @@ from gapless.protocol.queues import (
 )
 from gapless.server.clock import LoopClock
 
-__all__ = ["Remote"]
+__all__ = ["ANSWERS", "Remote"]
 
 ITEM_BYTES: Final = 512  # what an item weighs besides its payload
 ANSWERS: Final = {
     verb: msgspec.json.Decoder(answer).decode
     for verb, (_, answer) in {**queues.VERBS, **streams.VERBS}.items()
 }
+"""Reads the answer to each verb."""
 # What changes something each time it is done, unless what it is asked names it.
 ONCE: Final = frozenset(
     f"queue/{verb}" for verb in ("enqueue", "cancel", "redrive", "purge", "drop")
