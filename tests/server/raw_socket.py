@@ -98,8 +98,18 @@ class RawSocket:
             raise (ValueError if error.partial else NoResponse)(error.partial) from None
         fields = [line.partition(":") for line in head[1:]]
         headers = {name.lower(): value.strip() for name, _, value in fields}
-        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        if headers.get("transfer-encoding") == "chunked":
+            body = await self._chunks()
+        else:
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
         return Response(int(head[0].split()[1]), headers, body)
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self.reader.readline(), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readline()
+        return body
 
     async def responses(self) -> list[Response]:
         """Read all responses until the server ends the connection."""
