@@ -1,8 +1,6 @@
 """gapless: messages that must not get lost. Channels, queues and streams, on one durable log."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
-
+TYPE_CHECKING = False  # as type checkers know it; `typing` alone takes longer to import than all of this
 if TYPE_CHECKING:
     from gapless.core import errors
     from gapless.library.delivery import Job, Message
@@ -29,7 +27,7 @@ __all__ = [
 ]
 
 # Imported when first asked for: `import gapless` alone costs next to nothing.
-_FOUND_IN: Final = {
+_FOUND_IN = {
     "Backoff": "library.outcomes",
     "Depends": "library.depends",
     "Gapless": "library.gapless",
@@ -43,10 +41,13 @@ _FOUND_IN: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name == "errors":
         return import_module("gapless.core.errors")
     if name not in _FOUND_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_FOUND_IN[name]}"), name)
+    found: object = getattr(import_module(f"{__name__}.{_FOUND_IN[name]}"), name)
+    globals()[name] = found
     return found

@@ -109,7 +109,7 @@ class Gapless(Router):
         await self._home.close()
 
     def through(self, make: Callable[[], Transport]) -> None:
-        """Reach everything through another transport from now on: as a worker's child does, through its parent.
+        """Reach everything through another transport from now on, as a worker's child does.
 
         Raises:
             ConfigError: it is open.
