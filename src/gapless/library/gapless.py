@@ -78,10 +78,10 @@ class Gapless(Router):
     ) -> None:
         super().__init__()
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        self.jobs = Jobs(self._call)
-        self.queues = Queues(self._call)
-        self.schedules = Schedules(self._call)
-        self.streams = Streams(self._call)
+        self.jobs = Jobs(self.ask)
+        self.queues = Queues(self.ask)
+        self.schedules = Schedules(self.ask)
+        self.streams = Streams(self.ask)
         self._middleware: list[Middleware] = []
         self._lifespan: Lifespan | None = None
         dice = random or SystemRandom()
@@ -137,8 +137,17 @@ class Gapless(Router):
         """Return the verbs without a loop, closed at the end: `with gl.blocking() as b: b.publish(…)`."""
         return self.sync
 
-    async def _call(self, verb: str, request: Any) -> Any:
-        return await self._home.run(lambda transport: transport.call(verb, request))
+    async def ask(self, verb: str, request: Any) -> Any:
+        """Carry out a verb of queues or streams (`queue/claim`) by its request, and return its answer.
+
+        Raises:
+            MethodNotFound: there is no such verb. GaplessError: as the request says.
+        """
+        return await self.carry(lambda transport: transport.call(verb, request))
+
+    async def carry(self, work: Callable[[Transport], Coroutine[Any, Any, Result]]) -> Result:
+        """Have work done with what carries the verbs, on the loop that it lives on; opens it first."""
+        return await self._home.run(work)
 
     # Channels -----------------------------------------------------------------------------
 
@@ -176,7 +185,7 @@ class Gapless(Router):
         }
         body = msgspec.json.encode({**{name: it for name, it in said.items() if it}, **_payload(data)})
         repeatable = bool(idempotency_key or version)
-        told = await self._home.run(lambda transport: transport.publish(body, repeatable=repeatable))
+        told = await self.carry(lambda transport: transport.publish(body, repeatable=repeatable))
         result = msgspec.json.decode(told, type=dict[str, Any])
         return Position(result["epoch"], result["offset"]) if "offset" in result else None
 
@@ -196,7 +205,7 @@ class Gapless(Router):
             PositionTrimmed, TimelineGone: what lies there cannot be told any more.
         """
         query = query_of(channel, before=before, after=after, around=around, size=size)
-        return page_of(channel, await self._home.run(lambda transport: transport.page(channel, query)))
+        return page_of(channel, await self.carry(lambda transport: transport.page(channel, query)))
 
     def subscribe(
         self, channel: str, *, after: str | Position | None = None
@@ -241,7 +250,7 @@ class Gapless(Router):
         return await self._enqueue(request)
 
     async def _enqueue(self, request: queues.EnqueueRequest) -> list[Enqueued]:
-        answer: queues.EnqueueAnswer = await self._call("queue/enqueue", request)
+        answer: queues.EnqueueAnswer = await self.ask("queue/enqueue", request)
         return [Enqueued(held.id, held.fresh) for held in map(_held, answer.jobs)]
 
     async def claim(
@@ -259,7 +268,7 @@ class Gapless(Router):
             lease_ms=duration_ms(lease),
             worker=worker,
         )
-        answer: queues.ClaimAnswer = await self._call("queue/claim", request)
+        answer: queues.ClaimAnswer = await self.ask("queue/claim", request)
         return list(answer.jobs)
 
     async def extend(
@@ -268,7 +277,7 @@ class Gapless(Router):
         """Let leases last until `lease` from now; return until when for each, or why not."""
         leases = [HeldLease(id=job.id, fence=job.fence) for job in jobs]
         request = queues.ExtendRequest(leases=leases, lease_ms=duration_ms(lease))
-        answer: queues.ExtendAnswer = await self._call("queue/extend", request)
+        answer: queues.ExtendAnswer = await self.ask("queue/extend", request)
         return [
             item.error.error() if item.error is not None else moment(_held(item).lease_until_ms)
             for item in answer.leases
@@ -277,7 +286,7 @@ class Gapless(Router):
     async def settle(self, settlements: Sequence[NewSettlement]) -> list[SettledJob | GaplessError]:
         """Settle claimed jobs; return for each where it is now, or why it was not settled."""
         request = queues.SettleRequest(settlements=list(settlements))
-        answer: queues.SettleAnswer = await self._call("queue/settle", request)
+        answer: queues.SettleAnswer = await self.ask("queue/settle", request)
         return [item.error.error() if item.error is not None else _held(item) for item in answer.settlements]
 
     # Streams ------------------------------------------------------------------------------
@@ -321,7 +330,7 @@ class Gapless(Router):
         return await self._append(request)
 
     async def _append(self, request: streams.AppendRequest) -> list[AppendedMessage]:
-        answer: streams.AppendAnswer = await self._call("stream/append", request)
+        answer: streams.AppendAnswer = await self.ask("stream/append", request)
         return [_held(item) for item in answer.messages]
 
     # Declared functions -------------------------------------------------------------------
