@@ -8,7 +8,7 @@ from gapless.broker.namespaces import Namespaces, Rules
 from gapless.core.errors import GaplessError
 from gapless.protocol.codes import Unsubscribe
 
-__all__ = ["govern"]
+__all__ = ["end", "govern"]
 
 
 def govern(broker: Broker, namespaces: Namespaces, may_stay: Callable[[Subscription], bool]) -> int:
@@ -26,7 +26,7 @@ def govern(broker: Broker, namespaces: Namespaces, may_stay: Callable[[Subscript
         else:
             _change(broker, channel, rules)
             ended += [subscription for subscription in channel.subscriptions if not may_stay(subscription)]
-    _end(ended)
+    end(ended)
     return len(ended)
 
 
@@ -37,7 +37,8 @@ def _rules(namespaces: Namespaces, channel: str) -> Rules | None:
         return None
 
 
-def _end(subscriptions: Iterable[Subscription]) -> None:
+def end(subscriptions: Iterable[Subscription]) -> None:
+    """Unsubscribe for good (2000): there is nothing to follow any more, or not for them."""
     for subscription in subscriptions:
         if subscription.reader.subscriptions.get(subscription.channel.name) is subscription:
             subscription.reader.unsubscribed(subscription, Unsubscribe.SERVER)

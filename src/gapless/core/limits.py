@@ -165,7 +165,8 @@ SCHEDULES_MAX: Final = 10_000
 # How often streams that compact are looked at, and how many times as long as that took it is rested.
 COMPACT_CHECK_MS: Final = 60_000
 COMPACT_REST: Final = 10
-# A replay, of which no pause is longer than this, and how much faster than it was it may be.
+# Replays on a node at once, of which no pause is longer than this; how much faster than it was one may be.
+REPLAYS_MAX: Final = 100
 REPLAY_PAUSE_MAX_MS: Final = 3600 * 1000
 REPLAY_FACTOR_MAX: Final = 1_000_000
 # Partitions of a stream; groups, members of one; how long a member may be silent, at least and at most.

@@ -1,7 +1,10 @@
 """What is kept: declarations, trimming, dropping, compaction, the audit stream."""
 
+from unittest.mock import Mock
+
 import pytest
 
+from gapless.broker.rules import StreamRule
 from gapless.core.errors import BadRequest, UnknownStream
 from gapless.core.limits import COMPACT_CHECK_MS
 from gapless.protocol.streams import (
@@ -11,6 +14,7 @@ from gapless.protocol.streams import (
     ListStreamsRequest,
     TrimRequest,
 )
+from gapless.protocol.websocket import WebSocketWire
 from tests.broker.streaming import Run, Streams, new, said
 from tests.conversation import T, rest
 
@@ -129,5 +133,30 @@ def test_the_audit_stream_is_read_newest_first_in_pages(with_streams: Run) -> No
         assert [record.who for record in then.records] == ["tester"]
         assert [record.at_ms for record in then.records] == [T]
         assert await streams.audited(name="b") == ["declare"]
+
+    with_streams(scene)
+
+
+def test_who_follows_a_stream_that_is_dropped_is_told(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare()
+        reader = Mock(wire=WebSocketWire(binary=False), paused=False, subscriptions={})
+        start = await streams.broker.start("stream:orders/0", reader, None)
+        streams.broker.enter("stream:orders/0", reader, start)
+        await streams.streaming.drop(DropStreamRequest(stream="orders"))
+        assert reader.unsubscribed.called
+
+    with_streams(scene)
+
+
+def test_what_a_rule_says_holds_for_what_is_there(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare("mine")
+        await streams.append(*map(new, range(5)), stream="mine")
+        streams.streaming.follow([StreamRule(name="mine", retention_messages=2), StreamRule(name="made")])
+        while "made" not in await streams.store.declared_streams():
+            await rest()
+        await streams.streaming.stop()
+        assert said((await streams.read("mine")).messages) == [3, 4]
 
     with_streams(scene)

@@ -2,9 +2,11 @@
 
 import asyncio
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
+from gapless import backends
 from gapless.backends import Options
 from gapless.backends.memory import Backend, Kept
 from gapless.core.lineage import Fate
@@ -97,5 +99,40 @@ def test_a_group_that_had_read_what_the_store_lost_goes_on_at_the_cut(fate: Fate
 
 async def opened(clock: HandClock, kept: Kept, fate: Fate) -> Streams:
     streams = Streams(Backend(Options(now_ms=clock.now_ms), kept, fate), clock, ())
+    await streams.open()
+    return streams
+
+
+def test_a_clean_restart_costs_a_group_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = HandClock()
+        first = await reopened(tmp_path, clock)
+        await first.declare()
+        await first.append(new("read"), new("not read"))
+        [held] = await first.heartbeat()
+        await first.commit(held, 1)
+        await first.close()
+        await first.store.close()
+        second = await reopened(tmp_path, clock)
+        [held] = await second.heartbeat()
+        assert held.position.epoch != second.store.epoch
+        page = (await second.fetch((0, held.position)))[0]
+        assert said(page.messages) == ["not read"]
+        assert (await second.commit(held, page.through)).error is None
+        [held] = await second.heartbeat()
+        waiting = asyncio.ensure_future(second.fetch((0, held.position), wait_ms=30_000))
+        await second.waits()
+        await second.append(new("new"))
+        assert said((await waiting)[0].messages) == ["new"]
+        assert await second.audited(what="resume") == []
+        await second.close()
+        await second.store.close()
+
+    asyncio.run(run())
+
+
+async def reopened(folder: Path, clock: HandClock) -> Streams:
+    store = await backends.open(f"sqlite:{folder}/log.db", Options(now_ms=clock.now_ms))
+    streams = Streams(store, clock, ())
     await streams.open()
     return streams

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from gapless.core.errors import ConfigError
+from gapless.server.config import Source, read
 from gapless.server.node import Node
-from tests.server.running import call, running
+from tests.program import merged
+from tests.server.running import CONFIG, call, running
 from tests.server.serving import on_a_loop
 
 RULES: dict[str, Any] = {
@@ -195,3 +197,17 @@ async def test_the_namespace_of_partitions_is_reserved() -> None:
     with pytest.raises(ConfigError, match="'stream' is gapless's own"):
         async with running({"channel": {"namespaces": [{"name": "stream"}]}}):
             pass
+
+
+@on_a_loop
+async def test_a_reload_makes_streams_and_refuses_other_partitions() -> None:
+    async with running(RULES) as node:
+        chat = RULES["channel"]["namespaces"][0]
+        changed = {**RULES, "channel": {"namespaces": [{**chat, "stream_partitions": 3}]}}
+        with pytest.raises(ConfigError, match="never changes"):
+            node.reload(read([Source(name="test", tree=merged(CONFIG, changed))]))
+        more = {**RULES, "streams": [*RULES["streams"], {"name": "bills"}]}
+        node.reload(read([Source(name="test", tree=merged(CONFIG, more))]))
+        while len((await ask(node, "list"))["streams"]) < 3:
+            pass
+        await append(node, 1, stream="bills")

@@ -10,8 +10,8 @@ from heapq import heapify, heappop, heapreplace
 from gapless.broker.streams.places import before_offset, why_lost
 from gapless.broker.streams.reading import fill
 from gapless.broker.streams.sources import Source, Sources
-from gapless.core.errors import BadRequest, PositionLost
-from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
+from gapless.core.errors import BadRequest, PositionLost, TooManyRequests
+from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, REPLAYS_MAX
 from gapless.core.stream import Message, Position
 from gapless.ports import Clock, Streams
 from gapless.protocol.reading import ReplayedMessage, ReplayRequest
@@ -29,6 +29,7 @@ class Replaying:
         self._store = store
         self._clock = clock
         self._sources = sources
+        self._replays = 0
 
     async def replay(self, request: ReplayRequest) -> AsyncIterator[list[ReplayedMessage]]:
         """Yield messages when they are due; those of one list are due together.
@@ -36,7 +37,18 @@ class Replaying:
         Raises:
             UnknownStream, UnknownChannel, NotAvailable, BadRequest: as for `read`.
             PositionLost: the offset is not kept, or retention has overtaken the replay.
+            TooManyRequests: there are REPLAYS_MAX on this node.
         """
+        if self._replays >= REPLAYS_MAX:
+            raise TooManyRequests(f"there are {REPLAYS_MAX} replays already")
+        self._replays += 1
+        try:
+            async for together in self._replay(request):
+                yield together
+        finally:
+            self._replays -= 1
+
+    async def _replay(self, request: ReplayRequest) -> AsyncIterator[list[ReplayedMessage]]:
         source = await self._sources.find(request.source)
         readers = await self._readers(request, source)
         heap = [(reader.time_ms, reader.partition, reader) for reader in readers if await reader.next()]

@@ -137,8 +137,8 @@ class Sources:
         await self._store.drop_stream(name)
         await self.declared()
 
-    async def apply(self, rules: Iterable[StreamRule], feeds: Iterable[Feed]) -> None:
-        """Go by these rules and feeds from now on; streams that are there follow them.
+    async def apply(self, rules: Iterable[StreamRule], feeds: Iterable[Feed]) -> list[Source]:
+        """Go by these rules and feeds from now on; streams that are there follow them. Return what changed.
 
         Raises:
             BadRequest: one of them has another number of partitions by now, which never changes.
@@ -153,11 +153,10 @@ class Sources:
             rule = rule_for(self.rules, name)
             if rule is not None:
                 asked[name] = options_of(rule.settings())
-        for name, options in asked.items():
-            source = known.get(name)
-            if source is None or source.options != options:
-                await self._store.declare_stream(name, options)
-        await self.declared()
+        changed = [name for name in asked if name not in known or known[name].options != asked[name]]
+        for name in changed:
+            await self._store.declare_stream(name, asked[name])
+        return [source for name, source in (await self.declared()).items() if name in changed]
 
 
 def _unknown(name: str) -> UnknownStream:

@@ -8,6 +8,7 @@ from typing import Final
 from gapless.broker.audit import record
 from gapless.broker.broker import Broker
 from gapless.broker.emitting import Emitting
+from gapless.broker.governing import end
 from gapless.broker.rules import StreamRule
 from gapless.broker.streams.appending import Appending
 from gapless.broker.streams.auditing import Auditing
@@ -78,7 +79,7 @@ class Streaming:
             ConfigError: one of them has another number of partitions, which never changes.
         """
         try:
-            await self.sources.apply(self.sources.rules, self._broker.namespaces.feeds())
+            await self._go_by(self.sources.rules)
         except BadRequest as error:
             raise ConfigError(f"streams, or stream_partitions of a namespace: {error}") from error
         self._keeping.start()
@@ -89,9 +90,13 @@ class Streaming:
 
     async def _apply(self, rules: Sequence[StreamRule]) -> None:
         try:
-            await self.sources.apply(rules, self._broker.namespaces.feeds())
+            await self._go_by(rules)
         except GaplessError as error:
             log.error("rules for streams could not be applied: %s", error)
+
+    async def _go_by(self, rules: Sequence[StreamRule]) -> None:
+        for source in await self.sources.apply(rules, self._broker.namespaces.feeds()):
+            await self._keeping.hold_to(source)
 
     def stop_waiting(self) -> None:
         """Answer all that wait that there is nothing: the node stops."""
@@ -124,6 +129,9 @@ class Streaming:
         await self._keeping.drop(source)
         await self.sources.drop(request.stream)
         await self._keeping.drop(source)  # what came meanwhile
+        for stream in source.streams:
+            followed = self._broker.hub.channels.get(stream)
+            end(list(followed.subscriptions) if followed is not None else ())
         await record_now(self._broker, record("drop", who, request.stream))
         return Nothing()
 
