@@ -92,7 +92,7 @@ class Appending:
         together in a commit anyway, which is cheaper; a first one that is refused stops those behind it.
         """
         if atomic and len(entries) > 1:
-            if _may_fail_apart(entries):
+            if self._store.shared or _may_fail_apart(entries):
                 stored = await self._store.store_all(entries)
                 outcomes = [each for each in stored if isinstance(each, Stored)]
                 self._broker.landed(entries, outcomes)

@@ -1,8 +1,10 @@
 """What a commit emits is stored with it, or neither holds."""
 
-from gapless.core.errors import BadRequest, LeaseLost, PositionConflict, UnknownQueue
+import pytest
+
+from gapless.core.errors import BadRequest, GaplessError, LeaseLost, PositionConflict, UnknownQueue
 from gapless.core.groups import Commit
-from gapless.core.jobs import Enqueued, Job, QueueOptions
+from gapless.core.jobs import Emit, Enqueued, Job, QueueOptions
 from gapless.core.stream import Position, Stored
 from gapless.ports import Store
 from gapless.testing.conformance.groups.verbs import beat, begun, commit, held, look, stands, try_commit
@@ -115,3 +117,28 @@ class Emitting:
         answer = await commit(store, mine, Position(store.epoch, 5), emit=[entry("stream:orders/0")])
         assert answer == (Stored(store.epoch, 6, place.time_ms),)
         assert await commit(store, mine, Position(store.epoch, 6)) == ()
+
+    @promise
+    async def test_what_is_stored_together_is_stored_whole_or_not_at_all(
+        self, place: Place, store: Store
+    ) -> None:
+        await store.declare("mail", QueueOptions())
+        refused: list[list[Emit]] = [
+            [entry("out"), Job("mail", b""), entry("out", TOO_LARGE)],
+            [entry("out"), entry("other", expected=Position(store.epoch, 7))],
+            [entry("out", key="k"), Job("none", b"")],
+        ]
+        for together in refused:
+            with pytest.raises(GaplessError):
+                await store.store_all(together)
+        assert [(await head(store, name)).last for name in ("out", "other")] == [0, 0]
+        assert await store.claim("mail", worker="w", limit=9) == []
+        first, job, second = await store.store_all(
+            [entry("out", b"1", key="k"), Job("mail", b"2"), entry("other", b"3")]
+        )
+        assert first == Stored(store.epoch, 1, place.time_ms)
+        assert second == Stored(store.epoch, 1, place.time_ms)
+        assert isinstance(job, Enqueued)
+        (again,) = await store.store_all([entry("out", b"1", key="k")])
+        assert isinstance(again, Stored)
+        assert (again.offset, again.fresh) == (1, False)
