@@ -92,11 +92,11 @@ class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True)
             raise BadRequest(f"a payload is nested up to {JSON_DEPTH_MAX} deep")
         if not (self.headers or binary or key):
             return data, b"", False
-        if len(self.headers) and _size_bytes(self.headers) > JOB_HEADERS_BYTES_MAX:
-            raise BadRequest(f"headers have up to {JOB_HEADERS_BYTES_MAX} bytes")
-        if any(name.startswith(OWN_TAGS) for name in self.headers):
-            raise BadRequest(f"headers that begin with {OWN_TAGS!r} are gapless's own")
-        tags = {**self.headers, KEY_TAG: key} if key else self.headers
+        tags = self.headers
+        if tags:
+            _check_headers(tags)
+        if key:
+            tags = {**tags, KEY_TAG: key}
         return data, Meta(tags=tags, binary=binary).encoded(), binary
 
 
@@ -151,8 +151,12 @@ def failure_of(error: GaplessError) -> Failure:
     return Failure(error.number, str(error) or error.code, error.code, error.temporary)
 
 
-def _size_bytes(headers: dict[str, str]) -> int:
-    return sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+def _check_headers(headers: dict[str, str]) -> None:
+    size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+    if size_bytes > JOB_HEADERS_BYTES_MAX:
+        raise BadRequest(f"headers have up to {JOB_HEADERS_BYTES_MAX} bytes")
+    if any(name.startswith(OWN_TAGS) for name in headers):
+        raise BadRequest(f"headers that begin with {OWN_TAGS!r} are gapless's own")
 
 
 def _by_reason(parent: type[GaplessError]) -> dict[str, type[GaplessError]]:

@@ -47,6 +47,7 @@ from gapless.protocol.reading import (
     Partition,
     ReadAnswer,
     ReadRequest,
+    ReplayedMessage,
     Source,
 )
 
@@ -72,6 +73,7 @@ __all__ = [
     "StreamStatus",
     "TrimAnswer",
     "TrimRequest",
+    "imported",
 ]
 
 
@@ -168,6 +170,21 @@ class NewMessage(Body):
     message_id: str | None = None
     expected: StreamPosition | None = None
     expected_key_offset: Offset | None = None
+
+
+def imported(line: ReplayedMessage, partitions: int) -> NewMessage:
+    """Return what appends an exported message to a stream of so many partitions; a repeat does so once.
+
+    Messages of a key stay in their order, and so do those without one that were in one partition.
+    """
+    return NewMessage(
+        data=line.data,
+        b64data=line.b64data,
+        headers=line.headers,
+        key=line.key or None,
+        partition=None if line.key else line.partition % partitions,
+        message_id=line.message_id(),
+    )
 
 
 class AppendRequest(Request):

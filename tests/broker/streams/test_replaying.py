@@ -11,9 +11,8 @@ import pytest
 from gapless.broker.streams.replaying import Replaying
 from gapless.core.errors import BadRequest, PositionLost, PositionTrimmed
 from gapless.ports import Clock, Timer
-from gapless.protocol.messages import payload
 from gapless.protocol.reading import ReplayedMessage, ReplayRequest
-from gapless.protocol.streams import NewMessage, TrimRequest
+from gapless.protocol.streams import NewMessage, TrimRequest, imported
 from tests.broker.streaming import Run, Streams, new, said
 from tests.conversation import T
 
@@ -90,7 +89,7 @@ def test_what_was_exported_is_imported_once(with_streams: Run) -> None:
         await streams.declare("copy", partitions=2)
         for _ in range(2):
             read = msgspec.json.Decoder(ReplayedMessage).decode_lines(lines)
-            await streams.append(*map(imported, read), stream="copy")
+            await streams.append(*(imported(line, 2) for line in read), stream="copy")
         pages = streams.streaming.replay(ReplayRequest(source="copy", factor=0))
         copied = [each async for page in pages for each in page]
         assert len(copied) == 3
@@ -101,16 +100,6 @@ def test_what_was_exported_is_imported_once(with_streams: Run) -> None:
         }
 
     with_streams(scene)
-
-
-def imported(line: ReplayedMessage) -> NewMessage:
-    return NewMessage(
-        data=payload(bytes(line.data)),
-        b64data=line.b64data,
-        headers=line.headers,
-        key=line.key or None,
-        message_id=line.message_id(),
-    )
 
 
 def test_a_replay_that_retention_overtakes_says_so(with_streams: Run) -> None:
