@@ -244,12 +244,19 @@ class Queues(ABC):
         """Tell of each queue how it was declared and how many jobs are where."""
 
     @abstractmethod
-    async def enqueue(self, batches: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+    async def enqueue(
+        self, batches: Sequence[Sequence[Job]], *, request: str = ""
+    ) -> list[list[Enqueued] | GaplessError]:
         """Take jobs; of one batch all or none. What joins one commit is answered together.
 
-        Raises nothing for a batch that is refused; its error stands in its place: UnknownQueue, BadRequest,
+        Of a batch that is refused the error stands in its place: UnknownQueue, BadRequest,
         KeyConflict (a message id with another payload), LimitExceeded (`waiting_max`), TooManyRequests,
-        StoreFull. A message id is held for the window of idempotency keys, whatever becomes of the job.
+        StoreFull. A message id is held for the window of idempotency keys, whatever becomes of the job. A
+        repeat with the same `request` within SETTLED_MS is answered as the first was, but for batches that
+        were refused, which are tried anew.
+
+        Raises:
+            BadRequest: the request came before with another number of batches.
         """
 
     @abstractmethod

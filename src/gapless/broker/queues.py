@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
@@ -182,8 +183,9 @@ class Queueing:
 
     async def enqueue(self, request: wire.EnqueueRequest, who: str = LIBRARY) -> wire.EnqueueAnswer:
         """See `EnqueueRequest`."""
+        asked = _request_of(who, request.request)
         if request.atomic:
-            outcome = (await self._enqueue([[job_of(new) for new in request.jobs]]))[0]
+            outcome = (await self._enqueue([[job_of(new) for new in request.jobs]], asked))[0]
             if isinstance(outcome, GaplessError):
                 raise outcome
             return wire.EnqueueAnswer(jobs=[enqueued_item(each) for each in outcome])
@@ -195,19 +197,21 @@ class Queueing:
                 places.append(index)
             except BadRequest as error:
                 items[index] = enqueued_item(error)
-        outcomes = await self._enqueue(batches) if batches else []
+        outcomes = await self._enqueue(batches, asked) if batches else []
         for index, each in zip(places, outcomes, strict=True):
             items[index] = enqueued_item(each if isinstance(each, GaplessError) else each[0])
         return wire.EnqueueAnswer(jobs=[item for item in items if item is not None])
 
-    async def _enqueue(self, batches: Sequence[Sequence[Job]]) -> Outcomes:
+    async def _enqueue(self, batches: Sequence[Sequence[Job]], request: str) -> Outcomes:
         """Enqueue; what fails because its queue is not there is tried once more if a rule makes it."""
-        outcomes = await self._store.enqueue(batches)
+        outcomes = await self._store.enqueue(batches, request=request)
         again = [index for index, each in enumerate(outcomes) if isinstance(each, UnknownQueue)]
         if not again:
             return outcomes
         for queue in {job.queue for index in again for job in batches[index]}:
             await self.declaring.make(queue)
+        if request:  # what was taken is answered as before
+            return await self._store.enqueue(batches, request=request)
         retried = await self._store.enqueue([batches[index] for index in again])
         for index, outcome in zip(again, retried, strict=True):
             outcomes[index] = outcome
@@ -416,3 +420,8 @@ def _now(info: QueueInfo) -> dict[str, Any]:
         "paused": info.paused,
         **{name: getattr(info.counted, name) for name in NOW},
     }
+
+
+def _request_of(who: str, request: str) -> str:
+    """Return what a caller's request id is among those of all callers."""
+    return blake2b(f"{len(who)} {who} {request}".encode(), digest_size=16).hexdigest() if request else ""

@@ -162,10 +162,23 @@ def check_job(job: Job, message_bytes_max: int) -> None:
 def check_claim(worker: str, limit: int, lease_ms: int, request: str) -> None:
     """`limit` is 1 or more (what is beyond CLAIM_JOBS_MAX counts for nothing), `lease_ms` is 0 or a lease."""
     check_text("worker", worker, JOB_KEY_BYTES_MAX)
-    check_size("request", text_bytes("request", request), IDEMPOTENCY_KEY_BYTES_MAX)
+    check_request(request)
     check_range("limit", limit, 1, OFFSET_MAX)
     if lease_ms:
         check_lease(lease_ms)
+
+
+def check_request(request: str) -> None:
+    """A request's id, by which a repeat is known, has up to IDEMPOTENCY_KEY_BYTES_MAX bytes."""
+    check_size("request", text_bytes("request", request), IDEMPOTENCY_KEY_BYTES_MAX)
+
+
+def check_repeat(before: Sequence[object], batches: Sequence[object]) -> None:
+    """A repeated request has as many batches as it had before."""
+    if len(before) != len(batches):
+        raise BadRequest(
+            f"the request came before with {len(before)} batches: give each call an id of its own"
+        )
 
 
 def check_lease(lease_ms: int) -> None:

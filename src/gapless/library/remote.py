@@ -1,10 +1,10 @@
 """The verbs over the network: the same requests, posted to a server."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -32,6 +32,8 @@ from gapless.protocol.queues import (
 from gapless.server.clock import LoopClock
 
 __all__ = ["ANSWERS", "Remote"]
+
+Outcome = TypeVar("Outcome", EnqueuedItem, SettledItem)
 
 ITEM_BYTES: Final = 512  # what an item weighs besides its payload
 ANSWERS: Final = {
@@ -76,9 +78,9 @@ class Remote:
         """See `Transport.call`. Jobs and settlements that are asked for one at a time are joined."""
         match request:
             case EnqueueRequest():
-                request = replace(request, jobs=[self._named(job) for job in request.jobs])
                 if len(request.jobs) == 1:
                     return EnqueueAnswer(jobs=[await self._joined(self._enqueues, request.jobs[0])])
+                request = replace(request, request=request.request or self._id())
             case SettleRequest(settlements=[settlement]):
                 return SettleAnswer(settlements=[await self._joined(self._settles, settlement)])
             case ClaimRequest():
@@ -93,11 +95,11 @@ class Remote:
             outcome = await joining.one(item)
             if outcome.error is not None:
                 error = outcome.error.error()
-                if error.temporary or isinstance(error, OutcomeUnknown):
+                if error.temporary:
                     raise error
             return outcome
 
-        return await self._retrying.call(attempt, repeatable=True)
+        return await self._retrying.call(attempt, repeatable=False)
 
     async def _call(self, verb: str, request: Any) -> Any:
         decode = ANSWERS.get(verb)
@@ -108,18 +110,27 @@ class Remote:
         return decode(await self._retrying.call(post, repeatable=_is_repeatable(verb, request)))
 
     async def _enqueue(self, jobs: Sequence[NewJob]) -> Sequence[EnqueuedItem]:
-        request = EnqueueRequest(jobs=list(jobs), atomic=False)
-        answer: EnqueueAnswer = await self._call("queue/enqueue", request)
-        return answer.jobs
+        request = EnqueueRequest(jobs=list(jobs), atomic=False, request=self._id())
+        return await self._known("queue/enqueue", request, lambda answer: answer.jobs)
 
     async def _settle(self, settlements: Sequence[NewSettlement]) -> Sequence[SettledItem]:
         request = SettleRequest(settlements=list(settlements))
-        answer: SettleAnswer = await self._call("queue/settle", request)
-        return answer.settlements
+        return await self._known("queue/settle", request, lambda answer: answer.settlements)
 
-    def _named(self, job: NewJob) -> NewJob:
-        """Give a job a message id, so that a repeat of the request is the same job."""
-        return job if job.message_id is not None else replace(job, message_id=self._id())
+    async def _known(
+        self, verb: str, request: Any, items: Callable[[Any], Sequence[Outcome]]
+    ) -> Sequence[Outcome]:
+        """Ask the same again while it is not known what became of an item: the rest is answered as before."""
+
+        async def attempt() -> Sequence[Outcome]:
+            outcomes = items(await self._call(verb, request))
+            errors = [outcome.error.error() for outcome in outcomes if outcome.error is not None]
+            for error in errors:
+                if isinstance(error, OutcomeUnknown):
+                    raise error
+            return outcomes
+
+        return await self._retrying.call(attempt, repeatable=True)
 
     def _id(self) -> str:
         return f"{self._uid}-{next(self._numbers)}"
@@ -148,7 +159,7 @@ class Remote:
 
 def _is_repeatable(verb: str, request: Any) -> bool:
     if isinstance(request, EnqueueRequest):
-        return all(job.message_id is not None for job in request.jobs)
+        return bool(request.request)
     if isinstance(request, streams.AppendRequest):
         return all(message.message_id is not None for message in request.messages)
     return verb not in ONCE

@@ -245,11 +245,14 @@ class EnqueueRequest(Request):
 
     With `atomic` (the default) all of them are taken, or none and the call is an error; without, each is
     answered by itself. Up to 1,000 jobs. Errors: 1003 no such queue, 1002 message id with another payload,
-    106 `waiting_max` of the queue is reached, 107 beyond a limit.
+    106 `waiting_max` of the queue is reached, 107 beyond a limit. A repeat of the caller's with the same
+    `request` id within 10 minutes is answered as the first was, so that a lost answer makes no job twice;
+    what was refused is tried anew.
     """
 
     jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=CLAIM_JOBS_MAX)]
     atomic: bool = True
+    request: Annotated[str, Meta(max_length=128)] = ""
 
 
 class EnqueuedJob(Answer):

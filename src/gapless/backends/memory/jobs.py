@@ -79,4 +79,5 @@ class KeptJobs:
     uniques: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     settled: dict[str, tuple[str, Deed, Settled, int]] = field(default_factory=dict)  # by fence
     claims: dict[tuple[str, str, str], tuple[list[Lease], int]] = field(default_factory=dict)
+    requests: dict[str, tuple[list[list[Enqueued] | None], int]] = field(default_factory=dict)  # to enqueue
     schedules: dict[str, Schedule] = field(default_factory=dict)

@@ -21,6 +21,8 @@ from gapless.core.job_rules import (
     check_options,
     check_purge,
     check_queue,
+    check_repeat,
+    check_request,
     check_schedule,
     check_selection,
     check_settlement,
@@ -133,9 +135,23 @@ class MemoryQueues(Emitting, Queues):
 
     # Enqueue and claim ---------------------------------------------------------------------------
 
-    async def enqueue(self, batches: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+    async def enqueue(
+        self, batches: Sequence[Sequence[Job]], *, request: str = ""
+    ) -> list[list[Enqueued] | GaplessError]:
         now_ms = await self._begin()
-        return self._each(batches, lambda batch: self._enqueue_all(batch, now_ms))
+        check_request(request)
+        requests = self._kept.jobs.requests
+        while requests and requests[oldest := next(iter(requests))][1] + SETTLED_MS <= now_ms:
+            del requests[oldest]
+        before, _ = requests.get(request, ([None] * len(batches), 0))
+        check_repeat(before, batches)
+        told = self._each(
+            list(zip(before, batches, strict=True)), lambda one: one[0] or self._enqueue_all(one[1], now_ms)
+        )
+        if request:
+            requests.pop(request, None)
+            requests[request] = [each if isinstance(each, list) else None for each in told], now_ms
+        return told
 
     def _enqueue_all(self, batch: Sequence[Job], now_ms: int) -> list[Enqueued]:
         check_batch(batch, self._bytes_max)

@@ -50,7 +50,7 @@ OFFSETS = 'select "offset" from log where stream = ? and "offset" > ? and "offse
 # The pages of log and jobs are read row by row, those of what is held for a time may be many.
 SMALL = (
     "select name from sqlite_schema where type = 'table' and name not in ('log', 'jobs', 'job_bodies')"
-    " and name not like 'keys_%' and name not like 'settled_%' and name not like 'claimed_%'"
+    " and name not like 'keys_%' and name not like 'settled_%' and name not like 'requested_%'"
 )
 
 

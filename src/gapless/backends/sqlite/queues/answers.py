@@ -17,18 +17,18 @@ from gapless.core.jobs import Deed, Enqueued, Settled, State
 from gapless.core.limits import SETTLED_MS
 from gapless.core.stream import Stored
 
-__all__ = ["Answers", "claim_id"]
+__all__ = ["Answers", "claim_id", "request_id"]
 
 MINUTE_MS: Final = 60_000
 DEEDS: Final = (Deed.ACK, Deed.RETRY, Deed.RELEASE, Deed.BURY)
 STATES: Final = tuple(State)
 FIND = "select number, generation, deed, state, due_ms, emitted, at_ms from settled_{} where fence = ?1"
-FIND_CLAIM = "select leases, at_ms from claimed_{} where id = ?1"
+FIND_REQUEST = "select answer, at_ms from requested_{} where id = ?1"
 TABLES: Final = (
     "create table settled_{} (fence integer primary key, generation integer not null,"
     " number integer not null, deed integer not null, state integer not null, due_ms integer not null,"
     " emitted blob, at_ms integer not null) strict",
-    "create table claimed_{} (id blob primary key, leases blob not null, at_ms integer not null)"
+    "create table requested_{} (id blob primary key, answer blob not null, at_ms integer not null)"
     " strict, without rowid",
 )
 TABLE_NAMES = "select name from sqlite_schema where type = 'table' and name like 'settled\\_%' escape '\\'"
@@ -37,6 +37,7 @@ TABLE_NAMES = "select name from sqlite_schema where type = 'table' and name like
 _encode = msgpack.Encoder().encode
 _decode_emitted = msgpack.Decoder(list[tuple[Stored | None, Enqueued | None]]).decode
 _decode_leases = msgpack.Decoder(list[tuple[int, int]]).decode
+_decode_batches = msgpack.Decoder(list[list[Enqueued] | None]).decode
 
 
 class Answers:
@@ -55,10 +56,10 @@ class Answers:
 
     def _see(self) -> None:
         self._find = " union all ".join(FIND.format(minute) for minute in self._minutes)
-        self._find_claim = " union all ".join(FIND_CLAIM.format(minute) for minute in self._minutes)
+        self._find_request = " union all ".join(FIND_REQUEST.format(minute) for minute in self._minutes)
         newest = self._minutes[-1] if self._minutes else 0
         self._insert = f"insert into settled_{newest} values (?, ?, ?, ?, ?, ?, ?, ?)"
-        self._insert_claim = f"insert or replace into claimed_{newest} values (?, ?, ?)"
+        self._insert_request = f"insert or replace into requested_{newest} values (?, ?, ?)"
 
     def due_ms(self) -> int:
         """When the oldest tables are to be dropped."""
@@ -69,7 +70,7 @@ class Answers:
         while self.due_ms() <= now_ms:
             minute = self._minutes.pop(0)
             self._cursor.execute(f"drop table settled_{minute}")
-            self._cursor.execute(f"drop table claimed_{minute}")
+            self._cursor.execute(f"drop table requested_{minute}")
             self._see()
 
     def _turn_over(self, now_ms: int) -> None:
@@ -110,15 +111,34 @@ class Answers:
 
     def hold_claim(self, id: bytes, leases: Sequence[tuple[int, int]], now_ms: int) -> None:
         """Remember the jobs that were claimed by a request, and the fences of their leases."""
-        self._turn_over(now_ms)
-        self._cursor.execute(self._insert_claim, (id, _encode(leases), now_ms))
+        self._hold_request(id, leases, now_ms)
 
     def find_claim(self, id: bytes, now_ms: int) -> list[tuple[int, int]]:
         """Return the jobs and fences that the same request was given last."""
-        found = rows(self._cursor.execute(self._find_claim, (id,))) if self._find_claim else []
-        if not found or found[-1][1] + SETTLED_MS <= now_ms:
-            return []
-        return _decode_leases(found[-1][0])
+        found = self._find_requested(id, now_ms)
+        return _decode_leases(found) if found else []
+
+    def hold_enqueued(self, id: bytes, batches: Sequence[Sequence[Enqueued] | None], now_ms: int) -> None:
+        """Remember what became of each batch of a request; None: it was refused."""
+        self._hold_request(id, batches, now_ms)
+
+    def find_enqueued(self, id: bytes, now_ms: int) -> list[list[Enqueued] | None] | None:
+        """Return what became of each batch of the same request, if there was one."""
+        found = self._find_requested(id, now_ms)
+        return _decode_batches(found) if found else None
+
+    def _hold_request(self, id: bytes, answer: object, now_ms: int) -> None:
+        self._turn_over(now_ms)
+        self._cursor.execute(self._insert_request, (id, _encode(answer), now_ms))
+
+    def _find_requested(self, id: bytes, now_ms: int) -> bytes:
+        found = rows(self._cursor.execute(self._find_request, (id,))) if self._find_request else []
+        return found[-1][0] if found and found[-1][1] + SETTLED_MS > now_ms else b""
+
+
+def request_id(request: str) -> bytes:
+    """Return what stands for a request to enqueue."""
+    return blake2b(f"enqueue {request}".encode(), digest_size=16).digest()
 
 
 def claim_id(queue: str, worker: str, request: str) -> bytes:

@@ -9,7 +9,7 @@ from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.queues.writing import Queueing, each
 from gapless.backends.sqlite.work import Work
 from gapless.core.errors import GaplessError
-from gapless.core.job_rules import check_lease
+from gapless.core.job_rules import check_lease, check_request
 from gapless.core.jobs import (
     Claimed,
     Emit,
@@ -87,10 +87,13 @@ class SqliteQueues(Queues):
         told: dict[str, QueueInfo] = await self._call_queues(lambda queues: queues.queues())
         return told
 
-    async def enqueue(self, batches: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+    async def enqueue(
+        self, batches: Sequence[Sequence[Job]], *, request: str = ""
+    ) -> list[list[Enqueued] | GaplessError]:
+        check_request(request)
         jobs = [job for batch in batches for job in batch]
         told: list[list[Enqueued] | GaplessError] = await self._call_queues(
-            lambda queues: each(batches, queues.enqueue_now), len(jobs), sum(map(_weight, jobs))
+            lambda queues: queues.enqueue(batches, request), len(jobs), sum(map(_weight, jobs))
         )
         return told
 

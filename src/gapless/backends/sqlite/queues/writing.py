@@ -1,17 +1,20 @@
 """The queues as the writer has them: all that happens in them, in its transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import apsw
 
 from gapless.backends import Options
 from gapless.backends.sqlite.keys import Keys
+from gapless.backends.sqlite.queues.answers import request_id
 from gapless.backends.sqlite.queues.declaring import Declaring
 from gapless.backends.sqlite.queues.jobs import Jobs
 from gapless.backends.sqlite.queues.looking import Looking
 from gapless.backends.sqlite.queues.settling import Settling
 from gapless.core.errors import GaplessError
+from gapless.core.job_rules import check_repeat
+from gapless.core.jobs import Enqueued, Job
 
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
@@ -41,6 +44,21 @@ class Queueing(Settling, Declaring, Looking):
         for name, queue in self.jobs.queues.items():
             if name in former.jobs.queues:
                 queue.count_on(former.jobs.queues[name])
+
+    def enqueue(self, batches: Sequence[Sequence[Job]], request: str) -> list[list[Enqueued] | GaplessError]:
+        """Enqueue batches; what a repeat of the request was told before, it is told again.
+
+        Raises:
+            BadRequest: the request came before with another number of batches.
+        """
+        if not request:
+            return each(batches, self.enqueue_now)
+        answers, id = self.jobs.answers, request_id(request)
+        before = answers.find_enqueued(id, self.now_ms) or [None] * len(batches)
+        check_repeat(before, batches)
+        told = each(zip(before, batches, strict=True), lambda one: one[0] or self.enqueue_now(one[1]))
+        answers.hold_enqueued(id, [one if isinstance(one, list) else None for one in told], self.now_ms)
+        return told
 
     def take_woken(self) -> set[str]:
         """Return the queues whose jobs may have become claimable; what was done so far holds."""

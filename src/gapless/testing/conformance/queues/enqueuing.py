@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gapless.backends import Options
 from gapless.core.errors import BadRequest, KeyConflict, LimitExceeded, UnknownQueue
 from gapless.core.jobs import Deed, Enqueued, Job, State
@@ -11,6 +13,7 @@ from gapless.core.limits import (
     JOB_DELAY_MAX_MS,
     JOB_HEADERS_BYTES_MAX,
     JOB_KEY_BYTES_MAX,
+    SETTLED_MS,
 )
 from gapless.ports import Store
 from gapless.testing.conformance.places import Place, promise
@@ -50,6 +53,39 @@ class Enqueuing:
         answers = await store.enqueue([[Job(QUEUE, b"x")] * 20, [Job(QUEUE, b"x")] * 20])
         ids = [one.id for batch in answers if isinstance(batch, list) for one in batch]
         assert len(set(ids)) == 40
+
+    @promise
+    async def test_a_repeated_request_is_answered_as_before_and_what_was_refused_is_tried_anew(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        batches = [[Job(QUEUE, b"1"), Job(QUEUE, b"2")], [Job("later", b"3")]]
+        first, refused = await store.enqueue(batches, request="r")
+        assert isinstance(refused, UnknownQueue)
+        await declare(store, "later")
+        again, taken = await store.enqueue(batches, request="r")
+        assert again == first
+        assert isinstance(taken, list)
+        assert await store.enqueue(batches, request="r") == [first, taken]
+        assert (await counted(store)).ready == 2
+        other = await store.enqueue(batches, request="s")
+        assert first not in other
+        with pytest.raises(BadRequest):
+            await store.enqueue(batches[:1], request="r")
+
+    @promise
+    async def test_a_repeated_request_is_known_for_so_long_over_a_restart(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        first = await store.enqueue([[Job(QUEUE, b"1")]], request="r")
+        await store.close()
+        store = await place.open()
+        place.time_ms += SETTLED_MS - 1
+        assert await store.enqueue([[Job(QUEUE, b"1")]], request="r") == first
+        place.time_ms += SETTLED_MS
+        assert await store.enqueue([[Job(QUEUE, b"1")]], request="r") != first
+        await store.close()
 
     @promise
     async def test_batches_are_answered_one_by_one_and_each_is_all_or_none(
