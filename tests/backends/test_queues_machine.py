@@ -39,7 +39,7 @@ EPOCH = "[0-9a-f]{16}"
 QUEUES = st.sampled_from(["q", "q", "q", "p"])
 WORKERS = st.sampled_from(["v", "w"])
 STATES = st.sampled_from([State.WAITING, State.LEASED, State.DEAD, State.DONE])
-WAITS_MS = st.sampled_from([1, 9, 10, 40, 99, 100, 150, 1_000, 3_600_000, 25 * 3_600_000])
+WAITS_MS = st.sampled_from([1, 9, 10, 40, 60, 99, 100, 150, 1_000, 1_000, 3_600_000, 25 * 3_600_000])
 NUMBERS = st.integers(0, 15)
 SELECTIONS = st.one_of(st.none(), st.lists(NUMBERS, max_size=3))
 OPTIONS = st.builds(
@@ -67,11 +67,11 @@ OPTIONS = st.builds(
 def jobs(draw: st.DrawFn) -> Job:
     unique = draw(st.sampled_from([None, None, None, "u"]))
     return Job(
-        draw(st.sampled_from(["q", "q", "q", "q", "q", "p", "p", "none"])),
+        draw(st.sampled_from([*"qqqqqqqqqpp", "none"])),
         draw(st.sampled_from([b"x", b"x", b"yy"])),
         headers=draw(st.sampled_from([b"", b"{}"])),
         key=draw(st.sampled_from([None, "a", "a", "b"])),
-        priority=draw(st.sampled_from([0, 0, 0, 0, 5, 9, 9, 10])),
+        priority=draw(st.sampled_from([*[0] * 9, 5, 5, 9, 10])),
         delay_ms=draw(st.sampled_from([0, 0, 0, 10, 150])),
         expires_ms=draw(st.sampled_from([0, 0, 0, 10, 120])),
         message_id=draw(st.sampled_from([None, None, None, "m", "n"])),
@@ -80,6 +80,7 @@ def jobs(draw: st.DrawFn) -> Job:
     )
 
 
+BATCHES = st.lists(st.lists(jobs(), max_size=4), min_size=1, max_size=4)
 EMITS = st.lists(
     st.one_of(
         jobs(),
@@ -188,8 +189,8 @@ class Machine(RuleBasedStateMachine):
 
     name = ""
 
-    @initialize(options=OPTIONS)
-    def begin(self, options: QueueOptions) -> None:
+    @initialize(options=OPTIONS, batches=BATCHES)
+    def begin(self, options: QueueOptions, batches: list[list[Job]]) -> None:
         self.folder = TemporaryDirectory()
         place = PLACES[self.name](Path(self.folder.name))
         self.sides = [
@@ -198,17 +199,18 @@ class Machine(RuleBasedStateMachine):
         ]
         self.both(lambda side: side.store.declare("q", options))
         self.both(lambda side: side.store.declare("p", QueueOptions()))
+        self.enqueue(batches)
 
     def both(self, call: Callable[[Side], Awaitable[Any]]) -> Any:
         model, backend = (side.answer(call) for side in self.sides)
-        assert backend == model
+        assert backend == model, (model, backend)
         return model
 
     @rule(queue=QUEUES, options=OPTIONS)
     def declare(self, queue: str, options: QueueOptions) -> None:
         self.both(lambda side: side.store.declare(queue, options))
 
-    @rule(batches=st.lists(st.lists(jobs(), max_size=4), min_size=1, max_size=3))
+    @rule(batches=BATCHES)
     def enqueue(self, batches: list[list[Job]]) -> None:
         self.both(lambda side: side.store.enqueue(batches))
 
@@ -226,22 +228,38 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
+    @rule(
+        queue=QUEUES,
+        worker=WORKERS,
+        settlements=st.lists(SETTLEMENTS, min_size=1, max_size=4),
+        ms=st.sampled_from([0, 0, 0, 30, 99, 100]),
+        turns=st.integers(1, 3),
+    )
+    def work(self, queue: str, worker: str, settlements: list[Any], ms: int, turns: int) -> None:
+        """Claim, and settle what was claimed before its lease ends, or just then."""
+        for _ in range(turns):
+            self.both(lambda side: side.store.claim(queue, worker=worker, limit=len(settlements)))
+            self.wait(ms)
+            asked = [(number, *rest) for number, (_, *rest) in enumerate(settlements)]
+            self.settle_once(asked)
+
     @rule(settlements=st.lists(SETTLEMENTS, min_size=1, max_size=4), times=st.sampled_from([1, 1, 2]))
     def settle(self, settlements: list[Any], times: int) -> None:
         for _ in range(times):
-            self.both(lambda side: side.store.settle([side.settlement(*one) for one in settlements]))
+            self.settle_once(settlements)
+
+    def settle_once(self, settlements: list[Any]) -> None:
+        self.both(lambda side: side.store.settle([side.settlement(*one) for one in settlements]))
 
     @rule(numbers=st.lists(NUMBERS, min_size=1, max_size=3), lease_ms=st.sampled_from([100, 400]))
     def extend(self, numbers: list[int], lease_ms: int) -> None:
         self.both(lambda side: side.store.extend([side.claim(number) for number in numbers], lease_ms))
 
-    @rule(number=NUMBERS)
-    def cancel(self, number: int) -> None:
-        self.both(lambda side: side.store.cancel(side.id(number)))
-
-    @rule(number=NUMBERS)
-    def look(self, number: int) -> None:
-        self.both(lambda side: side.store.look(side.id(number)))
+    @rule(number=NUMBERS, remove=st.booleans())
+    def look_or_cancel(self, number: int, remove: bool) -> None:
+        self.both(
+            lambda side: (side.store.cancel if remove else side.store.look)(side.id(number)),
+        )
 
     @rule(queue=QUEUES, state=STATES, after=st.one_of(st.none(), NUMBERS), limit=st.integers(1, 4))
     def browse(self, queue: str, state: State, after: int | None, limit: int) -> None:
@@ -269,18 +287,19 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    @rule(queue=QUEUES, paused=st.sampled_from([True, False, False]))
-    def pause(self, queue: str, paused: bool) -> None:
-        self.both(lambda side: side.store.pause(queue, paused=paused))
-
-    @rule(number=st.integers(0, 9))
-    def drop(self, number: int) -> None:
-        if number == 0:
-            self.both(lambda side: side.store.drop("p"))
-
-    @rule(spec=st.sampled_from([b"1", b"2"]), queue=QUEUES)
-    def schedule(self, spec: bytes, queue: str) -> None:
-        self.both(lambda side: side.store.schedule(Schedule("s", queue, spec, 0)))
+    @rule(queue=QUEUES, which=st.integers(0, 7), spec=st.sampled_from([b"1", b"2"]))
+    def administer(self, queue: str, which: int, spec: bytes) -> None:
+        deeds: list[Callable[[Any], Awaitable[Any]]] = [
+            lambda store: store.pause(queue, paused=True),
+            lambda store: store.pause(queue, paused=False),
+            lambda store: store.pause(queue, paused=False),
+            lambda store: store.drop("p"),
+            lambda store: store.unschedule("s"),
+        ]
+        if which < len(deeds):
+            self.both(lambda side: deeds[which](side.store))
+        else:
+            self.both(lambda side: side.store.schedule(Schedule("s", queue, spec, 0)))
 
     @rule(spec=st.sampled_from([b"1", b"2"]), ahead_ms=st.integers(-2, 1), batch=st.lists(jobs(), max_size=2))
     def fire(self, spec: bytes, ahead_ms: int, batch: list[Job]) -> None:

@@ -132,6 +132,7 @@ class Jobs:
         ranks = rows(
             self.cursor.execute("select distinct rank from jobs where queue = ? and state = 0", (queue.id,))
         )
+        queue.ranks.clear()  # which of them go together is another matter now
         for (rank,) in ranks:
             queue.see_rank(rank)
 

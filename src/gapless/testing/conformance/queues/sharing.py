@@ -7,6 +7,7 @@ from gapless.testing.conformance.queues.verbs import (
     acked,
     claim,
     claim_one,
+    counted,
     declare,
     enqueue,
     payloads,
@@ -65,6 +66,19 @@ class Sharing:
         await settle(store, await claim_one(store))
         await enqueue(store, b"a2", key="a")
         assert await acked(store) == [b"a2", b"b2"]
+
+    @promise
+    async def test_fairness_may_be_given_up_and_asked_for_while_jobs_wait_behind_others(
+        self, place: Place, store: Store
+    ) -> None:
+        for fair in (True, False):
+            await declare(store, fair=fair)
+            await enqueue(store, b"a1", b"a2", key="a", priority=5)
+            claimed = await claim_one(store)
+            await declare(store, fair=not fair)
+            await settle(store, claimed)
+            assert (await counted(store)).oldest_ms == 0
+            assert await acked(store) == [b"a2"]
 
     @promise
     async def test_without_fairness_a_backlog_goes_first(self, place: Place, store: Store) -> None:
