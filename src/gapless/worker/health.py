@@ -1,0 +1,43 @@
+"""`GET /health` of a worker: 200 while all of it is well, 503 when anything is not."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gapless.core.errors import ConfigError
+
+__all__ = ["serving_health"]
+
+
+@asynccontextmanager
+async def serving_health(health: Callable[[], dict[str, Any]], address: str, port: int) -> AsyncIterator[int]:
+    """Serve it, and return at which port.
+
+    Raises:
+        ConfigError: nobody can listen there.
+    """
+
+    async def answer(request: web.Request) -> web.Response:
+        told = health()
+        return web.Response(
+            body=msgspec.json.encode(told),
+            status=200 if told["well"] else 503,
+            content_type="application/json",
+        )
+
+    app = web.Application()
+    app.router.add_get("/health", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(f"--health {port}: {error.strerror}") from error
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,158 @@
+"""The processes of a worker's handlers: kept at their number, replaced when they end or must be ended."""
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from gapless.client.connection import backoff_ms
+from gapless.core.errors import ConfigError
+from gapless.ports import Clock
+from gapless.worker.frames import Begin
+from gapless.worker.process import Process
+from gapless.worker.runners import Asked, End, How, Runners, Task
+
+__all__ = ["Processes"]
+
+IDLE_MS: Final = 30_000  # a process for single tasks is kept so long for the next one
+log: Final = logging.getLogger("gapless.worker")
+
+
+class Processes(Runners):
+    """Runs tasks in `processes` of `concurrency` each; solo ones in processes of their own, as many again.
+
+    Those for solo tasks are started when they are needed, and there are at least two of them.
+    """
+
+    def __init__(self, begin: Begin, clock: Clock, random: Random, asked: Asked, *, processes: int) -> None:
+        super().__init__()
+        self._begin = begin
+        self._clock = clock
+        self._random = random
+        self._asked = asked
+        self._shared_max = processes
+        self._solo_max = max(2, processes)
+        self._shared: list[Process] = []
+        self._solo: list[Process] = []
+        self._waiting: deque[Task] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._failed_starts = 0
+        self._closing = False
+
+    async def open(self) -> None:
+        """See `Runners.open`."""
+        first = self._launch(self._shared, self._begin.concurrency)
+        failure = await first.started
+        if failure:
+            self._closing = True
+            raise ConfigError(failure)
+        for _ in range(self._shared_max - 1):
+            self._launch(self._shared, self._begin.concurrency)
+
+    def room(self, *, solo: bool) -> int:
+        """See `Runners.room`."""
+        if solo:
+            busy = sum(bool(process.tasks) for process in self._solo)
+            return max(0, self._solo_max - busy - len(self._waiting))
+        return sum(process.room() for process in self._shared)
+
+    def start(self, task: Task) -> None:
+        """See `Runners.start`."""
+        if not task.solo:
+            freest = max(self._shared, key=Process.room, default=None)
+            if freest is not None and freest.room() > 0:
+                freest.start(task)
+                return
+        self._waiting.append(task)
+        self._start_waiting()
+
+    def cancel(self, number: int, *, soft: bool = False) -> None:
+        """See `Runners.cancel`."""
+        for task in self._waiting:
+            if task.frame.number == number:
+                self._waiting.remove(task)
+                task.ended(End(How.GIVEN_UP, why="it was cancelled"))
+                return
+        for process in [*self._shared, *self._solo]:
+            process.cancel(number, soft=soft)
+
+    def waiting(self) -> list[Task]:
+        """See `Runners.waiting`."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
+
+    def health(self) -> list[dict[str, Any]]:
+        """See `Runners.health`."""
+        missing = max(0, self._shared_max - len(self._shared))
+        told = [process.health() for process in [*self._shared, *self._solo]]
+        return told + [{"well": False, "why": "it is being replaced"}] * missing
+
+    async def close(self) -> None:
+        """See `Runners.close`."""
+        self._closing = True
+        for process in [*self._shared, *self._solo]:
+            process.finish()
+        await asyncio.gather(*self._running)
+
+    # The processes ------------------------------------------------------------------------
+
+    def _launch(self, among: list[Process], capacity: int) -> Process:
+        process = Process(self._begin, self._clock, capacity, self._freed, self._asked)
+        among.append(process)
+        running = asyncio.get_running_loop().create_task(self._run(process, among))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return process
+
+    async def _run(self, process: Process, among: list[Process]) -> None:
+        await process.run()
+        among.remove(process)
+        self.tell_freed()
+        if self._closing or among is self._solo:
+            self._start_waiting()
+            return
+        if process.was_ready:
+            self._failed_starts = 0
+            self._relaunch()
+            return
+        log.error("a process could not start: %s", process.started.result())
+        self._clock.after(backoff_ms(self._failed_starts, self._random), self._relaunch)
+        self._failed_starts += 1
+
+    def _relaunch(self) -> None:
+        if not self._closing:
+            self._launch(self._shared, self._begin.concurrency)
+
+    def _freed(self) -> None:
+        self._start_waiting()
+        self.tell_freed()
+
+    def _start_waiting(self) -> None:
+        """Give what waits to who is free; one that serves single tasks alone is ended when none come."""
+        for task in list(self._waiting):
+            place = self._place(task)
+            if place is not None:
+                self._waiting.remove(task)
+                place.start(task)
+        for process in self._solo:
+            if process.is_ready() and not process.tasks:
+                self._clock.after(IDLE_MS, partial(self._idle, process, process.begun))
+
+    def _place(self, task: Task) -> Process | None:
+        if not task.solo:
+            return next((process for process in self._shared if process.room() > 0), None)
+        for process in self._solo:
+            if process.room() > 0:
+                return process
+        starting = sum(not process.is_ready() for process in self._solo)
+        wanting = sum(each.solo for each in self._waiting)
+        if len(self._solo) < self._solo_max and starting < wanting and not self._closing:
+            self._launch(self._solo, 1)
+        return None
+
+    def _idle(self, process: Process, begun: int) -> None:
+        if not process.tasks and process.begun == begun and process in self._solo:
+            process.ask_to_finish()
