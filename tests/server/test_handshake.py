@@ -67,7 +67,7 @@ async def test_an_opening_handshake_is_answered_as_the_rfc_asks() -> None:
         assert response.headers["sec-websocket-accept"] == ACCEPT.decode()
         assert "sec-websocket-protocol" not in response.headers
         (handshake,) = door.handshakes
-        assert handshake == ("a=b%20c", "127.0.0.1", False)
+        assert handshake == ("a=b%20c", "127.0.0.1", False, None)
 
 
 @pytest.mark.parametrize(

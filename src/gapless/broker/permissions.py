@@ -13,6 +13,7 @@ __all__ = [
     "hide_system",
     "is_system",
     "limited",
+    "limited_to",
     "refuse_system",
     "subscribes",
 ]
@@ -42,9 +43,14 @@ def limited(namespaces: Namespaces, channel: str, user: str) -> bool:
         PermissionDenied: it is limited to others, or needs a subscription token.
         UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
     """
-    namespace, users = namespaces.of(channel).namespace, namespaces.users_of(channel)
     if namespaces.is_private(channel):
         raise PermissionDenied(f"channel {channel!r} needs a subscription token")
+    return limited_to(namespaces, channel, user)
+
+
+def limited_to(namespaces: Namespaces, channel: str, user: str) -> bool:
+    """Do as `limited` for who needs no subscription token."""
+    namespace, users = namespaces.of(channel).namespace, namespaces.users_of(channel)
     if users is None or not namespace.allow_user_limited_channels:
         return False
     if not user or user not in users:

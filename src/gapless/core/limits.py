@@ -177,6 +177,16 @@ MEMBERS_MAX: Final = 1_024
 SESSION_MIN_MS: Final = 1_000
 SESSION_MAX_MS: Final = 600_000
 
+# Hooks: how long one may take unless configured otherwise, less than SDKs wait for a reply; how many may be
+# under way on a node; workers that serve them, calls that one takes at once, and after how long without a
+# word from it a worker is gone; and the pause before one that failed to prolong something is asked again.
+HOOK_MS: Final = 4_000
+HOOKS_MAX: Final = 1_000
+HOOK_WORKERS_MAX: Final = 1_000
+HOOKS_TAKEN_MAX: Final = 100
+HOOK_WORKER_GONE_MS: Final = 10_000
+HOOK_RETRY_MS: Final = 5_000
+
 # One HTTP request (RFC 9112): its head, its body, and how long each may take.
 HEAD_BYTES_MAX: Final = 16 * 1024
 # Heads of hot requests that are not parsed again.
@@ -216,6 +226,20 @@ INBOX_EVENTS_MAX: Final = 1_000
 # A client's connection: until it stands; and the silence that ends it, beyond what lies between two pings.
 CONNECT_MS: Final = 10_000
 SILENCE_MS: Final = 10_000
+
+# A store that several processes share: what one of them says at once, and calls of one that are in flight.
+SHARED_FRAME_BYTES_MAX: Final = 128 * 1024 * 1024
+SHARED_CALLS_MAX: Final = 10_000
+# Processes that join one owner, and what waits to be written to one before it hears of no more hints.
+GUESTS_MAX: Final = 256
+SHARED_HIGH_BYTES: Final = 1024 * 1024
+# How long a call waits for an owner, how often one is looked for, and how long one may be silent; a
+# call that reaches its owner later than that is refused.
+OWNER_WAIT_MS: Final = 5_000
+OWNER_LOOK_MS: Final = 20
+OWNER_BEAT_MS: Final = 1_000
+OWNER_BEATS_MAX: Final = 5
+CALL_LATE_MS: Final = 10_000
 
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX

@@ -84,7 +84,7 @@ def _api(door: Door, prefix: str) -> list[Route]:
     return [
         *(
             Route(f"{prefix}/{family}{{method}}", partial(call, family), methods=["POST"])
-            for family in ("", "queue/", "stream/")
+            for family in ("", "queue/", "stream/", "hooks/")
         ),
         Route(prefix, call_legacy, methods=["POST"]),
     ]

@@ -2,7 +2,7 @@
 
 import re
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from hashlib import sha1
 from typing import Final
@@ -51,6 +51,7 @@ class WebSocketEndpoint:
         self.addresses = addresses or Addresses()
         self.admit = admit or _all
         self.limits = limits or WebSocketLimits()
+        self.shown: Collection[bytes] = ()  # headers that hooks are shown, in lower case
         self._parsers = Parsers(self.limits.message_bytes_max)
 
     def upgrade(self, request: Request, transport: Transport, rest: bytes) -> None:
@@ -65,13 +66,19 @@ class WebSocketEndpoint:
         self.admit(address)
         subprotocol = _choose_subprotocol(fields.get(b"sec-websocket-protocol", b"").decode("latin-1"))
         binary = _PROTOCOLS.get(subprotocol, False) or _asks_for_protobuf(request.query)
-        handshake = Handshake(request.query.decode("ascii"), address, binary)
+        handshake = Handshake(
+            request.query.decode("ascii"), address, binary, _shown(fields, self.shown) if self.shown else None
+        )
         socket = WebSocket(transport, self.clock, self.limits, self._parsers)
         socket.open(_response(key, subprotocol), partial(self.accept, handshake), rest)
 
 
 def _all(address: str) -> None:
     """Admit."""
+
+
+def _shown(fields: Mapping[bytes, bytes], names: Collection[bytes]) -> dict[str, str]:
+    return {name.decode(): fields[name].decode("latin-1") for name in names if name in fields}
 
 
 def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

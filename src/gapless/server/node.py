@@ -4,8 +4,8 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from random import Random
 from typing import Final
@@ -15,6 +15,7 @@ from gapless.broker.broker import Broker
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
 from gapless.broker.tokens import Verifier
+from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError, Unavailable
 from gapless.ports import Clock, Durability
 from gapless.protocol.codes import Unsubscribe
@@ -29,6 +30,7 @@ from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.front import Front
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
+from gapless.server.hooks import Hooks, Known, Runner
 from gapless.server.limiting import Limiting, Lockout
 from gapless.server.messages import messages
 from gapless.server.metrics import LoopLag, Sources
@@ -43,7 +45,7 @@ from gapless.server.tls import context as tls_context
 from gapless.server.tokens import Trusts
 from gapless.server.websocket import WebSocketLimits
 
-__all__ = ["Node"]
+__all__ = ["App", "Node"]
 
 # One part in so many of the time to stop in is the store's, however clients linger.
 STORE_PART: Final = 4
@@ -52,10 +54,16 @@ log: Final = logging.getLogger("gapless.node")
 
 
 class Node:
-    """Everything that runs behind one port. `failed` is done when the store had to close."""
+    """Everything that runs behind one port. `failed` is done when the store had to close.
 
-    def __init__(self, config: Config, clock: Clock, random: Random) -> None:
+    An `app` is begun before anybody can connect, and ended when nobody is connected any more.
+    """
+
+    def __init__(self, config: Config, clock: Clock, random: Random, app: "App | None" = None) -> None:
         self._config = config
+        self._app = app
+        self._stack = AsyncExitStack()  # what the application holds
+        self._own: list[tuple[Known, Runner]] = []
         self._clock = clock
         self._random = random
         self._trusts = Trusts(clock)
@@ -71,6 +79,16 @@ class Node:
     def durability(self) -> Durability:
         """What an acknowledgement of this node is worth."""
         return self._store.durability
+
+    @property
+    def broker(self) -> Broker:
+        """The channels."""
+        return self._broker
+
+    @property
+    def verbs(self) -> Verbs | None:
+        """The verbs of queues and streams, if the store has them."""
+        return self._verbs
 
     # Start --------------------------------------------------------------------------------
 
@@ -138,8 +156,13 @@ class Node:
             await self._revoking.start()
             if self._verbs is not None:
                 await self._verbs.start()
+            self._hooks = Hooks(clock)
+            if self._app is not None:
+                self._own = await self._stack.enter_async_context(self._app(self))
+            self._serve_hooks(config)
             await self._listen()
         except BaseException:
+            await self._stack.aclose()
             await self._revoking.stop()
             if self._verbs is not None:
                 await self._verbs.stop()
@@ -174,6 +197,16 @@ class Node:
         app = build(config, self._door, self._heartbeat, sources, routes)
         site.app = Counted(app, site.count, site.lockout)
         return site
+
+    def _serve_hooks(self, config: Config) -> None:
+        """Ask the application's hooks, and workers for those that are configured."""
+        workers = self.sessions.workers
+        workers.expected = Known(config.hooks.catalogue())
+        places = [*self._own, (workers.expected, workers)]
+        self._hooks.timeout_ms = config.hooks.timeout_ms
+        self._hooks.serve(places)
+        self.sessions.hooks = self._hooks if any(known for known, _ in places) else None
+        self._endpoint.shown = [name.lower().encode() for name in config.hooks.http_headers]
 
     async def _listen(self) -> None:
         server = self._config.http_server
@@ -225,6 +258,7 @@ class Node:
             self._govern(namespaces)
         if self._verbs is not None:
             self._verbs.follow(now.queues, now.streams)
+        self._serve_hooks(now)
         log.info("configuration read again")
 
     def _govern(self, namespaces: Namespaces) -> None:
@@ -259,6 +293,10 @@ class Node:
         await part_with(
             list(self.sessions.all), self._broker, clock, spread_ms=options.spread_ms, end_ms=cut_ms
         )
+        if not await self._in_time(self._hooks.close(), cut_ms):
+            log.error("hooks did not hear in time of those who left")
+        self.sessions.workers.stop()
+        await self._stack.aclose()
         await self._front.shutdown(max(0, cut_ms - clock.now_ms()))
         self._lag.stop()
         self._tokens.close()
@@ -305,6 +343,10 @@ class Node:
                 statistics=self._store.statistics()._asdict(),
             ),
         )
+
+
+App = Callable[[Node], AbstractAsyncContextManager[list[tuple[Known, Runner]]]]
+"""Runs an application beside a node; gives its hooks."""
 
 
 def session_options(config: Config) -> SessionOptions:

@@ -13,7 +13,7 @@ from msgspec.structs import FieldInfo, fields
 
 from gapless import __version__
 from gapless.core.limits import PAGE_MESSAGES_MAX, SCROLL_MESSAGES
-from gapless.protocol import queues, streams
+from gapless.protocol import hooks, queues, streams
 from gapless.protocol.payloads import Failure
 from gapless.server.api import requests
 from gapless.server.api.answers import ANSWERS, FailedCall, Items
@@ -41,7 +41,7 @@ METHODS: Final[dict[str, type[Struct]]] = {
     "block": requests.BlockRequest,
     "unblock": requests.UnblockRequest,
     "revocations": requests.RevocationsRequest,
-    **{verb: request for verb, (request, _) in (queues.VERBS | streams.VERBS).items()},
+    **{verb: request for verb, (request, _) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},
 }
 """The request of each method of the server API."""
 
@@ -84,7 +84,8 @@ def _described(kind: type[Struct]) -> Any:
         else (field.encode_name, _typed(field.type))
         for field in fields(kind)
     ]
-    made = defstruct(kind.__name__, described, kw_only=True)
+    settings = kind.__struct_config__
+    made = defstruct(kind.__name__, described, kw_only=True, tag=settings.tag, tag_field=settings.tag_field)
     made.__doc__ = told(kind)
     return made
 

@@ -19,9 +19,9 @@ __all__ = ["changes", "check_feeds", "may_stay", "reloaded"]
 def reloaded(running: Config, read: Config) -> Config:
     """Return what a node goes on with that runs with one configuration and reads another.
 
-    Namespaces, rules for queues and streams, clients' options with their keys and origins, limits, the API's
-    key, the certificate, how much is logged and how a stop is spread are those that were read; all else needs
-    a restart.
+    Namespaces, rules for queues and streams, hooks of workers, clients' options with their keys and origins,
+    limits, the API's key, the certificate, how much is logged and how a stop is spread are those that were
+    read; all else needs a restart.
     """
     api = replace(
         running.http_api,
@@ -39,6 +39,7 @@ def reloaded(running: Config, read: Config) -> Config:
         channel=read.channel,
         queues=read.queues,
         streams=read.streams,
+        hooks=read.hooks,
         http_api=api,
         limits=read.limits,
         log=log,

@@ -23,7 +23,7 @@ from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
 from gapless.protocol.messages import NO_PAYLOAD, ClientInfo, Command, Payload, Push, Refresh, Reply
 from gapless.protocol.meta import Meta
-from gapless.server import subscribing
+from gapless.server import hooking, subscribing
 from gapless.server.limiting import Allowance, Verdict
 from gapless.server.socket import Socket
 
@@ -58,7 +58,9 @@ class Session:
     """A connection and what it follows. Implements `server.socket.Receiver` and `broker.channel.Reader`.
 
     `claims` is what it connected with, `info` what others see of that. `subscribing` are the channels that
-    wait for the store, with the code to unsubscribe them by as soon as they stand, if there is one.
+    wait for the store or a hook, with the code to unsubscribe them by as soon as they stand, if there is one.
+    `asking` are the channels in which a publication waits for a hook; at `renew_ms` a hook is to be asked for
+    more time, 0: never.
     """
 
     __slots__ = (
@@ -74,14 +76,17 @@ class Session:
         "_unauthenticated_bytes",
         "address",
         "allowance",
+        "asking",
         "awaited_messages",
         "claims",
         "connected",
         "ends_ms",
+        "headers",
         "info",
         "node",
         "open",
         "paused",
+        "renew_ms",
         "scheduled_ms",
         "socket",
         "subscribing",
@@ -104,11 +109,14 @@ class Session:
         self._meta: dict[bool, bytes] = {}  # by `binary`, once it was asked for
         self.subscriptions: dict[str, Subscription] = {}
         self.subscribing: dict[str, Unsubscribe | None] = {}
+        self.asking: set[str] | None = None
+        self.headers: Mapping[str, str] | None = None  # of the handshake, until it is connected
         self.awaited_messages = 0  # how many its histories that are being read may bring
         self.connected = False
         self.open = True
         self.paused = False
         self.ends_ms = 0
+        self.renew_ms = 0
         self.scheduled_ms = 0
         self._backlog: list[Command] = []  # read and not carried out yet, the last first
         self._outbox: list[bytes] = []
@@ -171,12 +179,13 @@ class Session:
         )
 
     def _waits(self, command: Command) -> bool:
-        """Tell whether a command may not overtake what waits for the store: a connect, or its channel's."""
+        """Tell whether a command may not overtake what waits: a connect, or its channel's."""
         if not self.connected:
             return True
-        if not self.subscribing:
+        if not self.subscribing and not self.asking:
             return False
-        return command.rpc is not None or getattr(command.request(), "channel", None) in self.subscribing
+        channel = getattr(command.request(), "channel", None)
+        return command.rpc is not None or channel in self.subscribing or channel in (self.asking or ())
 
     def _reject(self, error: BadRequest) -> None:
         log.info("bad request", extra={"client": self.info.client, "reason": str(error)})
@@ -210,7 +219,7 @@ class Session:
             self.refuse(command.id, error)
         else:
             if work is not None:
-                self._start(command.id, work)
+                self.start(command.id, work)
 
     def _affords(self, id: int) -> bool:
         """Tell whether one command more is within the limits; else it is refused, or ends the connection."""
@@ -246,6 +255,7 @@ class Session:
     def closed(self, code: int, reason: str) -> None:
         """Forget the connection."""
         if self.open:
+            hooking.left(self, code, reason)
             self.node.counts.closed_by_peer(code)
             log.debug("client left", extra={**self._who(), "code": code})
         self._end()
@@ -285,6 +295,7 @@ class Session:
             weight = _WEIGHT.get(number, logging.INFO)
             log.log(weight, "client disconnected", extra={**self._who(), "code": number})
             self.flush()
+            hooking.left(self, number, reason)
             self._end()
             self.socket.close(number, reason)
 
@@ -342,6 +353,7 @@ class Session:
         """Let a subscription that the client was told of read on from `start`."""
         if self.open:  # the write may have been one too many for its namespaces
             self._end_by(terms.ends_ms)
+            self._renew_by(terms.grant)
             self.node.broker.enter(channel, self, start, terms)
 
     def regrant(self, subscription: Subscription, grant: Grant) -> None:
@@ -349,6 +361,7 @@ class Session:
         subscription.grant = grant
         subscription.ends_ms = subscribing.ends_ms(self, grant)
         self._end_by(subscription.ends_ms)
+        self._renew_by(grant)
 
     def subscribed(self, channel: str) -> None:
         """Note that a subscription waits for the store no longer, whatever became of it."""
@@ -392,9 +405,10 @@ class Session:
             log.debug("command refused", extra={**self._who(), "code": error.number, "reason": str(error)})
             self.send(Reply(id, error=error_of(error)))
 
-    # Work that waits for the store --------------------------------------------------------
+    # Work that waits for the store, or a hook ----------------------------------------------
 
-    def _start(self, id: int, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, id: int, work: Work) -> None:
+        """Have work done that command `id`, if it is one, is answered by."""
         if self._tasks is None:
             self._tasks = set()
         task = asyncio.get_running_loop().create_task(work)
@@ -419,6 +433,8 @@ class Session:
         """Note who connects, and until when."""
         delay_ms = self.node.options.expired_close_delay_ms
         self.ends_ms = claims.expires_ms + delay_ms if claims.expires_ms else 0
+        if claims.renewable:
+            self.renew_ms = min(claims.expires_ms, self.renew_ms or claims.expires_ms)
         client = self.info.client
         if client:
             self.node.unregister(self)
@@ -451,6 +467,7 @@ class Session:
         due_ms = self._keepalive.due_ms
         if self.ends_ms or self._subscriptions_end_ms:
             due_ms = min(due_ms, self.ends_ms or due_ms, self._subscriptions_end_ms or due_ms)
+            due_ms = min(due_ms, self.renew_ms or due_ms)
         if not self.scheduled_ms or due_ms < self.scheduled_ms:
             self.scheduled_ms = due_ms
             self.node.wheel.schedule(self, due_ms)
@@ -462,6 +479,8 @@ class Session:
         self.scheduled_ms = 0
         if 0 < self._subscriptions_end_ms <= now_ms:
             self._end_subscriptions()
+        if 0 < self.renew_ms <= now_ms and not self.expired():
+            hooking.renew(self, now_ms)
         if self.expired():
             return
         if self.connected and not self._reading and not self.paused:
@@ -479,6 +498,12 @@ class Session:
         """Have the wheel wake this session when one of its subscriptions is over."""
         if ends_ms:
             self._subscriptions_end_ms = min(ends_ms, self._subscriptions_end_ms or ends_ms)
+            self.schedule()
+
+    def _renew_by(self, grant: Grant | None) -> None:
+        """Have the wheel wake this session when a subscription needs more time of a hook."""
+        if grant is not None and grant.renewable:
+            self.renew_ms = min(grant.expires_ms, self.renew_ms or grant.expires_ms)
             self.schedule()
 
     def _end_subscriptions(self) -> None:

@@ -20,6 +20,8 @@ from gapless.protocol.websocket import WebSocketWire
 from gapless.server.commands import HANDLERS, Handler
 from gapless.server.config.model import Limits
 from gapless.server.counts import Counts
+from gapless.server.hook_workers import HookWorkers
+from gapless.server.hooks import Hooks
 from gapless.server.limiting import RETRY, Limiting
 from gapless.server.request import Refused
 from gapless.server.session import Session
@@ -92,6 +94,8 @@ class Sessions:
         self.revocations = revocations or Revocations()
         self.limiting = limiting or Limiting(Limits(), clock)
         self.verbs = verbs
+        self.hooks: Hooks | None = None  # whoever has some sets them
+        self.workers = HookWorkers(clock)
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
         self._by_client: dict[str, Session] = {}
@@ -108,6 +112,7 @@ class Sessions:
         address = handshake.address
         allowance = self.limiting.opened(address)
         session = Session(self, socket, wire(binary=handshake.binary), address=address, allowance=allowance)
+        session.headers = handshake.headers
         self.all.add(session)
         self.counts.enter(binary=handshake.binary)
         if not self._turning:

@@ -1,6 +1,6 @@
 """The seam between a session and its connection: a WebSocket, or a simulated one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 __all__ = ["Accept", "Handshake", "Receiver", "Socket"]
@@ -10,12 +10,14 @@ class Handshake(NamedTuple):
     """What a session is told of how its connection was opened.
 
     `address` is the peer's IP address, "" for a Unix socket. `binary` says that the client
-    asked for Protobuf, by subprotocol or by query.
+    asked for Protobuf, by subprotocol or by query. `headers` are those that hooks
+    are shown, in lower case; None where there is none.
     """
 
     query: str
     address: str
     binary: bool
+    headers: Mapping[str, str] | None = None
 
 
 class Receiver(Protocol):

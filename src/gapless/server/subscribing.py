@@ -70,7 +70,8 @@ def ends_ms(session: "Session", grant: Grant | None) -> int:
 def result_of(session: "Session", terms: Terms, start: Start, *, recovering: bool) -> SubscribeResult:
     """Return what a client is told of its subscription. Only what it can prolong is told to expire."""
     grant = terms.grant
-    expires_ms = grant.expires_ms if grant is not None and not terms.server_side else 0
+    told = grant is not None and not terms.server_side and not grant.renewable
+    expires_ms = grant.expires_ms if grant is not None and told else 0
     return SubscribeResult(
         expires=expires_ms > 0,
         ttl=session.node.ttl_seconds(expires_ms) if expires_ms else 0,

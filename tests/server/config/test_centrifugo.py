@@ -189,7 +189,7 @@ def test_each_thing_that_gapless_does_not_have_is_one_mistake_with_its_line() ->
         "proxied.json:27: channel.namespaces[1].publish_proxy_enabled",
         "proxied.json:35: rpc.without_namespace.proxy_enabled",
     ]
-    assert "clients are authenticated by tokens: see client.token" in found.mistakes[0]
+    assert "@gl.on_connect, and @gl.on_refresh; or tokens: see client.token" in found.mistakes[0]
 
 
 def test_a_cluster_is_told_all_that_stands_in_its_way() -> None:

@@ -43,6 +43,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock, self.tokens = HandClock(), Counting()
         self.sessions = SimpleNamespace(
+            hooks=None,
             broker=SimpleNamespace(namespaces=Namespaces(without=OPEN)),
             clock=self.clock,
             options=SessionOptions(),

@@ -51,7 +51,8 @@ class Grant(Struct, frozen=True):
     """A subscription that the user's backend granted. `expires_ms` 0 is never.
 
     Where a subscription token grants it, `token_id` (jti) and `issued_ms` (iat) are what revocation knows
-    that token by, empty and 0 if it says neither; None: there is no such token.
+    that token by, empty and 0 if it says neither; None: there is no such token. A `renewable` one has its
+    time from a hook, which the server asks for more of it.
     """
 
     info: Payload = NO_PAYLOAD  # `chan_info`, which others see
@@ -60,6 +61,7 @@ class Grant(Struct, frozen=True):
     expires_ms: int = 0
     token_id: str = ""
     issued_ms: int | None = None
+    renewable: bool = False
 
 
 class Claims(Struct, frozen=True):
@@ -69,6 +71,9 @@ class Claims(Struct, frozen=True):
     rights by name or pattern, for the verbs (ours; see `broker.rights`). `token_id` (jti) and
     `issued_ms` (iat, not checked against the time) are what revocation knows a token by; empty and 0: none.
     The token itself opens something until `exp_ms`, 0: for ever.
+
+    Where a hook had its say (`by_hook`), `data` is told to the client, and a `renewable` connection has its
+    time from it.
     """
 
     user: str
@@ -81,6 +86,9 @@ class Claims(Struct, frozen=True):
     token_id: str = ""
     issued_ms: int = 0
     exp_ms: int = 0
+    data: Payload = NO_PAYLOAD
+    by_hook: bool = False
+    renewable: bool = False
 
 
 class SubscriptionClaims(Struct, frozen=True):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
-from gapless.protocol import queues, streams
+from gapless.protocol import hooks, queues, streams
 from gapless.protocol.payloads import Failure, Nothing
 from gapless.server.api.info import Node
 
@@ -159,6 +159,6 @@ ANSWERS: dict[str, type[Struct]] = {
     "channels": Channels,
     "info": Info,
     "rpc": Nothing,
-    **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS).items()},
+    **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},
 }
 """The result of each method, but for a batch's, which has none of its own."""

@@ -1,12 +1,13 @@
 """The methods that look and act, by name, beside those that publish (`methods.Api`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import MethodNotFound
+from gapless.protocol import hooks
 from gapless.server.api import requests
-from gapless.server.api.calls import Answering
+from gapless.server.api.calls import Answering, encode
 from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
@@ -43,8 +44,17 @@ def every_method(
         "channels": (requests.ChannelsRequest, looking.channels),
         "info": (requests.InfoRequest, looking.info),
         "rpc": (requests.RpcRequest, rpc),
+        "hooks/take": (hooks.TakeRequest, _encoded(sessions.workers.take)),
+        "hooks/answer": (hooks.AnswerRequest, _encoded(sessions.workers.answer)),
         **(verb_methods(verbs) if verbs is not None else {}),
     }
+
+
+def _encoded(method: Callable[[Any], Coroutine[Any, Any, Any]]) -> Answering:
+    async def answer(request: Any) -> bytes:
+        return encode(await method(request))
+
+    return answer
 
 
 def rpc(request: requests.RpcRequest) -> bytes:

@@ -138,7 +138,7 @@ class Door:
             return
         if work is not None:
             task = self._run(work, request)
-            if method in WAITING:
+            if method in WAITING or method == "hooks/take":
                 request.left = task.cancel
 
     def _run(self, work: Work, request: Request) -> asyncio.Task[None]:

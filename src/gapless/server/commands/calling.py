@@ -10,9 +10,12 @@ from gapless.core.errors import BadRequest, MethodNotFound
 from gapless.core.limits import JOB_KEY_BYTES_MAX, RPC_WAIT_MAX_MS
 from gapless.protocol import queues as wire
 from gapless.protocol.codes import error_of
+from gapless.protocol.hooks import Calling
 from gapless.protocol.messages import Reply, RpcRequest, RpcResult, payload
 from gapless.protocol.payloads import Failure
+from gapless.server import hooking
 from gapless.server.commands import publishing, rights
+from gapless.server.hooks import Hooks
 from gapless.server.session import Session, Work
 
 __all__ = ["rpc"]
@@ -25,13 +28,23 @@ _encode: Final = msgspec.json.Encoder().encode
 def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
     """Call a method of the node."""
     if request.method == "gapless.publish":
-        publishing.rpc(session, id, request)
-        return None
+        return publishing.rpc(session, id, request)
+    hooks = session.node.hooks
+    if hooks is not None and not request.method.startswith(PREFIX) and hooks.has("rpc", request.method):
+        return _call_hook(session, id, request, hooks)
     family, _, name = request.method.removeprefix(PREFIX).partition(".")
     verb, verbs = f"{family}/{name}", session.node.verbs
     if not request.method.startswith(PREFIX) or verbs is None or verb not in verbs.catalogue:
         raise MethodNotFound(f"there is no method {request.method!r}")
     return _call(session, id, verbs, verb, _asked(verb, verbs.catalogue[verb][0], bytes(request.data)))
+
+
+async def _call_hook(session: Session, id: int, request: RpcRequest, hooks: Hooks) -> None:
+    asked = Calling(**hooking.who(session, request.data), method=request.method)
+    decision = await hooking.decided(session, id, hooks, asked)
+    if decision is not None:
+        data = hooking.payload_of(session, decision)
+        session.send(Reply(id, rpc=RpcResult(payload(data))))
 
 
 def _asked(verb: str, kind: type[Any], data: bytes) -> Any:

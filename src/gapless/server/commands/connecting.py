@@ -21,8 +21,18 @@ from gapless.core.errors import (
 )
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
-from gapless.protocol.messages import ConnectRequest, ConnectResult, RefreshRequest, RefreshResult, Reply
-from gapless.server import subscribing
+from gapless.protocol.hooks import Connecting
+from gapless.protocol.messages import (
+    ClientInfo,
+    ConnectRequest,
+    ConnectResult,
+    RefreshRequest,
+    RefreshResult,
+    Reply,
+)
+from gapless.server import hooking, subscribing
+from gapless.server.commands.rights import hooked
+from gapless.server.hooks import Hooks
 from gapless.server.session import Session, Work
 from gapless.server.subscribing import Beginning
 
@@ -60,9 +70,55 @@ async def _connect_with_key(
 
 
 def _connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
+    hooks = session.node.hooks
+    if hooks is not None and hooks.has("connect"):
+        return _connect_by_hook(session, id, request, hooks)
     claims = _authenticated(session, request.token)
-    if claims is None:
+    return _admit(session, id, request, claims) if claims is not None else None
+
+
+async def _connect_by_hook(session: Session, id: int, request: ConnectRequest, hooks: Hooks) -> None:
+    """Let a hook decide who connects, or, of somebody with a token, what goes with the connection."""
+    claims = _authenticated(session, request.token) if request.token else None
+    if not session.open:
+        return
+    session.info = ClientInfo(client=session.node.new_client_id(), user=claims.user if claims else "")
+    session.claims = claims or ANONYMOUS
+    asked = Connecting(
+        **hooking.who(session, request.data),
+        token=claims is not None,
+        name=request.name,
+        version=request.version,
+        headers={**(session.headers or {}), **request.headers},
+        channels=list(request.subs),
+    )
+    decision = await hooking.decided(session, id, hooks, asked)
+    if decision is None:
+        return
+    if decision.decided:
+        claims = _decided(session, hooking.claims_of(session.claims, decision, session.node.clock.now_ms()))
+        if claims is not None and asked.token and claims.user != asked.user:
+            log.error("hook connect: answered user %r for a token of user %r", claims.user, asked.user)
+            raise Unavailable("the hook answered another user than the token's")
+    elif claims is None:
+        claims = _authenticated(session, "")
+    work = _admit(session, id, request, claims) if claims is not None else None
+    if work is not None:
+        await work
+
+
+def _decided(session: Session, claims: Claims) -> Claims | None:
+    """Return what a hook decided, or end the connection of a user that is blocked."""
+    try:
+        session.node.revocations.check_user(claims.user, session.node.clock.now_ms())
+    except PermissionDenied:
+        session.disconnected(Disconnect.PERMISSION_DENIED)
         return None
+    return claims
+
+
+def _admit(session: Session, id: int, request: ConnectRequest, claims: Claims) -> Work | None:
+    """Grant a connection to somebody who is known."""
     grants = _grants(session, claims, request)
     if len(grants) > session.node.options.channel_limit:
         session.disconnected(Disconnect.CHANNEL_LIMIT)
@@ -173,6 +229,8 @@ def _follows(session: Session, channel: str, user: str) -> bool:
     try:
         namespaces.of(channel)
         permissions.refuse_system(channel)
+        if hooked(session, channel) is not None:
+            return False  # whoever subscribes by itself there asks the hook
         return session.node.options.insecure or permissions.subscribes(namespaces, channel, user)
     except GaplessError:  # no such namespace any more, or not this user's: it is not given back
         return False
@@ -192,12 +250,15 @@ def _grant(session: Session, id: int, beginnings: Sequence[Beginning], starts: S
     node, claims = session.node, session.claims
     for beginning in beginnings:
         node.broker.check_room(beginning.channel)
+    session.headers = None
     session.granted()
+    expires_ms = 0 if claims.renewable else claims.expires_ms  # what the server renews, no client can
     result = ConnectResult(
         client=session.info.client,
         version=SERVER_VERSION,
-        expires=claims.expires_ms > 0,
-        ttl=node.ttl_seconds(claims.expires_ms),
+        expires=expires_ms > 0,
+        ttl=node.ttl_seconds(expires_ms),
+        data=claims.data,
         ping=node.options.ping_interval_ms // 1000,
         pong=node.options.pong_timeout_ms > 0,
         time=node.clock.now_ms() if node.options.connect_include_server_time else 0,
@@ -255,7 +316,7 @@ def _refresh(session: Session, id: int, request: RefreshRequest) -> None:
     claims = _prolonging(session, request.token)
     if claims is None:
         return
-    session.identify(structs.replace(claims, info=claims.info or session.claims.info))
+    session.identify(claims)
     result = RefreshResult(
         client=session.info.client,
         version=SERVER_VERSION,
@@ -282,8 +343,23 @@ def _prolonging(session: Session, token: str) -> Claims | None:
         session.disconnected(Disconnect.INVALID_TOKEN)
     elif 0 < claims.expires_ms <= node.clock.now_ms():
         session.disconnected(Disconnect.EXPIRED)
-    elif claims.subscriptions.keys() != session.claims.subscriptions.keys():
+    elif not session.claims.by_hook and claims.subscriptions.keys() != session.claims.subscriptions.keys():
         session.disconnected(Disconnect.INSUFFICIENT_STATE)
     else:
-        return structs.replace(claims, expires_ms=0) if node.options.insecure else claims
+        return _prolonged(session.claims, claims, insecure=node.options.insecure)
     return None
+
+
+def _prolonged(before: Claims, claims: Claims, *, insecure: bool) -> Claims:
+    """Return what a connection goes on with; what a hook gave stays."""
+    expires_ms = 0 if insecure else claims.expires_ms
+    if not before.by_hook:
+        return structs.replace(claims, expires_ms=expires_ms, info=claims.info or before.info)
+    return structs.replace(
+        before,
+        expires_ms=expires_ms,
+        renewable=False,
+        token_id=claims.token_id,
+        issued_ms=claims.issued_ms,
+        exp_ms=claims.exp_ms,
+    )

@@ -6,9 +6,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gapless.broker import permissions
 from gapless.broker.broker import Answer
 from gapless.core.errors import BadRequest, GaplessError
 from gapless.core.stream import Stored
+from gapless.protocol.hooks import Decision, Publishing
 from gapless.protocol.messages import (
     NO_PAYLOAD,
     Payload,
@@ -20,8 +22,10 @@ from gapless.protocol.messages import (
     payload,
 )
 from gapless.protocol.meta import Meta, is_json
+from gapless.server import hooking
 from gapless.server.commands import rights
-from gapless.server.session import Session
+from gapless.server.hooks import Hooks
+from gapless.server.session import Session, Work
 
 __all__ = ["publish", "rpc"]
 
@@ -46,28 +50,88 @@ class Published(Struct):
 _decode: Final = msgspec.json.Decoder(Publish).decode
 
 
-def publish(session: Session, id: int, request: PublishRequest) -> None:
+def publish(session: Session, id: int, request: PublishRequest) -> Work | None:
     """Publish to a channel; answered once the message is stored and handed to this node's subscribers."""
     key, answer = request.idempotency_key or None, partial(_published, session, id)
-    _publish(session, request.channel, bytes(request.data), key, answer, any_bytes=session.wire.codec.binary)
+    any_bytes = session.wire.codec.binary
+    hooks = session.node.hooks
+    if hooks is not None and hooks.has("publish", request.channel):
+        said = Publish(request.channel, request.data, key)
+        return _publish_by_hook(session, id, hooks, said, answer, any_bytes=any_bytes)
+    rights.check(session, request.channel, "publish")
+    _publish(session, request.channel, bytes(request.data), key, answer, any_bytes=any_bytes)
+    return None
 
 
 def _publish(
-    session: Session, channel: str, data: bytes, key: str | None, answer: Answer, *, any_bytes: bool
+    session: Session,
+    channel: str,
+    data: bytes,
+    key: str | None,
+    answer: Answer,
+    *,
+    any_bytes: bool,
+    decision: Decision | None = None,
 ) -> None:
     """Publish what may be JSON only, or with `any_bytes` anything. A key is its user's own."""
-    rights.check(session, channel, "publish")
-    if not data or (data == NULL and not any_bytes):
-        raise BadRequest("a publication needs data")
     binary = any_bytes and not is_json(data)
+    _check_data(data, any_bytes=any_bytes)
     subscription = session.subscriptions.get(channel)
-    if subscription is None or subscription.grant is None or not subscription.grant.info:
+    own = subscription is not None and subscription.grant is not None and subscription.grant.info
+    if not own and (decision is None or not decision.tags):
         meta = session.meta(binary=binary)
     else:
-        meta = Meta(info=subscription.info, binary=binary).encoded()
+        info = subscription.info if own and subscription is not None else session.info
+        meta = Meta(info=info, tags=decision.tags if decision else {}, binary=binary).encoded()
+    skips = decision is not None and decision.skip_history
     session.node.broker.publish(
-        channel, data, answer, meta=meta, binary=binary, key=key, owner=session.claims.user, origin=session
+        channel,
+        data,
+        answer,
+        meta=meta,
+        binary=binary,
+        key=key,
+        owner=session.claims.user,
+        skip_history=skips,
+        origin=session,
     )
+
+
+def _check_data(data: bytes, *, any_bytes: bool) -> None:
+    if not data or (data == NULL and not any_bytes):
+        raise BadRequest("a publication needs data")
+
+
+def _publish_by_hook(
+    session: Session, id: int, hooks: Hooks, said: Publish, answer: Answer, *, any_bytes: bool
+) -> Work:
+    """Let a hook decide; what comes later for this channel waits until then."""
+    session.asking = session.asking or set()
+    session.asking.add(said.channel)
+    return _publish_later(session, id, hooks, said, answer, any_bytes=any_bytes)
+
+
+async def _publish_later(
+    session: Session, id: int, hooks: Hooks, said: Publish, answer: Answer, *, any_bytes: bool
+) -> None:
+    channel = said.channel
+    try:
+        session.node.broker.namespaces.of(channel)
+        permissions.refuse_system(channel)
+        _check_data(bytes(said.data), any_bytes=any_bytes)
+        who = hooking.who(session, said.data)
+        asked = Publishing(**who, channel=channel, idempotency_key=said.idempotency_key or "")
+        decision = await hooking.decided(session, id, hooks, asked)
+        if decision is None:
+            return
+        if not decision.decided:
+            rights.check(session, channel, "publish")
+        data, binary = decision.body() or bytes(said.data), any_bytes or decision.b64data is not None
+        key = said.idempotency_key
+        _publish(session, channel, data, key, answer, any_bytes=binary, decision=decision)
+    finally:
+        assert session.asking is not None
+        session.asking.discard(channel)
 
 
 def _published(session: Session, id: int, outcome: Stored | GaplessError) -> None:
@@ -79,14 +143,19 @@ def _published(session: Session, id: int, outcome: Stored | GaplessError) -> Non
         session.send(Reply(id, publish=PublishResult()))
 
 
-def rpc(session: Session, id: int, request: RpcRequest) -> None:
+def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
     """Call `gapless.publish`."""
     try:
         asked = _decode(bytes(request.data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"gapless.publish: {error}") from error
     answer = partial(_answer_position, session, id)
+    hooks = session.node.hooks
+    if hooks is not None and hooks.has("publish", asked.channel):
+        return _publish_by_hook(session, id, hooks, asked, answer, any_bytes=False)
+    rights.check(session, asked.channel, "publish")
     _publish(session, asked.channel, bytes(asked.data), asked.idempotency_key, answer, any_bytes=False)
+    return None
 
 
 def _answer_position(session: Session, id: int, outcome: Stored | GaplessError) -> None:

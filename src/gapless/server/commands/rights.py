@@ -3,9 +3,11 @@
 from gapless.broker import permissions
 from gapless.broker.feeds import STREAMS
 from gapless.broker.tokens import Grant
+from gapless.core.errors import PermissionDenied
+from gapless.server.hooks import Hooks
 from gapless.server.session import Session
 
-__all__ = ["check", "check_looking", "follow", "sees"]
+__all__ = ["check", "check_looking", "follow", "hooked", "sees"]
 
 
 def check(session: Session, channel: str, verb: str) -> None:
@@ -15,6 +17,15 @@ def check(session: Session, channel: str, verb: str) -> None:
         return
     namespaces, subscribed = session.node.broker.namespaces, channel in session.subscriptions
     permissions.check(namespaces, channel, verb, session.info.user, subscribed=subscribed)
+
+
+def hooked(session: Session, channel: str) -> Hooks | None:
+    """Return the hooks to ask who subscribes to a channel, if any is; partitions of streams go by rights."""
+    hooks = session.node.hooks
+    if hooks is None or not hooks.has("subscribe", channel):
+        return None
+    streams = session.node.broker.namespaces.of(channel).namespace.name == STREAMS
+    return None if streams else hooks
 
 
 def follow(session: Session, channel: str) -> Grant | None:
@@ -35,7 +46,9 @@ def follow(session: Session, channel: str) -> Grant | None:
 
 
 def check_looking(session: Session, channel: str, verb: str) -> None:
-    """Let nobody read by another command what it may not subscribe to."""
+    """Let nobody read by another command what it may not subscribe to, or has not where a hook decides."""
+    if channel not in session.subscriptions and hooked(session, channel) is not None:
+        raise PermissionDenied(f"who reads channel {channel!r} subscribes to it: a hook decides")
     if not session.node.options.insecure and channel not in session.subscriptions:
         permissions.limited(session.node.broker.namespaces, channel, session.info.user)
     check(session, channel, verb)

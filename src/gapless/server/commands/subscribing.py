@@ -18,6 +18,7 @@ from gapless.core.errors import (
 )
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect, Unsubscribe
+from gapless.protocol.hooks import Subscribing
 from gapless.protocol.messages import (
     Reply,
     SubRefreshRequest,
@@ -26,7 +27,9 @@ from gapless.protocol.messages import (
     UnsubscribeRequest,
     UnsubscribeResult,
 )
+from gapless.server import hooking
 from gapless.server.commands import rights
+from gapless.server.hooks import Hooks
 from gapless.server.session import Session, Work
 from gapless.server.subscribing import result_of, terms_of
 
@@ -45,6 +48,10 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
     if channel in session.subscriptions or channel in session.subscribing:
         raise AlreadySubscribed(f"already subscribed to {channel!r}")
     session.check_channels(1)
+    hooks = rights.hooked(session, channel)
+    if hooks is not None:
+        session.subscribing[channel] = None
+        return _begin_by_hook(session, id, request, hooks)
     if not request.token:
         return _begin(session, id, request, rights.follow(session, channel))
     fetched = session.node.tokens.ready(request.token, subscription=True)
@@ -52,6 +59,36 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
         session.subscribing[channel] = None
         return _begin_with_key(session, id, request, fetched)
     return _begin_with_token(session, id, request)
+
+
+async def _begin_by_hook(session: Session, id: int, request: SubscribeRequest, hooks: Hooks) -> None:
+    """Let a hook decide, after the token if there is one; nothing is read or told before."""
+    channel, node = request.channel, session.node
+    try:
+        grant = None
+        if request.token:
+            fetched = node.tokens.ready(request.token, subscription=True)
+            if fetched is not None:
+                await fetched
+            grant = _tokens_grant(session, channel, request.token)
+        elif not node.options.insecure:
+            permissions.limited_to(node.broker.namespaces, channel, session.info.user)
+        if not session.open:
+            return
+        who = hooking.who(session, request.data)
+        asked = Subscribing(**who, channel=channel, token=grant is not None)
+        decision = await hooking.decided(session, id, hooks, asked)
+        if decision is None:
+            return
+        if decision.decided:
+            grant = hooking.grant_of(grant or Grant(), decision, node.clock.now_ms())
+        elif grant is None:
+            grant = rights.follow(session, channel)
+        work = _begin(session, id, request, grant)
+        if work is not None:
+            await work
+    finally:
+        session.subscribed(channel)
 
 
 async def _begin_with_key(
@@ -66,13 +103,17 @@ async def _begin_with_key(
         session.subscribed(request.channel)
 
 
-def _begin_with_token(session: Session, id: int, request: SubscribeRequest) -> Work | None:
+def _tokens_grant(session: Session, channel: str, token: str) -> Grant | None:
     try:
-        grant = _granted(session, request.channel, request.token)
+        return _granted(session, channel, token)
     except TokenExpired:
         raise
     except Unauthorized as error:
         raise PermissionDenied(str(error)) from error
+
+
+def _begin_with_token(session: Session, id: int, request: SubscribeRequest) -> Work | None:
+    grant = _tokens_grant(session, request.channel, request.token)
     return _begin(session, id, request, grant) if session.open else None
 
 

@@ -17,10 +17,12 @@ from gapless.core.errors import ConfigError
 from gapless.core.limits import (
     BODY_BYTES_MAX,
     CHANNEL_NAME_BYTES_MAX,
+    HOOK_MS,
     IDEMPOTENCY_WINDOW_MS,
     MESSAGE_BYTES_MAX,
 )
 from gapless.ports import Durability
+from gapless.protocol.hooks import Catalogue
 
 __all__ = [
     "AddressRates",
@@ -31,6 +33,7 @@ __all__ = [
     "EngineType",
     "ErrorMode",
     "Health",
+    "HooksAsked",
     "HttpApi",
     "HttpServer",
     "Level",
@@ -111,6 +114,28 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class HooksAsked(Struct, frozen=True, kw_only=True):
+    """The hooks for which workers are asked (ours), and how long any hook may take.
+
+    Channels and methods are given by patterns (`chat:*`). Those of the application that the server runs with
+    (`--app`) need not be named. `http_headers` of the handshake are shown to the hook `connect`.
+    """
+
+    connect: bool = False
+    disconnect: bool = False
+    refresh: bool = False
+    subscribe: list[str] = []
+    publish: list[str] = []
+    sub_refresh: list[str] = []
+    rpc: list[str] = []
+    timeout_ms: Some = HOOK_MS
+    http_headers: list[str] = []
+
+    def catalogue(self) -> Catalogue:
+        """Return the hooks."""
+        return Catalogue(**{name: getattr(self, name) for name in Catalogue.__struct_fields__})
 
 
 class Log(Struct, frozen=True, kw_only=True):
@@ -357,6 +382,7 @@ class Config(Struct, frozen=True, kw_only=True):
     messages: Messages = field(default_factory=Messages)
     queues: tuple[QueueRule, ...] = ()
     streams: tuple[StreamRule, ...] = ()
+    hooks: HooksAsked = field(default_factory=HooksAsked)
     limits: Limits = field(default_factory=Limits)
     shutdown: Shutdown = field(default_factory=Shutdown)
     store: Store = field(default_factory=Store)

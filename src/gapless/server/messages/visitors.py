@@ -7,6 +7,7 @@ from gapless.broker import permissions
 from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.core.errors import PermissionDenied, TokenExpired, Unauthorized
 from gapless.core.limits import TOKEN_REMEMBERED_BYTES_MAX, TOKENS_REMEMBERED_MAX, TOKENS_REMEMBERED_MS
+from gapless.server.hooking import may_read
 from gapless.server.sessions import Sessions
 
 __all__ = ["SUBSCRIPTION_TOKEN", "Fields", "Visitors"]
@@ -75,6 +76,10 @@ class Visitors:
             return
         user = claims.user
         subscribed = await self._is_granted(channel, claims, fields)
+        hooks = self._sessions.hooks
+        if hooks is not None and hooks.has("subscribe", channel):
+            subscribed = subscribed or permissions.limited_to(namespaces, channel, user)
+            subscribed = await may_read(hooks, claims, channel, token=subscribed)
         if not subscribed:
             subscribed = permissions.subscribes(namespaces, channel, user)
         permissions.check(namespaces, channel, "history", user, subscribed=subscribed)

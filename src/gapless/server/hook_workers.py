@@ -1,0 +1,217 @@
+"""Workers that serve hooks over the HTTP API: they take calls, wait for more, and answer."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from gapless.core.errors import LimitExceeded, Unavailable
+from gapless.core.limits import HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
+from gapless.ports import Clock
+from gapless.protocol.hooks import (
+    AnsweredCall,
+    AnswerRequest,
+    Catalogue,
+    Decision,
+    HookAsked,
+    TakeAnswer,
+    TakenCall,
+    TakeRequest,
+)
+from gapless.protocol.payloads import Nothing
+from gapless.server.hooks import Known
+
+__all__ = ["HookWorkers"]
+
+log: Final = logging.getLogger("gapless.hooks")
+_decode: Final = msgspec.json.Decoder(Decision | None).decode
+
+
+class _Call:
+    def __init__(self, asked: HookAsked) -> None:
+        self.asked = asked
+        self.told: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+
+    def fail(self, why: str) -> None:
+        if not self.told.done():
+            self.told.set_exception(Unavailable(why))
+
+
+class _Worker:
+    """A worker, with what it took and has not answered. `takes` are its waits for more."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known = Known(Catalogue())
+        self.seen_ms = 0
+        self.takes = 0
+        self.held: dict[str, _Call] = {}
+
+
+class _Take:
+    """One wait for up to `limit` calls."""
+
+    def __init__(self, worker: _Worker, limit: int) -> None:
+        self.worker = worker
+        self.limit = limit
+        self.calls: list[TakenCall] = []
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+class HookWorkers:
+    """Implements `server.hooks.Runner`: a call goes to the least busy worker that waits for some.
+
+    What a worker held that goes away while it waits for more is told to be lost at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._workers: dict[str, _Worker] = {}
+        self._takes: list[_Take] = []
+        self._waiting: deque[_Call] = deque()
+        self._numbers = 0
+        self._stopping = False
+        self.expected = Known(Catalogue())  # the hooks for which this node asks workers
+
+    async def run(self, asked: HookAsked) -> Decision:
+        """See `Runner.run`.
+
+        Raises:
+            Unavailable: no worker is there, or the one that took the call has gone or failed.
+        """
+        self._forget_silent()
+        if not any(worker.known.has(*asked.place()) for worker in self._workers.values()):
+            raise Unavailable(f"no worker for hooks: none serves {' '.join(asked.place()).rstrip()}")
+        call = _Call(asked)
+        self._waiting.append(call)
+        self._hand_out()
+        try:
+            return await call.told
+        finally:
+            call.told.cancel()
+            if call in self._waiting:
+                self._waiting.remove(call)
+
+    # What workers ask ---------------------------------------------------------------------
+
+    async def take(self, request: TakeRequest) -> TakeAnswer:
+        """Give a worker calls, as soon as there are some.
+
+        Raises:
+            LimitExceeded: there are too many workers.
+        """
+        worker = self._enter(request)
+        take = _Take(worker, request.limit)
+        self._takes.append(take)
+        worker.takes += 1
+        try:
+            self._hand_out()
+            if not take.calls and not self._stopping:
+                await self._wait(take, request.wait_ms)
+        except asyncio.CancelledError:
+            self._lose(worker, "has gone")
+            raise
+        finally:
+            worker.takes -= 1
+            worker.seen_ms = self._clock.now_ms()
+            self._takes.remove(take)
+        return TakeAnswer(calls=take.calls, unasked=self._unasked(request.hooks))
+
+    async def answer(self, request: AnswerRequest) -> Nothing:
+        """Take a worker's answers. What nobody waits for any more is dropped."""
+        worker = self._workers.get(request.worker)
+        if worker is not None:
+            worker.seen_ms = self._clock.now_ms()
+            for answer in request.answers:
+                call = worker.held.pop(answer.id, None)
+                if call is not None and not call.told.done():
+                    self._answer(worker, call, answer)
+        return Nothing()
+
+    def stop(self) -> None:
+        """Let nobody wait any more: the node stops."""
+        self._stopping = True
+        for take in self._takes:
+            take.end()
+
+    # ------------------------------------------------------------------------------------
+
+    async def _wait(self, take: _Take, wait_ms: int) -> None:
+        timer = self._clock.after(wait_ms, take.end)
+        try:
+            await take.over
+        finally:
+            timer.cancel()
+
+    def _enter(self, request: TakeRequest) -> _Worker:
+        self._forget_silent()
+        worker = self._workers.get(request.worker)
+        if worker is None:
+            if len(self._workers) >= HOOK_WORKERS_MAX:
+                raise LimitExceeded(f"{HOOK_WORKERS_MAX} workers serve hooks")
+            worker = self._workers[request.worker] = _Worker(request.worker)
+            log.info("worker %s serves hooks", request.worker)
+        if worker.known.catalogue != request.hooks:
+            worker.known = Known(request.hooks)
+        return worker
+
+    def _hand_out(self) -> None:
+        """Give each call that waits to the least busy of those who may take it."""
+        for call in list(self._waiting):
+            ready = [
+                take
+                for take in self._takes
+                if len(take.calls) < take.limit and take.worker.known.has(*call.asked.place())
+            ]
+            if call.told.done() or not ready:
+                continue
+            take = min(ready, key=lambda take: len(take.worker.held))
+            self._waiting.remove(call)
+            self._numbers += 1
+            number = str(self._numbers)
+            take.worker.held[number] = call
+            take.calls.append(TakenCall(id=number, asked=call.asked))
+            take.end()
+
+    def _answer(self, worker: _Worker, call: _Call, answer: AnsweredCall) -> None:
+        try:
+            decision = _decode(answer.decision)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            log.error("hook %s: worker %s answered badly: %s", _told(call), worker.name, error)
+            call.fail("the hook answered badly")
+            return
+        if decision is None:
+            log.warning("hook %s: it failed in worker %s, whose log says why", _told(call), worker.name)
+            call.fail("the hook failed")
+        else:
+            call.told.set_result(decision)
+
+    def _forget_silent(self) -> None:
+        silent_ms = self._clock.now_ms() - HOOK_WORKER_GONE_MS
+        for worker in list(self._workers.values()):
+            if not worker.takes and worker.seen_ms <= silent_ms:
+                self._lose(worker, "says nothing any more")
+
+    def _lose(self, worker: _Worker, why: str) -> None:
+        if self._workers.get(worker.name) is worker:
+            del self._workers[worker.name]
+            log.warning("worker %s, which served hooks, %s", worker.name, why)
+        for call in worker.held.values():
+            call.fail("the worker that took the call has gone")
+        worker.held.clear()
+
+    def _unasked(self, hooks: Catalogue) -> list[str]:
+        """Return the hooks of a worker that this node does not ask for."""
+        return [
+            f"{kind} {name}".rstrip() for kind, name in hooks.places() if not self.expected.has(kind, name)
+        ]
+
+
+def _told(call: _Call) -> str:
+    return " ".join(call.asked.place()).rstrip()
