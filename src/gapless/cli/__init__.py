@@ -19,11 +19,14 @@ COMMANDS: Final = {
     "history": ("looking", "Print what a channel keeps."),
     "info": ("looking", "Print how the nodes are."),
     "publish": ("publishing", "Publish one message to a channel, or each line of a file."),
+    "queue": ("queueing", "Look after queues: push, peek, dead letters, redrive, stats."),
     "restore": ("backing_up", "Put a backup in the place of the store."),
     "serve": ("serving", "Run the server."),
     "store": ("storing", "Check, compact or adopt the store; erase a message."),
+    "stream": ("streaming", "Look after streams: append, read, tail, groups, seek, export, import."),
     "tail": ("tailing", "Follow a channel, without a gap across reconnects."),
     "token": ("tokens", "Make and check tokens."),
+    "worker": ("working", "Handle jobs and messages with declared functions."),
     "version": ("versioning", "Print the version."),
 }
 

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from gapless import __version__, backends
-from gapless.cli.calling import Server, as_json
+from gapless.cli.calling import as_json, configured_at
 from gapless.cli.configured import Sources, configured
 from gapless.cli.examining import (
     Finding,
@@ -93,14 +93,8 @@ def _store(config: Config) -> StoreFacts:
 
 def _durability(config: Config) -> StoreFacts:
     """Ask the running server; where none runs, open the store as it would. A new file is not made."""
-    server = config.http_server
-    host = "127.0.0.1" if server.address in ("", "0.0.0.0", "::") else server.address
-    where = f"[{host}]" if ":" in host else host
-    prefix = (
-        f"http{'s' if server.tls.enabled else ''}://{where}:{server.port}{config.http_api.handler_prefix}"
-    )
     try:
-        (node, *_) = Server(prefix, config.http_api.key).call("info", {})["nodes"]
+        (node, *_) = configured_at(config).call("info", {})["nodes"]
         return StoreFacts(Durability(node["store"]["durability"]), "says the running server")
     except (GaplessError, KeyError, TypeError, ValueError):
         pass  # none runs, or it is no gapless, or the API is closed: then the store itself tells

@@ -8,6 +8,7 @@ import msgspec
 
 from gapless.cli.calling import Server, as_json, at_server
 from gapless.cli.places import position, since_ms, told
+from gapless.cli.printing import printable
 from gapless.cli.progress import Tell, progress
 from gapless.core.stream import Position
 
@@ -129,17 +130,12 @@ def channels(server: Server, pattern: str, as_json: bool) -> None:
             line = (
                 msgspec.json.encode({"channel": name, **followed})
                 if as_json
-                else f"{followed['num_clients']:>8}  {_printable(name)}"
+                else f"{followed['num_clients']:>8}  {printable(name)}"
             )
             click.echo(line)
         if "next" not in page:
             return
         after = page["next"]
-
-
-def _printable(name: str) -> str:
-    """Return what a terminal may be given of a name that clients chose."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 @click.command()

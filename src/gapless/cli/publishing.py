@@ -1,22 +1,16 @@
 """`gapless publish` and `gapless broadcast`."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import click
 import msgspec
 
 from gapless.cli.calling import Server, as_json, at_server, refusal
+from gapless.cli.loading import STDIN, batches, payload
 from gapless.cli.progress import progress
-from gapless.core.errors import BadRequest
-from gapless.protocol.meta import is_json
 
 __all__ = ["broadcast", "publish"]
-
-STDIN: Final = "-"
-LINES_AT_ONCE: Final = 500
-BYTES_AT_ONCE: Final = 256 * 1024
 
 
 @click.command()
@@ -43,7 +37,7 @@ def publish(
         result = _load(server, channel, sys.stdin.buffer, idempotency_key)
         click.echo(msgspec.json.encode(result) if as_json else f"published {result['published']} messages")
         return
-    request: dict[str, Any] = {"channel": channel, "data": _payload(data.encode())}
+    request: dict[str, Any] = {"channel": channel, "data": payload(data.encode())}
     if idempotency_key is not None:
         request["idempotency_key"] = idempotency_key
     result = server.call("publish", request)
@@ -69,7 +63,7 @@ def broadcast(
     as_json: bool,
 ) -> None:
     """Publish DATA to each of CHANNELS, and print for each its position, or why not."""
-    request: dict[str, Any] = {"channels": channels, "data": _payload(data.encode())}
+    request: dict[str, Any] = {"channels": channels, "data": payload(data.encode())}
     if idempotency_key is not None:
         request["idempotency_key"] = idempotency_key
     responses = server.call("broadcast", request)["responses"]
@@ -90,18 +84,11 @@ def _told(response: dict[str, Any]) -> str:
     return f"{result['epoch']}:{result['offset']}" if "offset" in result else "published"
 
 
-def _payload(line: bytes) -> msgspec.Raw:
-    try:
-        return msgspec.Raw(line if is_json(line) else msgspec.json.encode(line.decode()))
-    except UnicodeDecodeError as error:
-        raise BadRequest("what is published must be JSON or UTF-8 text") from error
-
-
 def _load(server: Server, channel: str, lines: IO[bytes], prefix: str | None) -> dict[str, int]:
     """Publish each line, so many to a request; what was not stored ends it, with the number of its line."""
     published = 0
     with progress("publishing", "messages") as tell:
-        for batch in _batches(line.rstrip(b"\r\n") for line in lines):
+        for batch in batches(line.rstrip(b"\r\n") for line in lines):
             commands = [
                 {"publish": _command(channel, line, prefix, published + number)}
                 for number, line in enumerate(batch, start=1)
@@ -117,18 +104,5 @@ def _load(server: Server, channel: str, lines: IO[bytes], prefix: str | None) ->
 
 
 def _command(channel: str, line: bytes, prefix: str | None, number: int) -> dict[str, Any]:
-    command: dict[str, Any] = {"channel": channel, "data": _payload(line)}
+    command: dict[str, Any] = {"channel": channel, "data": payload(line)}
     return command if prefix is None else {**command, "idempotency_key": f"{prefix}-{number}"}
-
-
-def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size_bytes = 0
-    for line in lines:
-        if batch and (len(batch) == LINES_AT_ONCE or size_bytes + len(line) > BYTES_AT_ONCE):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(line)
-        size_bytes += len(line)
-    if batch:
-        yield batch

@@ -102,7 +102,7 @@ def worker(  # noqa: PLR0913 # an option each
     how = How(target=target, health_port=health_port, reload=reload)
     if uvloop.run(_run(options, how)):
         sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "gapless.cli", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 async def _run(options: Options, how: How) -> bool:

@@ -54,9 +54,18 @@ def _asked(body: bytes) -> ReplayRequest:
 async def _lines(
     first: list[ReplayedMessage], pages: AsyncIterator[list[ReplayedMessage]]
 ) -> AsyncIterator[bytes]:
-    yield _encoder.encode_lines(first)
+    yield _encoded(first)
     try:
         async for page in pages:
-            yield _encoder.encode_lines(page)
+            yield _encoded(page)
     except GaplessError as error:
         yield _encoder.encode_lines([{"error": failure_of(error)}])
+
+
+def _encoded(page: list[ReplayedMessage]) -> bytes:
+    """Return messages, one a line; a line break within a payload can only be white space."""
+    lines = _encoder.encode_lines(page)
+    if lines.count(b"\n") == len(page):
+        return lines
+    whole = (msgspec.json.format(_encoder.encode(message), indent=-1) for message in page)
+    return b"".join(line + b"\n" for line in whole)
