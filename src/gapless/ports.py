@@ -72,6 +72,10 @@ class Clock(ABC):
     def after(self, delay_ms: int, callback: Callable[[], object]) -> Timer:
         """Call `callback` on the loop once `delay_ms` have passed."""
 
+    def glance_ms(self, often_ms: int) -> int:
+        """Return how often to look at what tells of itself when it changes, lest that was missed."""
+        return often_ms
+
 
 class Statistics(NamedTuple):
     """How a store's writer is doing since it was opened. The percentiles are of the latest commits."""

@@ -41,7 +41,7 @@ class Bell:
 
     async def wait(self) -> None:
         """Wait until something may have arrived, or the time is over."""
-        check = self._clock.after(WAITING_CHECK_MS, self.ring)
+        check = self._clock.after(self._clock.glance_ms(WAITING_CHECK_MS), self.ring)
         try:
             await self._rung.wait()
         finally:

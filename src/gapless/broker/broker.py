@@ -463,7 +463,7 @@ class Broker:
 
     def _check_later(self) -> None:
         if not self._closed:
-            self._clock.after(CHECK_INTERVAL_MS, self._check_soon)
+            self._clock.after(self._clock.glance_ms(CHECK_INTERVAL_MS), self._check_soon)
 
     def _check_soon(self) -> None:
         if not self._closed:

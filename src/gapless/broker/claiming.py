@@ -174,8 +174,8 @@ class Claiming:
         """Have somebody woken when the next job falls due: no earlier than now, and within a second."""
         due_ms = await self._store.next_due_ms(queue)
         now_ms = self._clock.now_ms()
-        delay_ms = WAITING_CHECK_MS
-        if due_ms is not None and due_ms - now_ms < WAITING_CHECK_MS:
+        delay_ms = self._clock.glance_ms(WAITING_CHECK_MS)
+        if due_ms is not None and due_ms - now_ms < delay_ms:
             # The store's clock may be behind this one: then asking more often does not help.
             delay_ms = max(due_ms - now_ms, line.backoff_ms)
             line.backoff_ms = min(2 * line.backoff_ms, WAITING_CHECK_MS)

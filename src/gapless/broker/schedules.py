@@ -100,7 +100,7 @@ class Scheduler:
             self._firing = asyncio.get_running_loop().create_task(self._fire_all())
 
     async def _fire_all(self) -> None:
-        wait_ms = SCHEDULES_CHECK_MS
+        wait_ms = self._clock.glance_ms(SCHEDULES_CHECK_MS)
         try:
             now_ms, held = await self._store.schedules()
             for schedule in held:
