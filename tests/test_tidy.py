@@ -56,9 +56,11 @@ SHELLS = {
     "cli/serving.py": {"random.SystemRandom"},
     "cli/supervision.py": {"time.monotonic_ns"},
     "cli/tailing.py": {"random.SystemRandom"},
+    "cli/working.py": {"random.SystemRandom"},
     "library/gapless.py": {"random.SystemRandom"},
     "server/clock.py": {"_loop.call_later"},
     "backends/__init__.py": {
+        "asyncio.get_running_loop().call_later",
         "random.random",
         "secrets.token_hex",
         "time.clock_gettime_ns",

@@ -1,9 +1,19 @@
 """`Gapless`: every verb, in this process or over the network."""
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
+from importlib import import_module
 from inspect import isasyncgenfunction, signature
 from pathlib import Path
 from random import Random, SystemRandom
@@ -38,6 +48,7 @@ from gapless.library.tending import Jobs, Queues, Schedules
 from gapless.library.times import Duration, duration_ms, moment
 from gapless.library.transport import Transport
 from gapless.library.watching import Token
+from gapless.ports import Clock
 from gapless.protocol import queues, streams
 from gapless.protocol.queues import ClaimedJob, HeldLease, NewJob, NewSettlement, SettledJob
 from gapless.protocol.streams import AppendedMessage, NewMessage
@@ -78,13 +89,14 @@ class Gapless(Router):
     ) -> None:
         super().__init__()
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.config = config
         self.jobs = Jobs(self.ask)
         self.queues = Queues(self.ask)
         self.schedules = Schedules(self.ask)
         self.streams = Streams(self.ask)
         self._middleware: list[Middleware] = []
         self._lifespan: Lifespan | None = None
-        dice = random or SystemRandom()
+        dice = self._random = random or SystemRandom()
         if url.partition(":")[0] in ("http", "https"):
             if config is not None:
                 raise ConfigError("the configuration of a server is the server's own")
@@ -117,6 +129,22 @@ class Gapless(Router):
         if self._home.is_open:
             raise ConfigError("it is open; close it first")
         self._home = Home(make)
+
+    @contextmanager
+    def meanwhile(self, make: Callable[[], Transport], middleware: Middleware) -> Iterator[None]:
+        """Reach everything through another transport for a while; deliveries are told to `middleware` too.
+
+        Raises:
+            ConfigError: it is open.
+        """
+        before = self._home
+        self.through(make)
+        self._middleware.append(middleware)
+        try:
+            yield
+        finally:
+            self._home = before
+            self._middleware.remove(middleware)
 
     def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait for a verb in a program, or a thread, that has no loop: `gl.wait_for(gl.publish(…))`.
@@ -390,6 +418,35 @@ class Gapless(Router):
             return
         async with _entering(self._lifespan, self) as state:
             yield Context(state=state, middleware=self._middleware, overrides=overrides)
+
+    def worker(
+        self,
+        *,
+        concurrency: int = 100,
+        only: Sequence[str] = (),
+        drain: Duration = "30s",
+        session: Duration = "30s",
+        clock: Clock | None = None,
+    ) -> AbstractAsyncContextManager[Any]:
+        """Serve the declared functions on this loop while the body runs: `async with gl.worker():`.
+
+        `concurrency` jobs and pages of messages are handled at once. `only` names the queues, schedules and
+        streams to serve. At the end what runs is finished, for up to `drain`; then it is cancelled, and given
+        back. In this process a `timeout` is advice: what does not let go when it is cancelled goes on. A
+        worker with processes of its own, where a timeout is a limit, is `gapless worker`.
+
+        Raises:
+            ConfigError: there is nothing to serve, or something is named that nobody has declared.
+        """
+        inside: Callable[..., AbstractAsyncContextManager[Any]]
+        inside = import_module("gapless.worker.inside").inside  # which is built on this
+        options = {"concurrency": concurrency, "only": only, "drain": drain, "session": session}
+        return inside(self, self._random, clock=clock, **options)
+
+    async def run_worker(self, **options: Any) -> None:
+        """Serve the declared functions until this is cancelled; the options are those of `worker`."""
+        async with self.worker(**options) as working:
+            await working.failed()
 
     def _sender(self) -> "Gapless":
         return self

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import gc
+import logging
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ from gapless.worker.frames import (
     HandleJob,
     HandlePage,
     Ready,
+    Said,
     Settle,
 )
 from gapless.worker.handling import Handling
@@ -112,6 +114,20 @@ class Door:
         return await answer
 
 
+class Saying(logging.Handler):
+    """Has the worker log what is logged here."""
+
+    def __init__(self, pipe: Pipe[Down]) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record; it may come from any thread."""
+        said = Said(record.name, record.levelno, self.format(record))
+        self._loop.call_soon_threadsafe(self._pipe.send, said)
+
+
 class Child:
     """The process's one pipe, and what comes through it."""
 
@@ -122,6 +138,10 @@ class Child:
         self._handling: Handling | None = None
         self.pipe: Pipe[Down] = Pipe(DOWN, self._heard, self._orphaned)
         self._door = Door(self.pipe)
+        logger = logging.getLogger("gapless")
+        logger.addHandler(Saying(self.pipe))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
     def _orphaned(self) -> None:
         os._exit(1)  # nobody is there any more to whom an outcome could be told

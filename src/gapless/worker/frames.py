@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from gapless.library.outcomes import Outcome
-from gapless.protocol.messages import NO_PAYLOAD, Payload
+from gapless.protocol.messages import Payload, payload
 from gapless.protocol.payloads import Failure
 from gapless.protocol.queues import ClaimedJob, Emit
 from gapless.protocol.reading import StreamMessage
 
 __all__ = [
     "DOWN",
+    "NULL",
     "UP",
     "Answered",
     "Ask",
@@ -30,9 +31,13 @@ __all__ = [
     "HandlePage",
     "Moved",
     "Ready",
+    "Said",
     "Settle",
     "Up",
 ]
+
+
+NULL: Final = payload(b"null")
 
 
 class Begin(Struct, tag="begin", array_like=True):
@@ -76,7 +81,7 @@ class Answered(Struct, tag="answer", array_like=True):
     """The answer to what a handler asked, or why there is none."""
 
     number: int
-    answer: Payload = NO_PAYLOAD
+    answer: Payload = NULL
     error: Failure | None = None
 
 
@@ -137,7 +142,15 @@ class Beat(Struct, tag="beat", array_like=True):
     """The loop of the process turns."""
 
 
+class Said(Struct, tag="said", array_like=True):
+    """Something of gapless's own was logged there."""
+
+    logger: str
+    level: int
+    text: str
+
+
 Down = Begin | HandleJob | HandlePage | Cancel | Answered | Finish
-Up = Ready | Ended | Moved | Extend | Settle | Ask | Beat
+Up = Ready | Ended | Moved | Extend | Settle | Ask | Beat | Said
 DOWN: Final = msgspec.json.Decoder(list[Down])
 UP: Final = msgspec.json.Decoder(list[Up])

@@ -29,7 +29,7 @@ from gapless.worker.shared import Shared
 
 __all__ = ["JobServing"]
 
-WAIT_MS: Final = 20_000
+WAIT_MS: Final = 5_000
 EXTENDS_PER_LEASE: Final = 3
 log: Final = logging.getLogger("gapless.worker")
 

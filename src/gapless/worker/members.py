@@ -24,7 +24,7 @@ from gapless.worker.shared import Shared
 
 __all__ = ["Member"]
 
-WAIT_MS: Final = 20_000
+WAIT_MS: Final = 5_000
 BEATS_PER_SESSION: Final = 3
 log: Final = logging.getLogger("gapless.worker")
 

@@ -21,6 +21,7 @@ from gapless.worker.frames import (
     HandleJob,
     HandlePage,
     Ready,
+    Said,
     Settle,
     Up,
 )
@@ -31,7 +32,7 @@ __all__ = ["Process"]
 
 START_MS: Final = 60_000
 FINISH_MS: Final = 10_000  # what the end of a lifespan may take
-SILENT_MS: Final = 10 * BEAT_MS
+SILENT_MS: Final = 5 * BEAT_MS
 NAMES_TOLD_MAX: Final = 5
 log: Final = logging.getLogger("gapless.worker")
 
@@ -141,6 +142,8 @@ class Process(Runner):
         match frame:
             case Ready():
                 self._ready(frame)
+            case Said():
+                logging.getLogger(frame.logger).log(frame.level, "%s", frame.text)
             case Extend() | Settle() | Ask():
                 self._asked(frame, self._answer)
             case _:

@@ -13,7 +13,7 @@ from gapless.protocol import queues, streams
 from gapless.protocol.messages import Payload, payload
 from gapless.protocol.payloads import failure_of
 from gapless.protocol.queues import ClaimedJob, ExtendAnswer, ExtendRequest, HeldLease, SettledItem
-from gapless.worker.frames import Answered, Ask, Extend, Settle
+from gapless.worker.frames import NULL, Answered, Ask, Extend, Settle
 from gapless.worker.settling import Settling, settlement
 
 __all__ = ["Speaking"]
@@ -74,7 +74,7 @@ class Speaking:
 
     async def _settled_by_hand(self, frame: Settle) -> Payload:
         await self._settle(frame.id, frame.fence, frame.outcome)
-        return payload(b"null")
+        return NULL
 
     async def _asked(self, frame: Ask) -> Payload:
         request = bytes(frame.request)

@@ -142,6 +142,23 @@ class Worker:
         await self._runners.close()
         await self._shared.finish()
 
+    async def abandon(self) -> None:
+        """End as if the process had died, but for the lifespan: nothing is finished, settled or left."""
+        if self._shared is None or self._runners is None:
+            return
+        tasks = [*self._claiming, *self._keeping]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for serving in self._queues:
+            serving.give_up()
+        for member in self._members:
+            member.give_up()
+        try:
+            await self._runners.close()
+        finally:
+            self._shared.settling.give_up()
+
     def cut_short(self) -> None:
         """Cancel what still runs; jobs are released."""
         self._cut_short.set()
@@ -192,7 +209,7 @@ class Worker:
         """Say of what is not answered that it is not, and of the same that it is again."""
         silent: set[str] = set()
         while True:
-            await pause(self._clock, PATIENCE_MS)
+            await pause(self._clock, self._clock.glance_ms(PATIENCE_MS))
             late = {each.name for each in shared.silences if each.overdue_ms() > PATIENCE_MS}
             for name in sorted(late - silent):
                 log.warning("the server does not answer %s; this goes on when it does", name)
