@@ -24,12 +24,14 @@ PUBLIC = [
     "Job",
     "Message",
     "Middleware",
+    "Refuse",
     "Reject",
     "Release",
     "Retry",
     "Router",
     "__version__",
     "errors",
+    "hooks",
 ]
 
 # What the pure parts may import. A list of what is forbidden would always forget one.

@@ -105,6 +105,7 @@ class Streams(ABC):
     durability: Durability
     epoch: str  # the current generation
     shared: bool = False  # other nodes append to the same streams
+    bus: "Bus | None" = None  # the doorbell of those who share it, where that comes with it
 
     @abstractmethod
     def append(self, entries: Sequence[Entry], done: Done) -> None:
@@ -477,6 +478,8 @@ class Store(Streams, Queues, Groups):
 
 class Bus(ABC):
     """A doorbell between nodes. Losing, doubling or reordering a ring costs delay, never a gap."""
+
+    alone: bool = False  # there is nobody else now: a ring would reach no one
 
     @abstractmethod
     def ring(self, stream: str, last: Position, message: Message | None) -> None:

@@ -170,7 +170,7 @@ def test_the_backup_of_a_stopped_store_is_the_same_with_and_without_its_log(prog
     program.start()
     at = publish(program, 20)
     program.kill()
-    before = {name: (program.folder / name).read_bytes() for name in os.listdir(program.folder)}
+    before = {path.name: path.read_bytes() for path in program.folder.iterdir() if path.is_file()}
     run(program, "backup", "copy.db", "--store", store(program))
     after = {name: (program.folder / name).read_bytes() for name in before}
     assert after == before, "the store is left as it is"
@@ -421,7 +421,7 @@ def test_what_is_no_backup_is_refused_in_one_line_and_nothing_is_touched(program
         assert told in said
     assert end(program) == at
     program.stop()
-    before = {name: (program.folder / name).read_bytes() for name in os.listdir(program.folder)}
+    before = {path.name: path.read_bytes() for path in program.folder.iterdir() if path.is_file()}
     for name, (_, told) in bad.items():
         assert told in run(program, "restore", name, "--store", store(program), code=1)
     assert {name: (program.folder / name).read_bytes() for name in os.listdir(program.folder)} == before

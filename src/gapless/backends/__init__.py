@@ -1,14 +1,15 @@
 """Engines that keep the ports' promises: one module of this folder per URL scheme.
 
 A module is imported when its scheme is first used, and has a class `Backend`, opened
-with `await Backend.open(address, options)`, where `address` is the URL without its scheme.
+with `await Backend.open(address, options)`, where `address` is the URL without its scheme; or with
+`await open_shared(address, options)`, where several processes of a machine may have one store open.
 """
 
 import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, TypeVar
@@ -18,7 +19,7 @@ from msgspec import Struct
 from gapless.core import limits
 from gapless.core.errors import ConfigError, NotAvailable, StoreError
 from gapless.core.stream import Done, Entry, Outcome
-from gapless.ports import Checked, Compacted, Store
+from gapless.ports import Checked, Compacted, Store, Timer
 
 __all__ = [
     "KEY_HOUR_MS",
@@ -61,6 +62,10 @@ def _token() -> str:
     return secrets.token_hex(8)
 
 
+def _after(delay_ms: int, callback: Callable[[], object]) -> Timer:
+    return asyncio.get_running_loop().call_later(delay_ms / 1000, callback)
+
+
 def _ignore(error: StoreError) -> None:
     """Nobody asked to be told."""
 
@@ -68,15 +73,16 @@ def _ignore(error: StoreError) -> None:
 class Options(Struct, frozen=True, kw_only=True):
     """What a backend is opened with: time, chance, who hears of its end, and its limits.
 
-    `now_ms` is the store's clock (None: its own), `elapsed_ns` measures durations for the
-    statistics, `token` makes generation ids, `chance` (in [0, 1)) spreads retries, `failed` is
-    called once, on the loop, when the store had to close. Below `free_bytes_min` of free disk
-    appends are refused; `ballast_bytes` is the size of the file that is given up then, so that
-    reading and trimming go on.
+    `now_ms` is the store's clock (None: its own), `elapsed_ns` measures durations, `after` calls
+    back when so many milliseconds have passed, `token` makes generation ids, `chance` (in [0, 1))
+    spreads retries, `failed` is called once, on the loop, when the store had to close. Below
+    `free_bytes_min` of free disk appends are refused; `ballast_bytes` is the size of the file that is
+    given up then, so that reading and trimming go on.
     """
 
     now_ms: Callable[[], int] | None = None
     elapsed_ns: Callable[[], int] = time.perf_counter_ns
+    after: Callable[[int, Callable[[], object]], Timer] = _after
     token: Callable[[], str] = _token
     chance: Callable[[], float] = random.random
     failed: Callable[[StoreError], None] = _ignore
@@ -159,12 +165,17 @@ def offline(url: str) -> Offline:
 async def open(url: str, options: Options | None = None) -> Store:
     """Open the store that `url` names: `memory:`, `sqlite:path.db`.
 
+    A file that another process has open is joined there, and taken over when that process ends.
+
     Raises:
         ConfigError: the scheme is unknown.
         StoreRefused: the store may not be opened as it is.
     """
     scheme, address = _split(url)
-    return await load(scheme).open(address, options or Options())
+    engine = load(scheme)
+    module = import_module(f"{__name__}.{scheme}")
+    opening: Callable[[str, Options], Awaitable[Store]] = getattr(module, "open_shared", engine.open)
+    return await opening(address, options or Options())
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -90,14 +90,14 @@ class Broker:
         self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets it
         self._clock = clock
         self._append = in_lanes(store)
-        self._bus = bus
+        self._bus = bus or store.bus
         self._message_bytes_max = message_bytes_max
         self.hear_erased: list[Callable[[str], object]] = []  # told the channel, before the eraser is
         self.publications = self.answered = 0  # taken, and how many of them have their outcome
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
-        if bus is not None:
-            bus.listen(self._rung)
+        if self._bus is not None:
+            self._bus.listen(self._rung)
 
     async def open(self) -> None:
         """Learn the store's generation, and begin to hold this node against the store."""
@@ -225,6 +225,7 @@ class Broker:
 
     def _fan_out(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         channels, bus = self.hub.channels, self._bus
+        unheard = bus is None or bus.alone
         self.answered += len(entries)
         if self.arrivals.waiting:
             self._ring(entries, outcomes)
@@ -232,7 +233,7 @@ class Broker:
             channel = channels.get(entry.stream)
             if entry.also is not None and type(outcome) is Stored and outcome.also is not None:
                 self._spread(channels.get(entry.also.stream), entry.also, outcome.also)
-            if channel is None and bus is None:
+            if channel is None and unheard:
                 continue
             if type(outcome) is Stored and outcome.fresh:
                 self._spread(channel, entry, outcome)
@@ -256,7 +257,7 @@ class Broker:
             self.catch_up.heard(channel, message)
         elif channel is not None:
             self.placing.foreign()
-        if self._bus is not None:
+        if self._bus is not None and not self._bus.alone:
             self._bus.ring(entry.stream, Position(stored.epoch, stored.offset), message)
 
     def _rung(self, name: str, last: Position, message: Message | None) -> None:

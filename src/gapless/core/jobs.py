@@ -103,7 +103,7 @@ class QueueOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     waiting_max: Limit = 0
 
 
-class Job(Struct):
+class Job(Struct, tag="job"):
     """What a producer hands in. Times are the store's: `delay_ms` from now, or `at_ms` since the Unix epoch.
 
     `key` orders jobs, `priority` 9 is most urgent, `message_id` makes a repeat the same job (its payload
@@ -125,7 +125,7 @@ class Job(Struct):
     unique_ms: int = 0
 
 
-class Enqueued(Struct, frozen=True, gc=False):
+class Enqueued(Struct, frozen=True, gc=False, tag="enqueued"):
     """A job that holds. `fresh` is False when it was there: by its message id, or by what is unique."""
 
     id: str
@@ -182,7 +182,7 @@ class Settlement(Struct):
     emit: Sequence[Emit] = ()
 
 
-class Settled(Struct, frozen=True):
+class Settled(Struct, frozen=True, tag="settled"):
     """A settlement that holds: where the job is now, when it is next due, and what became of its emits."""
 
     state: State

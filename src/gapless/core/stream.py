@@ -66,7 +66,7 @@ class Retention(Struct, frozen=True, gc=False):
     group_bytes: int = 0
 
 
-class Entry(Struct):
+class Entry(Struct, tag="entry"):
     """What a publisher asks a store to append.
 
     With `key` (idempotency) a repeat of the same payload is answered with the first
@@ -97,7 +97,7 @@ class Entry(Struct):
     context: Any = None
 
 
-class Stored(Struct, frozen=True, gc=False):
+class Stored(Struct, frozen=True, gc=False, tag="stored"):
     """An append that holds: where, and when by the store's clock.
 
     `fresh` is False when an idempotency key answered, or the version was stale: nothing new is in the

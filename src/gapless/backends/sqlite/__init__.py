@@ -2,5 +2,6 @@
 
 from gapless.backends.sqlite.backend import Backend
 from gapless.backends.sqlite.offline import Offline
+from gapless.backends.sqlite.sharing import open_shared
 
-__all__ = ["Backend", "Offline"]
+__all__ = ["Backend", "Offline", "open_shared"]

@@ -57,6 +57,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         self._queue_entries = 0
         self._queue_bytes = 0
         self._reads = 0
+        self._percentiles_ns = 0, 0
         listener = Listener(
             partial(_resolve, self._opened),
             self._on_committed,
@@ -164,9 +165,15 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         return stored
 
     def statistics(self) -> Statistics:
-        writer = self._writer
-        recent_ns = sorted(writer.recent_ns)
+        recent_ns = sorted(self._writer.recent_ns)
         p50, p99 = (recent_ns[len(recent_ns) * part // 100] if recent_ns else 0 for part in (50, 99))
+        self._percentiles_ns = p50, p99
+        return self.counts()
+
+    def counts(self) -> Statistics:
+        """Return the statistics with the percentiles of when they were asked for last: that costs little."""
+        writer = self._writer
+        p50, p99 = self._percentiles_ns
         return Statistics(
             commits=writer.commits,
             entries=writer.entries,

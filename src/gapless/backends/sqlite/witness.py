@@ -14,10 +14,14 @@ from zlib import crc32
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
-__all__ = ["Seen", "Witness", "fate"]
+__all__ = ["Held", "Seen", "Witness", "fate"]
 
 # One sector, so that a power cut leaves the old record or the new one.
 RECORD_BYTES = 256
+
+
+class Held(StoreRefused):
+    """Another process has the store open."""
 
 
 class Seen(NamedTuple):
@@ -46,7 +50,8 @@ class Witness:
         """Open and lock the file, and read it.
 
         Raises:
-            StoreRefused: another process holds it, or it cannot be written.
+            Held: another process holds it.
+            StoreRefused: it cannot be written.
         """
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -58,7 +63,7 @@ class Witness:
         except OSError as error:
             _, owner = self._read()
             os.close(self._file)
-            raise StoreRefused(
+            raise Held(
                 f"{path.with_suffix('')} is open in another process{f' (pid {owner})' if owner else ''}"
             ) from error
 
