@@ -61,6 +61,8 @@ SHELLS = {
     "cli/working.py": {"random.SystemRandom"},
     "library/gapless.py": {"random.SystemRandom"},
     "server/clock.py": {"_loop.call_later"},
+    "testing/quiet.py": {"_loop.time", "asyncio.sleep"},
+    "testing/serving.py": {"random.SystemRandom"},
     "backends/__init__.py": {
         "asyncio.get_running_loop().call_later",
         "random.random",

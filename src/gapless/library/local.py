@@ -52,13 +52,14 @@ def configured(url: str, config: Mapping[str, Any] | str | Path | None) -> Confi
 
 
 class Local:
-    """Implements `Transport`."""
+    """Implements `Transport`. `clock` is the store's too; None: the machine's."""
 
     keeps_store = True
 
-    def __init__(self, config: Config, random: Random) -> None:
+    def __init__(self, config: Config, random: Random, clock: Clock | None = None) -> None:
         self._config = config
         self._random = random
+        self._given_clock = clock
         self._failed: StoreError | None = None
 
     async def open(self) -> None:
@@ -67,10 +68,11 @@ class Local:
         Raises:
             StoreRefused: the store may not be opened as it is.
         """
-        clock = LoopClock()
-        store = await open_store(self._config, self._store_failed)
+        given = self._given_clock
+        now_ms = given.now_ms if given is not None else None
+        store = await open_store(self._config, self._store_failed, now_ms)
         try:
-            await self._assemble(store, clock)
+            await self._assemble(store, given or LoopClock())
         except BaseException:
             await store.close()
             raise

@@ -23,8 +23,12 @@ def message_bytes_max(config: Config) -> int:
     return max(MESSAGE_BYTES_MAX, config.websocket.message_size_limit)
 
 
-async def open_store(config: Config, failed: Callable[[StoreError], None]) -> Streams:
+async def open_store(
+    config: Config, failed: Callable[[StoreError], None], now_ms: Callable[[], int] | None = None
+) -> Streams:
     """Open the store that is configured; `failed` hears that it had to close.
+
+    `now_ms` is the store's clock (None: its own).
 
     Raises:
         ConfigError: there is no such kind of store.
@@ -32,6 +36,7 @@ async def open_store(config: Config, failed: Callable[[StoreError], None]) -> St
     """
     options = config.store
     opened = backends.Options(
+        now_ms=now_ms,
         failed=failed,
         message_bytes_max=message_bytes_max(config),
         key_window_ms=options.idempotency_window_ms,

@@ -131,6 +131,7 @@ class Member:
             if not fetching.done():
                 fetching.cancel()
                 await asyncio.wait((fetching,))
+                self._silence.answered()
         if not fetching.cancelled():
             for fetched in fetching.result().partitions:
                 self._take(fetched)
