@@ -27,8 +27,9 @@ What is limited besides what [options](options.md) limit. Units stand last in a 
 COMMANDS_HEAD = """# Command line
 
 Each command has `--help`. An error is one line on standard error; the exit code is 2 when what was asked for is wrong, 1 when
-the world is. `--json` prints objects for machines. Commands that call a server take its URL with `--url`, and its key
-with `--key` or `GAPLESS_HTTP_API__KEY`.
+the world is. `--json` prints objects for machines: what the API answers. Commands that call a server take its URL with
+`--url`, and its key with `--api-key` or `GAPLESS_HTTP_API__KEY`; or both from the server's own file with `--config`. What cannot be undone is
+asked for at a terminal; without one it needs `--yes`.
 """
 
 

@@ -12,6 +12,8 @@ from openapi_spec_validator import validate
 from docs.generate import codes, options
 from docs.generate.hook import generated
 from gapless.cli import COMMANDS
+from gapless.cli.queueing import queue
+from gapless.cli.streaming import stream
 from gapless.core import limits
 from gapless.core.errors import GaplessError
 from gapless.server.care_routes import care_routes
@@ -81,6 +83,10 @@ def test_the_openapi_document_is_one() -> None:
 def test_all_commands_metrics_and_limits_stand_in_the_reference() -> None:
     pages = generated()
     assert all(f"## gapless {name}\n" in pages["reference/command-line.md"] for name in COMMANDS)
+    inner = [("queue", name) for name in queue.commands] + [("stream", name) for name in stream.commands]
+    assert all(
+        f"## gapless {family} {name}\n" in pages["reference/command-line.md"] for family, name in inner
+    )
     assert all(f"| `{metric.name}` |" in pages["reference/metrics.md"] for metric in METRICS)
     names = {name for name in vars(limits) if name.isupper()}
     assert all(f"| `{name}` |" in pages["reference/limits.md"] for name in names)
