@@ -3,9 +3,11 @@
 TYPE_CHECKING = False  # as type checkers know it; `typing` alone takes longer to import than all of this
 if TYPE_CHECKING:
     from gapless.core import errors
+    from gapless.library import hooks
     from gapless.library.delivery import Job, Message
     from gapless.library.depends import Depends
     from gapless.library.gapless import Gapless
+    from gapless.library.hooks import Refuse
     from gapless.library.outcomes import Backoff, Reject, Release, Retry
     from gapless.library.router import Router
     from gapless.library.running import Middleware
@@ -18,12 +20,14 @@ __all__ = [
     "Job",
     "Message",
     "Middleware",
+    "Refuse",
     "Reject",
     "Release",
     "Retry",
     "Router",
     "__version__",
     "errors",
+    "hooks",
 ]
 
 # Imported when first asked for: `import gapless` alone costs next to nothing.
@@ -34,18 +38,20 @@ _FOUND_IN = {
     "Job": "library.delivery",
     "Message": "library.delivery",
     "Middleware": "library.running",
+    "Refuse": "library.hooks",
     "Reject": "library.outcomes",
     "Release": "library.outcomes",
     "Retry": "library.outcomes",
     "Router": "library.router",
 }
+_MODULES = {"errors": "core.errors", "hooks": "library.hooks"}
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "errors":
-        return import_module("gapless.core.errors")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _FOUND_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{_FOUND_IN[name]}"), name)

@@ -21,7 +21,7 @@ from gapless.core.errors import GaplessError, StoreFailed
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, from_all, read
 from gapless.server.config.model import HttpServer
-from gapless.server.node import Node
+from gapless.server.node import App, Node
 
 __all__ = ["dev", "serve"]
 
@@ -50,12 +50,21 @@ DEV: Final = Source(
 
 log: Final = logging.getLogger("gapless.cli")
 
+with_app: Final = click.option(
+    "--app", "target", metavar="MODULE:NAME", default="", help="Run with the hooks of this Gapless."
+)
+
 
 @click.command()
 @configured
 @lenient
-def serve(sources: Sources, lenient: bool) -> None:
-    """Run the server: what --config says, then the environment (GAPLESS_*), then --set."""
+@with_app
+def serve(sources: Sources, lenient: bool, target: str) -> None:
+    """Run the server: what --config says, then the environment (GAPLESS_*), then --set.
+
+    The hooks of an application (--app) run in the server's process. Its publish, enqueue and the like go to
+    this server's store, whatever its own URL.
+    """
 
     def read_with(tell: Callable[[str], object]) -> Config:
         return read(sources(), lenient=lenient, tell=tell)
@@ -66,14 +75,15 @@ def serve(sources: Sources, lenient: bool) -> None:
     start_logging(config.log)
     for message in told:
         warn(message)
-    run(config, lambda node: None, partial(read_with, warn))
+    run(config, lambda node: None, partial(read_with, warn), _app(target))
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--store", default=DEV_STORE, show_default=True, help="Where messages are kept.")
+@with_app
 @override
-def dev(port: int, store: str, assignments: tuple[str, ...]) -> None:
+def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]
     config = read([DEV, *from_all(None, os.environ, chosen)])
@@ -100,28 +110,47 @@ and publish to it:
   curl http://{url}{api}/publish -d '{{"channel": "chat", "data": {{"text": "hello"}}}}'
 """)
 
-    run(config, started)
+    run(config, started, app=_app(target))
 
 
-def run(config: Config, started: Callable[[Node], None], reread: Callable[[], Config] | None = None) -> None:
+def _app(target: str) -> App | None:
+    if not target:
+        return None
+    from gapless.library.application import application
+    from gapless.worker.finding import find
+
+    return partial(application, find(target), SystemRandom())
+
+
+def run(
+    config: Config,
+    started: Callable[[Node], None],
+    reread: Callable[[], Config] | None = None,
+    app: App | None = None,
+) -> None:
     """Run a node until it is asked to stop; asked again, the process ends at once.
 
-    `reread` reads the configuration anew when the process gets a SIGHUP.
+    `reread` reads the configuration anew when the process gets a SIGHUP. An `app` runs beside the node.
 
     Raises:
         ConfigError, StoreRefused: it could not start.
         StoreError: the store had to close.
     """
     raise_open_files_limit()
-    uvloop.run(_run(config, started, reread))
+    uvloop.run(_run(config, started, reread, app))
 
 
-async def _run(config: Config, started: Callable[[Node], None], reread: Callable[[], Config] | None) -> None:
+async def _run(
+    config: Config,
+    started: Callable[[Node], None],
+    reread: Callable[[], Config] | None,
+    app: App | None,
+) -> None:
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked)
-    node = Node(config, LoopClock(), SystemRandom())
+    node = Node(config, LoopClock(), SystemRandom(), app)
     if reread is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     await node.start()

@@ -8,6 +8,7 @@ from gapless.core.errors import ConfigError
 from gapless.library.binding import bind, named
 from gapless.library.delivery import Job, Message
 from gapless.library.handlers import Handler, QueueHandler, RecurringHandler, Sender, StreamHandler
+from gapless.library.hooks import Declaring
 from gapless.library.terms import QueueSaid, StreamSaid, queue_terms, stream_terms
 from gapless.library.times import Duration, duration_ms
 from gapless.protocol.messages import payload
@@ -23,16 +24,16 @@ STATE: Final[ContextVar[Any]] = ContextVar("gapless.state")
 _NOTHING: Final = payload(b"null")
 
 
-class Router:
-    """Handlers, declared without a connection: `gl.include(router)` connects them."""
+class Router(Declaring):
+    """Handlers and hooks, declared without a connection: `gl.include(router)` connects them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._parent: Router | None = None
         self._handlers: list[Handler[Any]] = []
-        self._included: list[Router] = []
 
     def include(self, router: "Router") -> None:
-        """Take over the handlers of another router, also those that it is given later.
+        """Take over the handlers and hooks of another router, also those that it is given later.
 
         Raises:
             ConfigError: one of them handles what another handler does already.
@@ -41,6 +42,8 @@ class Router:
             raise ConfigError("a router is included once, and not in itself")
         for handler in router.handlers():
             self._check_free(handler)
+        for hook in router.hooks():
+            self._check_free_hook(hook)
         router._parent = self
         self._included.append(router)
 
@@ -149,6 +152,9 @@ class Router:
 
     def _root(self) -> "Router":
         return self if self._parent is None else self._parent._root()
+
+    def _whole(self) -> Declaring:
+        return self._root()
 
     def _sender(self) -> Sender:
         """Return what sends: the Gapless that includes this router.

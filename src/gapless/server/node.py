@@ -81,6 +81,16 @@ class Node:
         return self._store.durability
 
     @property
+    def config(self) -> Config:
+        """What it runs with."""
+        return self._config
+
+    @property
+    def clock(self) -> Clock:
+        """Its time."""
+        return self._clock
+
+    @property
     def broker(self) -> Broker:
         """The channels."""
         return self._broker
