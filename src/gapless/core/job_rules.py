@@ -38,6 +38,8 @@ __all__ = [
     "check_options",
     "check_purge",
     "check_queue",
+    "check_repeat",
+    "check_request",
     "check_schedule",
     "check_selection",
     "check_settlement",
