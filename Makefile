@@ -40,11 +40,13 @@ docs: $(VENV)/installed-dev ## build the documentation into .cache/docs
 simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and bus; SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-bugs: $(VENV)/installed-dev ## plant each known bug and show that the simulation catches it
+bugs: $(VENV)/installed-dev ## plant each known bug and show that it is caught
 	$(BIN)/python -m tests.simulation --bugs
+	$(BIN)/python -m tests.faults.queue_bugs
 
-faults: $(VENV)/installed-dev ## kill -9 the server under load and look for losses; ROUNDS=1000
+faults: $(VENV)/installed-dev ## kill -9 server and workers under load, look for losses; ROUNDS=1000
 	$(BIN)/python -m tests.faults.kill --rounds $(ROUNDS)
+	$(BIN)/python -m tests.faults.kill_workers --rounds $(ROUNDS)
 
 bench: $(VENV)/installed-dev ## measure gapless beside its peers in one run
 	$(BIN)/python -m bench

@@ -1,0 +1,44 @@
+"""What the workers of these tests serve: `gapless worker tests.faults.handlers:gl`."""
+
+import asyncio
+import os
+from typing import Literal
+
+from msgspec import Struct
+
+from gapless import Backoff, Job, Reject
+from tests.faults.records import Recorded, line
+from tests.program import API_KEY
+
+ATTEMPTS = 6
+QUEUE = "tasks"
+
+gl = Recorded(os.environ.get("GAPLESS_URL", "http://127.0.0.1"), api_key=API_KEY)
+
+
+class Task(Struct):
+    """A job: what will become of it, whatever is killed meanwhile."""
+
+    name: str
+    kind: Literal["good", "shaky", "doomed", "rejected"] = "good"
+    work_ms: int = 0
+
+
+@gl.queue(
+    QUEUE,
+    lease=f"{os.environ.get('LEASE_MS', '500')}ms",
+    retry=Backoff(ATTEMPTS, delays=["20ms"]),
+    result_ttl="1h",
+)
+async def handle(task: Task, job: Job) -> int:
+    """Take as long as the task says, and end as it says; the result is the fence of the run that was it."""
+    fence = job.fence_number
+    line("start", job.id, fence, task=task.name, attempt=job.attempt, alone=job.alone)
+    await asyncio.sleep(task.work_ms / 1000)
+    if task.kind == "good" or (task.kind == "shaky" and job.attempt > 1):
+        line("end", job.id, fence, task=task.name)
+        return fence
+    line("failed", job.id, fence, task=task.name)
+    if task.kind == "rejected":
+        raise Reject("it never does")
+    raise RuntimeError(task.kind)

@@ -1,0 +1,13 @@
+"""The history of jobs tells of bugs that are planted in a server."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.queue_bugs import BUGS, catch
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name: str, tmp_path: Path) -> None:
+    result = catch(name, tmp_path)
+    assert [found for found in result.findings if found.startswith(BUGS[name].found_by)], result
