@@ -141,11 +141,12 @@ def _copied(log: Any) -> Any:
 
 
 def _newest(held: dict[Any, Any]) -> Any:
-    return next(reversed(held), None)
+    return next(reversed(held.values()), None)
 
 
 def _drop_after(held: dict[Any, Any], newest: Any) -> None:
-    while held and _newest(held) != newest:
+    # By identity: a key whose time has passed may be there once more.
+    while held and _newest(held) is not newest:
         held.popitem()
 
 

@@ -1,7 +1,7 @@
 """What makes one job of several: message ids, and names under which there is one job."""
 
 from gapless.backends import KEY_HOUR_MS
-from gapless.core.errors import KeyConflict, TooManyRequests
+from gapless.core.errors import KeyConflict, TooManyRequests, UnknownQueue
 from gapless.core.jobs import Deed, Enqueued, Job, State
 from gapless.core.limits import IDEMPOTENCY_WINDOW_MS
 from gapless.ports import Store
@@ -67,6 +67,17 @@ class Repeating:
         assert await enqueue_one(store, message_id="m") == Enqueued(first.id, fresh=False)
         place.time_ms += KEY_HOUR_MS + 1
         assert (await enqueue_one(store, message_id="m")).fresh
+
+    @promise
+    async def test_a_refused_batch_holds_no_message_id_though_it_was_held_before(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        await enqueue_one(store, message_id="m")
+        place.time_ms += IDEMPOTENCY_WINDOW_MS + KEY_HOUR_MS
+        refused = await try_enqueue(store, Job(QUEUE, b"x", message_id="m"), Job("unknown", b"x"))
+        assert isinstance(refused, UnknownQueue)
+        assert (await enqueue_one(store, b"x", message_id="m")).fresh
 
     @promise
     async def test_a_message_id_is_held_also_where_a_unique_job_answered(
