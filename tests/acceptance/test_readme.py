@@ -89,6 +89,27 @@ def test_the_client_prints_what_is_published(port: str, tmp_path: Path) -> None:
     assert data == "{'text': 'hello'}\n"
 
 
+def test_the_worker_does_the_jobs_that_are_enqueued(port: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(blocks("python", "gl.queue").replace(f":{PORT}", f":{port}"))
+    enqueue = "from app import *; print(send_mail.enqueue_sync(Mail('ada'), message_id='order-7').fresh)"
+    done = subprocess.run(
+        [sys.executable, "-c", enqueue],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.stdout == "True\n", done.stderr
+    _, *rest = blocks("sh", "worker").split()
+    worker = subprocess.Popen([GAPLESS, *rest], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert worker.stdout is not None
+    try:
+        assert "sent to ada\n" in worker.stdout
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=DEADLINE_SECONDS)
+
+
 def test_the_configuration_is_one(tmp_path: Path) -> None:
     path = tmp_path / "gapless.toml"
     path.write_text(blocks("toml", "http_server"))
@@ -98,4 +119,4 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
 
 
 def test_every_block_is_run() -> None:
-    assert [kind for kind, _ in BLOCKS] == ["sh", "sh", "sh", "python", "toml"]
+    assert [kind for kind, _ in BLOCKS] == ["sh", "sh", "sh", "python", "python", "sh", "toml"]

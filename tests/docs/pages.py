@@ -46,8 +46,11 @@ VARYING = {
 WRAPPER = """#!{python}
 from gapless.cli import main
 here = {{"url": "http://127.0.0.1:{port}", "port": {port}}}
-within = {{name: here for name in ("check", "compact", "erase")}}
-main(default_map={{**{{name: here for name in main.list_commands(None)}}, "store": within}})
+groups = {{
+    name: {{one: here for one in main.get_command(None, name).list_commands(None)}}
+    for name in ("store", "queue", "stream")
+}}
+main(default_map={{**{{name: here for name in main.list_commands(None)}}, **groups}})
 """
 
 
