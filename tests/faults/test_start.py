@@ -71,17 +71,35 @@ def test_a_port_in_use_is_named(program: Program) -> None:
     assert kept(program) == KEPT
 
 
-def test_a_second_server_on_the_same_file_is_refused_and_the_first_goes_on(
+def test_a_second_server_on_the_same_file_joins_the_first_and_goes_on_without_it(
     program: Program, tmp_path: Path
 ) -> None:
     program.start()
     folder = tmp_path / "second"
     folder.mkdir()
     second = Program(folder, CONFIG, {"store": program.config["store"]})
+    second.start()
+    try:
+        assert "result" in second.api("publish", channel="kept", data="there")
+        assert "result" in program.api("publish", channel="kept", data="here")
+        assert kept(program) == kept(second) == ["there", "here"]
+        program.kill()
+        assert "result" in second.api("publish", channel="kept", data="alone", idempotency_key="k")
+        assert kept(second) == ["there", "here", "alone"]
+    finally:
+        second.close()
+
+
+def test_a_second_server_is_refused_where_nobody_can_be_joined(program: Program, tmp_path: Path) -> None:
+    program.start()
+    (tmp_path / "gapless.db.sock").unlink()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = Program(folder, CONFIG, {"store": program.config["store"]})
     code, said = second.fail()
     assert code == 1
     assert said.startswith("Error: ")
-    assert "another process" in said
+    assert f"is open in another process (pid {program.pid}), which cannot be joined" in said
     assert "result" in program.api("publish", channel="kept", data="still here")
     assert kept(program) == ["still here"]
 

@@ -162,6 +162,7 @@ async def open_shared(address: str, options: Options) -> Store:
             if link is None and options.elapsed_ns() - began_ns > OWNER_WAIT_MS * 1_000_000:
                 raise StoreRefused(f"{error}, which cannot be joined") from error
         if link is not None:
+            log.info("%s is open in another process: joined it", _absolute(address))
             return Joined.over(
                 link,
                 look,
@@ -177,9 +178,11 @@ async def open_shared(address: str, options: Options) -> Store:
 async def _look(address: str, options: Options) -> Link | Store | None:
     """Become the owner, or join it; None: neither can be done now."""
     try:
-        return await Owner.open(address, options)
+        store = await Owner.open(address, options)
     except Held:
         return await _join(address, options)
+    log.warning("the process that owned %s is gone: this one goes on with it", _absolute(address))
+    return store
 
 
 async def _join(address: str, options: Options) -> Link | None:
