@@ -1,12 +1,13 @@
 """What the workers of these tests serve: `gapless worker tests.faults.handlers:gl`."""
 
-import asyncio
 import os
 from typing import Literal
 
 from msgspec import Struct
 
 from gapless import Backoff, Job, Reject
+from gapless.server.clock import LoopClock
+from gapless.server.parting import pause
 from tests.faults.records import Recorded, line
 from tests.program import API_KEY
 
@@ -34,7 +35,7 @@ async def handle(task: Task, job: Job) -> int:
     """Take as long as the task says, and end as it says; the result is the fence of the run that was it."""
     fence = job.fence_number
     line("start", job.id, fence, task=task.name, attempt=job.attempt, alone=job.alone)
-    await asyncio.sleep(task.work_ms / 1000)
+    await pause(LoopClock(), task.work_ms)
     if task.kind == "good" or (task.kind == "shaky" and job.attempt > 1):
         line("end", job.id, fence, task=task.name)
         return fence

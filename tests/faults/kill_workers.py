@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gapless.server.clock import LoopClock
+from gapless.server.parting import pause
 from tests.faults.handlers import QUEUE
 from tests.faults.history import Ended, History, findings
 from tests.faults.producer import Producer
@@ -31,7 +33,7 @@ WORK_MS = 25
 WAITING_MAX = 150
 SETTLED_PER_ROUND = (2, 40)
 STOPPED_SECONDS = 1.5 * LEASE_MS / 1000
-POLL_SECONDS = 0.005
+POLL_MS = 5
 PATIENCE_SECONDS = 60
 PAGE = 500
 
@@ -90,6 +92,7 @@ class Ordeal:
             Producer(f"p{n}", program.api_url, random.Random(dice.getrandbits(64)), work_ms=work_ms)
             for n in range(PRODUCERS)
         ]
+        self._clock = LoopClock()
         self._gate = asyncio.Event()
         self._stopped: dict[int, WorkerProgram] = {}  # by when they go on, in milliseconds
 
@@ -155,7 +158,7 @@ class Ordeal:
                 await self._a_while()
 
     async def _a_while(self) -> None:
-        await asyncio.sleep(POLL_SECONDS)
+        await pause(self._clock, POLL_MS)
 
     def _settled(self) -> int:
         self._records.read()

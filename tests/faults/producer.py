@@ -6,6 +6,8 @@ from typing import Any
 
 import aiohttp
 
+from gapless.server.clock import LoopClock
+from gapless.server.parting import pause
 from tests.faults.handlers import QUEUE
 from tests.faults.history import Sent
 from tests.program import API_KEY
@@ -15,7 +17,7 @@ __all__ = ["Producer"]
 KEYS = 3
 KINDS = {"good": 85, "shaky": 10, "doomed": 3, "rejected": 2}
 REPEATS = 0.05
-PAUSE_SECONDS = 0.02
+PAUSE_MS = 20
 REQUEST_SECONDS_MAX = 5
 
 
@@ -61,7 +63,7 @@ class Producer:
         }
         while not await self._tried(session, sent, job):
             self.retries += 1
-            await asyncio.sleep(PAUSE_SECONDS)
+            await pause(LoopClock(), PAUSE_MS)
         self._enqueued.append((sent, job))
         if dice.random() < REPEATS:
             await self._tried(session, *dice.choice(self._enqueued))

@@ -49,9 +49,12 @@ class WorkerProgram:
         self.launch()
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self.serves():
-            assert self.process.poll() is None, f"it ended: {self.output()}"
             assert time.monotonic() < deadline, f"it does not serve: {self.output()}"
-            time.sleep(POLL_SECONDS)
+            try:
+                self.process.wait(POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"it ended: {self.output()}")
 
     def serves(self) -> bool:
         """Tell whether it said that it serves."""
