@@ -3,21 +3,23 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import SERVER_CORE
 from bench.programs import CACHE
 
-__all__ = ["SECRET", "Failed", "Server", "running"]
+__all__ = ["NO_SERVER", "SECRET", "Failed", "Server", "ending", "running"]
 
-START_SECONDS_MAX = 15
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 10
 HISTORY_SIZE = 1000
 HISTORY_TTL = "300s"
 SECRET = "what the tokens of the bench are signed with"
@@ -72,20 +74,54 @@ def peer(folder: Path, port: int) -> list[str]:
     return [str(CACHE / "peer"), "-address", f"127.0.0.1:{port}", *history]
 
 
-def redis(folder: Path, port: int) -> list[str]:
+def redis(folder: Path, port: int, **kept: str) -> list[str]:
     if not shutil.which("redis-server"):
         raise Failed("redis-server is not installed")
-    options = {"port": port, "bind": "127.0.0.1", "dir": folder, "appendonly": "yes", "appendfsync": "always"}
+    options = {"port": port, "bind": "127.0.0.1", "dir": folder, **kept}
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     return ["redis-server", *flags, "--save", "", "--logfile", str(folder / "redis.log")]
 
 
-def nats(folder: Path, port: int) -> list[str]:
+def redis_always(folder: Path, port: int) -> list[str]:
+    return redis(folder, port, appendonly="yes", appendfsync="always")
+
+
+def redis_everysec(folder: Path, port: int) -> list[str]:
+    return redis(folder, port, appendonly="yes", appendfsync="everysec")
+
+
+def nats(folder: Path, port: int, kept: str = "") -> list[str]:
     path = folder / "nats.conf"
-    path.write_text(
-        f'host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: "{folder}", sync_interval: always }}\n'
-    )
+    path.write_text(f'host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: "{folder}"{kept} }}\n')
     return [str(CACHE / "nats-server"), "--config", str(path)]
+
+
+def nats_always(folder: Path, port: int) -> list[str]:
+    return nats(folder, port, ", sync_interval: always")
+
+
+def rabbitmq(folder: Path, port: int) -> list[str]:
+    """A node of its own: with its own cookie (in HOME), ports, and names of nodes (epmd), ended with it."""
+    variables = {
+        "HOME": folder,
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": free_port(),
+        "RABBITMQ_NODENAME": f"bench{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": port,
+        "RABBITMQ_DIST_PORT": free_port(),
+        "RABBITMQ_MNESIA_BASE": folder,
+        "RABBITMQ_LOG_BASE": folder,
+        "RABBITMQ_LOGS": folder / "rabbitmq.log",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": folder / "plugins",
+        "RABBITMQ_CONFIG_FILE": folder / "rabbitmq",
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-start_epmd false",
+        "RUNNING_UNDER_SYSTEMD": "true",  # then its start script becomes the server
+    }
+    start = '"$0/epmd" >"$HOME/epmd.log" 2>&1 & exec "$0/rabbitmq-server"'
+    given = [f"{name}={value}" for name, value in variables.items()]
+    return ["env", "--chdir", str(folder), *given, "sh", "-c", start, str(CACHE / "rabbitmq")]
 
 
 Command = Callable[[Path, int], list[str]]
@@ -93,9 +129,17 @@ SERVERS: Mapping[str, Command] = {
     "peer": peer,
     "gapless": gapless,
     "gapless on SQLite": gapless_on_sqlite,
-    "Redis": redis,
-    "NATS": nats,
+    "Redis": redis_always,
+    "Redis everysec": redis_everysec,
+    "NATS": nats_always,
+    "NATS default": nats,
+    "RabbitMQ": rabbitmq,
+    "taskiq": redis,
+    "Dramatiq": redis,
+    "Celery": redis,
 }
+NO_SERVER = "gapless in process"
+"""Stands where a server's name does: the load holds the store itself."""
 
 
 @contextmanager
@@ -105,24 +149,36 @@ def running(name: str, folder: Path) -> Iterator[Server]:
     Raises:
         Failed: it is not installed, or does not accept connections.
     """
+    if name == NO_SERVER:
+        yield Server(name, os.getpid(), 0, folder, 0)
+        return
     port = free_port()
     command = ["taskset", "--cpu-list", str(SERVER_CORE), *SERVERS[name](folder, port)]
-    with (folder / "output").open("w+") as output:
-        began = time.perf_counter()
+    began = time.perf_counter()
+    with ending(command, folder / "output", {"GOMAXPROCS": "1"}) as process:
+        wait_until_accepting(process, port, folder / "output")
+        yield Server(name, process.pid, port, folder, (time.perf_counter() - began) * 1e3)
+        if name.startswith("gapless"):
+            refuse_children(process.pid)
+
+
+@contextmanager
+def ending(
+    command: list[str], output: Path, variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, and end it and what it started with the block; what it says goes to a file."""
+    with output.open("w") as said:
         process = subprocess.Popen(
             command,
-            stdout=output,
+            stdout=said,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "GOMAXPROCS": "1"},
+            env={**os.environ, **variables},
             start_new_session=True,  # an interrupt is ours to pass on
         )
-        try:
-            wait_until_accepting(process, port, output.name)
-            yield Server(name, process.pid, port, folder, (time.perf_counter() - began) * 1e3)
-            if name.startswith("gapless"):
-                refuse_children(process.pid)
-        finally:
-            stop(process)
+    try:
+        yield process
+    finally:
+        stop(process)
 
 
 def free_port() -> int:
@@ -130,7 +186,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_until_accepting(process: subprocess.Popen[bytes], port: int, output: str) -> None:
+def wait_until_accepting(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -138,8 +194,12 @@ def wait_until_accepting(process: subprocess.Popen[bytes], port: int, output: st
             return
         except ConnectionRefusedError:
             time.sleep(0.001)
-    said = Path(output).read_text().strip().splitlines()
-    raise Failed(said[-1] if said else "it accepts no connections")
+    raise Failed(last_line(output) or "it accepts no connections")
+
+
+def last_line(output: Path) -> str:
+    said = output.read_text(errors="replace").strip().splitlines()
+    return said[-1] if said else ""
 
 
 def refuse_children(pid: int) -> None:
@@ -151,7 +211,9 @@ def refuse_children(pid: int) -> None:
 def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=STOP_SECONDS_MAX)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it left of its own session
