@@ -1,7 +1,8 @@
 """What is delivered to a handler: a job of a queue, or a message of a stream."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
@@ -12,6 +13,7 @@ from gapless.library import making
 from gapless.library.making import JobOptions
 from gapless.library.outcomes import Outcome
 from gapless.library.payloads import encode, wire
+from gapless.library.sending import Sending
 from gapless.library.times import Duration, duration_ms, moment
 from gapless.protocol.queues import ClaimedJob, Emit, EmitAppend, EmitPublish
 from gapless.protocol.reading import StreamMessage
@@ -49,6 +51,7 @@ class Delivery:
         self.key = key
         self.headers = headers
         self.settled = False
+        self.surround: Callable[[Sending], AbstractContextManager[None]] | None = None
         self._emitted: list[Emit] = []
 
     @overload
@@ -94,14 +97,20 @@ class Delivery:
         if sum(place is not None for place in (channel, queue, stream)) != 1:
             raise BadRequest("what is emitted goes to a channel, a queue or a stream: name one of them")
         if channel is not None:
-            self._emitted.append(Emit(publish=_publication(channel, payload, **options)))
+            publication = _publication(channel, payload, **options)
+            self._emit(Emit(publish=publication), Sending("publish", channel, [publication.headers]))
         elif queue is not None:
-            self._emitted.append(
-                Emit(enqueue=making.job(_name(queue), payload, **_keyed(queue, payload, options)))
-            )
+            job = making.job(_name(queue), payload, **_keyed(queue, payload, options))
+            self._emit(Emit(enqueue=job), Sending("enqueue", job.queue, [job.headers]))
         elif stream is not None:
-            keyed = _keyed(stream, payload, options)
-            self._emitted.append(Emit(append=_message(_name(stream), payload, **keyed)))
+            message = _message(_name(stream), payload, **_keyed(stream, payload, options))
+            self._emit(Emit(append=message), Sending("append", message.stream, [message.headers]))
+
+    def _emit(self, emit: Emit, sending: Sending) -> None:
+        if self.surround is not None:
+            with self.surround(sending):
+                pass
+        self._emitted.append(emit)
 
     def emitted(self) -> list[Emit]:
         """Return what was emitted since this was last asked."""

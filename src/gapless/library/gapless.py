@@ -11,14 +11,20 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from datetime import datetime
 from importlib import import_module
 from inspect import isasyncgenfunction, signature
 from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -43,6 +49,7 @@ from gapless.library.payloads import encode, wire
 from gapless.library.resolving import Overrides
 from gapless.library.router import Router
 from gapless.library.running import Context, Middleware
+from gapless.library.sending import Sending, Verb, surrounding
 from gapless.library.streaming import Streams
 from gapless.library.tending import Jobs, Queues, Schedules
 from gapless.library.times import Duration, duration_ms, moment
@@ -60,6 +67,7 @@ __all__ = ["Gapless"]
 
 Result = TypeVar("Result")
 Lifespan = Callable[..., Any]
+_PLAINLY: Final[AbstractContextManager[None]] = nullcontext()
 
 
 class Gapless(Router):
@@ -202,18 +210,20 @@ class Gapless(Router):
             KeyConflict: the key was given to another payload. PositionConflict: the channel ends elsewhere.
             Unavailable: not now; nothing was stored. OutcomeUnknown: nobody knows whether it was.
         """
-        said = {
-            "channel": channel,
-            "tags": dict(tags) if tags else None,
-            "idempotency_key": idempotency_key or None,
-            "skip_history": skip_history or None,
-            "version": version or None,
-            "version_epoch": version_epoch or None,
-            "expected": making.wire_position(expected),
-        }
-        body = msgspec.json.encode({**{name: it for name, it in said.items() if it}, **_payload(data)})
-        repeatable = bool(idempotency_key or version)
-        told = await self.carry(lambda transport: transport.publish(body, repeatable=repeatable))
+        headers = making.headers_of(tags)
+        with self._surrounded("publish", channel, [headers]):
+            said = {
+                "channel": channel,
+                "tags": headers or None,
+                "idempotency_key": idempotency_key or None,
+                "skip_history": skip_history or None,
+                "version": version or None,
+                "version_epoch": version_epoch or None,
+                "expected": making.wire_position(expected),
+            }
+            body = msgspec.json.encode({**{name: it for name, it in said.items() if it}, **_payload(data)})
+            repeatable = bool(idempotency_key or version)
+            told = await self.carry(lambda transport: transport.publish(body, repeatable=repeatable))
         result = msgspec.json.decode(told, type=dict[str, Any])
         return Position(result["epoch"], result["offset"]) if "offset" in result else None
 
@@ -278,7 +288,9 @@ class Gapless(Router):
         return await self._enqueue(request)
 
     async def _enqueue(self, request: queues.EnqueueRequest) -> list[Enqueued]:
-        answer: queues.EnqueueAnswer = await self.ask("queue/enqueue", request)
+        place = request.jobs[0].queue if request.jobs else ""
+        with self._surrounded("enqueue", place, [job.headers for job in request.jobs]):
+            answer: queues.EnqueueAnswer = await self.ask("queue/enqueue", request)
         return [Enqueued(held.id, held.fresh) for held in map(_held, answer.jobs)]
 
     async def claim(
@@ -358,7 +370,8 @@ class Gapless(Router):
         return await self._append(request)
 
     async def _append(self, request: streams.AppendRequest) -> list[AppendedMessage]:
-        answer: streams.AppendAnswer = await self.ask("stream/append", request)
+        with self._surrounded("append", request.stream, [each.headers for each in request.messages]):
+            answer: streams.AppendAnswer = await self.ask("stream/append", request)
         return [_held(item) for item in answer.messages]
 
     # Declared functions -------------------------------------------------------------------
@@ -395,6 +408,13 @@ class Gapless(Router):
     def use(self, middleware: Middleware) -> None:
         """Have every delivery told to `middleware`, inside of those that were given before."""
         self._middleware.append(middleware)
+
+    def _surrounded(
+        self, verb: Verb, place: str, headers: list[dict[str, str]]
+    ) -> AbstractContextManager[None]:
+        if not self._middleware:
+            return _PLAINLY
+        return surrounding(self._middleware, Sending(verb, place, headers))
 
     def lifespan(self, function: Lifespan) -> Lifespan:
         """Declare what is done before the first delivery and after the last: a generator that yields once.

@@ -24,10 +24,10 @@ from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.messages.items import answer, items
 from gapless.server.messages.query import read as read_query
 
-__all__ = ["Local", "configured"]
+__all__ = ["DEFAULTS", "Local", "configured"]
 
 # Channels without a namespace keep history unless a configuration says otherwise.
-_DEFAULTS: Final = Source(
+DEFAULTS: Final = Source(
     name="the library",
     tree={
         "channel": {
@@ -43,7 +43,7 @@ def configured(url: str, config: Mapping[str, Any] | str | Path | None) -> Confi
     Raises:
         ConfigError: it is malformed.
     """
-    given = [_DEFAULTS]
+    given = [DEFAULTS]
     if isinstance(config, str | Path):
         given = [from_file(Path(config))]
     elif config is not None:

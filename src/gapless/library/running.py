@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from gapless.library.outcomes import Outcome, Reject, failure
 from gapless.library.payloads import Undecodable, encode
 from gapless.library.resolving import InThread, Overrides, Scope
 from gapless.library.router import STATE
+from gapless.library.sending import Sending, surrounding
 
 __all__ = ["Context", "Middleware", "run_handler"]
 
@@ -35,7 +37,11 @@ class Middleware:
         """Hear that it returned; the message is acknowledged after this."""
 
     async def error(self, delivery: Delivery, error: BaseException) -> None:
-        """Hear that it failed; of a `Retry`, `Reject` or `Release` too."""
+        """Hear that it failed; of a `Retry`, `Reject` or `Release` too, and when it is given up."""
+
+    def sending(self, sending: Sending) -> AbstractContextManager[None]:
+        """Surround what is sent by this Gapless and what its handlers emit; headers may be added."""
+        return nullcontext()
 
 
 class Context(Struct, kw_only=True, frozen=True):
@@ -67,6 +73,8 @@ async def run_handler(
         return failure(Reject(str(error)))
     if terms is not None and terms.at_most_once and isinstance(delivery, Job):
         await delivery.settle(Outcome(deed=Deed.ACK))
+    if context.middleware:
+        delivery.surround = partial(surrounding, context.middleware)
     token = STATE.set(context.state)
     try:
         outcome = await _outcome(handler, delivery, payload, context)
@@ -92,10 +100,11 @@ async def _outcome(handler: Handler[Any], delivery: Delivery, payload: object, c
     except (Exception, SystemExit) as error:
         return await _failed(begun, delivery, error)
     except asyncio.CancelledError as error:
+        outcome = await _failed(begun, delivery, error)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        return await _failed(begun, delivery, error)  # something that it waited for was cancelled, not this
+        return outcome  # something that it waited for was cancelled, not this
 
 
 async def _called(handler: Handler[Any], delivery: Delivery, payload: object, context: Context) -> Any:

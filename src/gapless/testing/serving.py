@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import uvloop
 
+from gapless.library.local import DEFAULTS
 from gapless.server.clock import LoopClock
 from gapless.server.config import Source, read
 from gapless.server.node import Node
@@ -29,7 +30,7 @@ class Server(NamedTuple):
 def serving(config: Mapping[str, Any] | None = None, *, store: str = "memory:") -> Iterator[Server]:
     """Run a node with a store (`memory:`, or `sqlite:` and a path) while the test does.
 
-    `config` is in the structure of a configuration file.
+    `config` is in the structure of a configuration file; without any, channels keep history.
 
     Raises:
         ConfigError: it is malformed. StoreRefused: the store may not be opened.
@@ -37,7 +38,7 @@ def serving(config: Mapping[str, Any] | None = None, *, store: str = "memory:") 
     key = SystemRandom().randbytes(KEY_BYTES).hex()
     given = [
         Source(name="the test's server", tree={"store": {"url": store}, "http_api": {"key": key}}),
-        Source(name="config", tree=dict(config or {})),
+        Source(name="config", tree=dict(config)) if config else DEFAULTS,
         Source(name="gapless.testing", tree={"http_server": {"address": "127.0.0.1", "port": 0}}),
     ]
     configured = read(given)
