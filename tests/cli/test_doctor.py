@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from gapless.backends import Options
 from gapless.backends.sqlite.database import Database
 from gapless.cli import main
+from gapless.cli.doctor import _needed_bytes
 from gapless.cli.examining import (
     Finding,
     Machine,
@@ -77,13 +79,25 @@ def test_what_is_unwise_in_a_configuration_is_named(about: str, weight: Weight, 
         ("fsync", Weight.MEND, StoreFacts(None, fsync_us=5)),
         ("fsync", Weight.GOOD, StoreFacts(None, fsync_us=100)),
         ("fsync", Weight.NOTE, StoreFacts(None, fsync_us=50_000)),
-        ("free room", Weight.MEND, StoreFacts(None, free_bytes=1 << 20)),
+        ("free room", Weight.MEND, StoreFacts(None, free_bytes=1 << 20, needed_bytes=2 << 20)),
+        ("free room", Weight.NOTE, StoreFacts(None, free_bytes=2 << 20, needed_bytes=2 << 20)),
         ("free room", Weight.NOTE, StoreFacts(None, free_bytes=500 << 20)),
         ("free room", Weight.GOOD, StoreFacts(None, free_bytes=5 << 30)),
     ],
 )
 def test_the_store_and_its_disk_are_judged(about: str, weight: Weight, facts: StoreFacts) -> None:
     assert weights(list(store_findings(facts, Durability.DISK)))[about] is weight
+
+
+def test_what_has_to_be_free_is_the_stores_own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, mebibyte = tmp_path / "gapless.db", 1 << 20
+    assert _needed_bytes(path) == 80 * mebibyte
+    room = os.statvfs(tmp_path)
+    small = SimpleNamespace(f_blocks=64 * mebibyte // room.f_frsize, f_frsize=room.f_frsize)
+    monkeypatch.setattr(os, "statvfs", lambda folder: small)
+    assert _needed_bytes(path) == (16 + 2) * mebibyte
+    (tmp_path / "gapless.db.ballast").touch()
+    assert _needed_bytes(path) == 2 * mebibyte
 
 
 def test_a_store_in_memory_that_is_meant_to_be_one_is_a_note() -> None:

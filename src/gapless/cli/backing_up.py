@@ -98,25 +98,23 @@ def restore(server: Server, file: Path, store: str | None, discard: bool, as_jso
     that was there is kept as <name>.before-restore; an older one of that name goes, also with --discard.
     """
     if store is not None:
-        checked = done_here(offline(store).restore(str(file), keep=not discard), "restoring", "bytes")
-        told: dict[str, Any] = {"messages": checked.messages, "streams": checked.streams}
+        done_here(offline(store).restore(str(file), keep=not discard), "restoring", "bytes")
         click.echo(FORGOTTEN, err=True)
     else:
-        told = _send(server, file, discard=discard)
+        _send(server, file, discard=discard)
     if as_json:
-        click.echo(msgspec.json.encode(told))
+        click.echo(msgspec.json.encode({"file": str(file), "bytes": file.stat().st_size}))
     else:
         click.echo(f"{file} was checked, and is now {at(server, store)}")
 
 
-def _send(server: Server, file: Path, *, discard: bool) -> dict[str, Any]:
+def _send(server: Server, file: Path, *, discard: bool) -> None:
     size_bytes = file.stat().st_size
     server.call("store/room", {"bytes": size_bytes})  # an answer while the body is on its way may be lost
     with file.open("rb") as opened, progress("uploading", "bytes") as tell:
         path = f"/store/restore?discard={int(discard)}"
         job = server.upload(path, _parts(opened, size_bytes, tell), size_bytes)
-    result: dict[str, Any] = watched(server, job, "restoring", "bytes")["result"]
-    return result
+    watched(server, job, "restoring", "bytes")
 
 
 def _parts(file: BinaryIO, size: int, tell: Tell) -> Iterator[bytes]:

@@ -87,6 +87,7 @@ def _store(config: Config) -> StoreFacts:
     return facts._replace(
         file_system=_file_system(folder),
         free_bytes=room.f_bavail * room.f_frsize,
+        needed_bytes=_needed_bytes(Path(address).absolute()),
         fsync_us=_fsync_us(folder),
     )
 
@@ -119,6 +120,15 @@ def _file_system(folder: Path) -> str:
 
     mounts = Path("/proc/self/mountinfo")
     return mount_of(folder.resolve(), mounts.read_text())[0] if mounts.exists() else ""
+
+
+def _needed_bytes(path: Path) -> int:
+    """Return how much has to be free besides the ballast, and with it if that is not there yet."""
+    from gapless.backends.sqlite.disk import BALLAST, shares
+
+    standard = backends.Options()
+    _, ballast_bytes, free_bytes = shares(path.parent, standard.ballast_bytes, standard.free_bytes_min)
+    return free_bytes + (0 if path.with_name(path.name + BALLAST).exists() else ballast_bytes)
 
 
 def _fsync_us(folder: Path) -> int:

@@ -21,7 +21,6 @@ CONNECTIONS_EXPECTED: Final = 10_000
 OPEN_FILES_BESIDES: Final = 64
 BACKLOG: Final = 4_096
 LOCAL_PORTS_MIN: Final = 25_000
-FREE_BYTES_MIN: Final = 80 * 1024 * 1024  # what is kept free, and the ballast
 FREE_BYTES_FEW: Final = 1024 * 1024 * 1024
 FSYNC_US_MIN: Final = 15  # no disk that survives a loss of power is faster
 FSYNC_US_MAX: Final = 10_000
@@ -47,12 +46,16 @@ class Finding(Struct, frozen=True):
 
 
 class StoreFacts(NamedTuple):
-    """What is known of the store. `fsync_us` is the median of a few; 0: not measured."""
+    """What is known of the store. `fsync_us` is the median of a few; 0: not measured.
+
+    With less than `needed_bytes` of `free_bytes` it would refuse publications.
+    """
 
     durability: Durability | None
     told_by: str = ""
     file_system: str = ""
     free_bytes: int | None = None
+    needed_bytes: int = 0
     fsync_us: int = 0
     trouble: str = ""
 
@@ -154,7 +157,7 @@ def store_findings(facts: StoreFacts, minimum: Durability) -> Iterator[Finding]:
     if facts.fsync_us:
         yield _fsync(facts.fsync_us)
     if facts.free_bytes is not None:
-        yield _room(facts.free_bytes)
+        yield _room(facts.free_bytes, facts.needed_bytes)
 
 
 def _durability(durability: Durability, told_by: str, minimum: Durability) -> Finding:
@@ -177,10 +180,13 @@ def _fsync(fsync_us: int) -> Finding:
     return good("fsync", found)
 
 
-def _room(free_bytes: int) -> Finding:
+def _room(free_bytes: int, needed_bytes: int) -> Finding:
     found = f"{free_bytes >> 20:,} MiB"
-    if free_bytes < FREE_BYTES_MIN:
-        return mend("free room", found, "free some: publications are refused when the disk is full")
+    if free_bytes < needed_bytes:
+        advice = (
+            f"free {(needed_bytes - free_bytes) >> 20:,} MiB or more: publications are refused until then"
+        )
+        return mend("free room", found, advice)
     if free_bytes < FREE_BYTES_FEW:
         return note("free room", found, "watch it: publications are refused when the disk is full")
     return good("free room", found)

@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gapless.core.errors import GaplessError
+from gapless.core.errors import BadRequest, GaplessError, MethodNotFound
 from gapless.server.api import Door
+from gapless.server.api.calls import refusal_body
 from gapless.server.config import Config
 from gapless.server.health import Heartbeat
 from gapless.server.limiting import Lockout
 from gapless.server.metrics import Sources
-from gapless.server.site import NO_ROUTE, App
+from gapless.server.site import NO_ROUTE, App, is_below
 
 __all__ = ["Counted", "build"]
 
@@ -65,7 +68,26 @@ def build(
         routes.append(Route(config.prometheus.handler_prefix, answer))
     if not config.websocket.disabled:
         routes.append(Route(config.websocket.handler_prefix, _upgrade_required))
-    return Starlette(routes=routes)
+    told = _told_as_json(config.http_api.handler_prefix) if not config.http_api.disabled else None
+    return Starlette(routes=routes, exception_handlers={HTTPException: told} if told is not None else None)
+
+
+def _told_as_json(prefix: str) -> Callable[[Request, Exception], Response]:
+    """Return what answers a request that no route takes: below `prefix` as all errors of the API are told."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if not is_below(request.url.path, prefix):
+            return Response(error.detail, error.status_code, error.headers, "text/plain")
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            told: GaplessError = MethodNotFound(f"there is no method {request.url.path!r}")
+        else:
+            told = BadRequest(
+                f"{request.method} is not answered here: {(error.headers or {}).get('Allow')} is"
+            )
+        return Response(refusal_body(told), error.status_code, error.headers, JSON)
+
+    return answer
 
 
 def _api(door: Door, prefix: str) -> list[Route]:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from gapless.core.errors import BadRequest, GaplessError
 from gapless.server.api import Door
-from gapless.server.api.calls import error_body
+from gapless.server.api.calls import refusal_body
 from gapless.server.care import StoreCare
 
 __all__ = ["UPLOAD", "care_routes"]
@@ -122,7 +122,7 @@ def _guarded(door: Door, answer: Answer) -> Answer:
         except GaplessError as error:
             # What is left of an upload is not waited for.
             fields = {"connection": "close"}
-            return Response(b'{"error":%b}' % error_body(error), error.http_status, fields, JSON)
+            return Response(refusal_body(error), error.http_status, fields, JSON)
 
     return guarded
 

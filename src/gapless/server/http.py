@@ -16,11 +16,22 @@ from aiofastnet import Transport
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from gapless.core.errors import BadRequest
 from gapless.core.limits import HEAD_BYTES_MAX, HEAD_FIELDS_MAX
 from gapless.ports import Timer
+from gapless.server.api.calls import refusal_body
 from gapless.server.limiting import RETRY
-from gapless.server.request import NO_HEADERS, STATUS_LINES, TEXT, Refused, Request, check_size, read_head
-from gapless.server.site import NO_ROUTE, READ_BYTES, Site
+from gapless.server.request import (
+    JSON,
+    NO_HEADERS,
+    STATUS_LINES,
+    TEXT,
+    Refused,
+    Request,
+    check_size,
+    read_head,
+)
+from gapless.server.site import NO_ROUTE, READ_BYTES, Site, is_below
 
 __all__ = ["HttpConnection"]
 
@@ -403,7 +414,11 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _answer_refusal(self, refusal: Refused) -> None:
         self._drop_parser()
         self._site.count(NO_ROUTE, refusal.status)
-        response = self._encode(refusal.status, refusal.reason.encode(), refusal.headers + TEXT, last=True)
+        body, kind = refusal.reason.encode(), TEXT
+        path = self._target.partition(b"?")[0].decode("latin-1")
+        if self._site.api_prefix is not None and is_below(path, self._site.api_prefix):
+            body, kind = refusal_body(BadRequest(refusal.reason)), JSON
+        response = self._encode(refusal.status, body, refusal.headers + kind, last=True)
         self._transport.write(response)
         if not self._transport.can_write_eof():
             self._end()

@@ -192,6 +192,7 @@ class Node:
             patterns=self._messages.routes() if config.messages.enabled else {},
             upgrades={} if config.websocket.disabled else upgrade,
             streamed=[config.http_api.handler_prefix + UPLOAD],
+            api_prefix=None if config.http_api.disabled else config.http_api.handler_prefix,
             limits=HttpLimits(body_bytes_max=config.http_api.body_size_limit),
         )
         self._lag = LoopLag(self._clock)

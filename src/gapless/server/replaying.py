@@ -12,7 +12,7 @@ from gapless.core.errors import BadRequest, GaplessError
 from gapless.protocol.payloads import failure_of
 from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.server.api import Door
-from gapless.server.api.calls import error_body
+from gapless.server.api.calls import refusal_body
 
 __all__ = ["replay_route"]
 
@@ -36,7 +36,7 @@ def replay_route(replay: Replay, door: Door, prefix: str) -> Route:
         except ClientDisconnect:
             return Response(status_code=400)
         except GaplessError as error:
-            body = b'{"error":%b}' % error_body(error)
+            body = refusal_body(error)
             return Response(body, error.http_status, media_type="application/json")
         return StreamingResponse(_lines(first, pages), media_type=LINES)
 

@@ -17,7 +17,7 @@ from gapless.server.request import NO_HEADERS, Request, Route
 if TYPE_CHECKING:
     from gapless.server.http import HttpConnection
 
-__all__ = ["NO_ROUTE", "READ_BYTES", "App", "Handler", "HttpLimits", "Site", "Upgrade"]
+__all__ = ["NO_ROUTE", "READ_BYTES", "App", "Handler", "HttpLimits", "Site", "Upgrade", "is_below"]
 
 App = Any  # an ASGI 3 application; uvicorn, Starlette and asgiref each type it in their own way
 Handler = Callable[[Request], None]
@@ -44,7 +44,8 @@ class Site:
 
     `hot` maps a method and a path without a query to its handler, `patterns` what matches a whole path to
     the route of every method there, `upgrades` a path to what takes a WebSocket over. The body of a request
-    to a path in `streamed` may be of any length: the app reads it as it comes.
+    to a path in `streamed` may be of any length: the app reads it as it comes. Below `api_prefix` refusals
+    are JSON.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Site:
         patterns: Mapping[re.Pattern[bytes], Route] | None = None,
         upgrades: Mapping[str, Upgrade] | None = None,
         streamed: Iterable[str] = (),
+        api_prefix: str | None = None,
         limits: HttpLimits | None = None,
     ) -> None:
         self.app = app
@@ -67,6 +69,7 @@ class Site:
         self._patterns = dict(patterns or {})
         self.upgrades = {path.encode(): upgrade for path, upgrade in (upgrades or {}).items()}
         self.streamed = {path.encode() for path in streamed}
+        self.api_prefix = api_prefix
         self.limits = limits or HttpLimits()
         self.connections: set[HttpConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -107,3 +110,8 @@ class Site:
             timer = self.clock.after(wait_ms, self._empty.set)
             await self._empty.wait()
             timer.cancel()
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Tell whether a path is that of the API at `prefix`."""
+    return path == prefix or path.startswith(f"{prefix}/")

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from gapless.core.limits import API_ANSWER_BYTES_MAX, API_ITEMS_MAX, API_LOOKS_MAX, COMMIT_ENTRIES_MAX
+from gapless.core.limits import (
+    API_ANSWER_BYTES_MAX,
+    API_ITEMS_MAX,
+    API_LOOKS_MAX,
+    BODY_BYTES_MAX,
+    COMMIT_ENTRIES_MAX,
+)
 from gapless.server.node import Node
 from tests.server.running import call, running
 from tests.server.serving import on_a_loop
@@ -321,8 +327,29 @@ async def test_an_unknown_method_answers_404_and_another_verb_405() -> None:
     async with running() as node:
         status, answer = await call(node, "/api/nothing")
         assert (status, answer["error"]["code"]) == (404, 104)
-        assert (await call(node, "/api/publish", method="GET"))[0] == 405
-        assert (await call(node, "/nowhere"))[0] == 404
+        assert (await call(node, "/nowhere")) == (404, b"Not Found")
+        assert (await call(node, "/apiary/nothing")) == (404, b"Not Found")
+
+
+@on_a_loop
+async def test_what_is_no_call_at_all_is_told_as_all_errors_of_the_api_are() -> None:
+    async with running() as node:
+        for path, method, status, code, said in (
+            ("/api/nothing/at/all", "POST", 404, 104, "there is no method '/api/nothing/at/all'"),
+            ("/api/publish", "GET", 405, 107, "GET is not answered here: POST is"),
+            ("/api/stream/replay", "PUT", 405, 107, "PUT is not answered here: POST is"),
+        ):
+            told, answer = await call(node, path, method=method)
+            assert (told, answer["error"]["code"], answer["error"]["message"]) == (status, code, said)
+        for fields in (("Transfer-Encoding: gzip",), ("Expect: more",)):
+            told, answer = await call(node, "/api/publish?x=1", b"", *fields)
+            assert told >= 400
+            assert answer["error"]["reason"] == "bad_request"
+        status, answer = await call(node, "/api/queue/enqueue", bytes(BODY_BYTES_MAX + 1))
+        assert (status, answer["error"]["code"], answer["error"]["temporary"]) == (413, 107, False)
+        assert (await call(node, "/nowhere", bytes(BODY_BYTES_MAX + 1)))[
+            1
+        ] == b"a body may have 1048576 bytes"
 
 
 @on_a_loop

@@ -3,19 +3,22 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from gapless.backends.sqlite.schema import PAGE_BYTES
 from gapless.core.errors import StoreFailed
 from gapless.core.limits import WAL_PAGES, WAL_PAGES_MAX
 from gapless.ports import Durability
 
-__all__ = ["Disk", "durability_of", "mount_of"]
+__all__ = ["BALLAST", "Disk", "durability_of", "mount_of", "shares"]
 
 # File systems on a disk of this machine, whose fsync reaches it.
 LOCAL = {
     "apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "jfs", "nilfs2", "overlay",
     "reiserfs", "ufs", "xfs", "zfs",
 }  # fmt: skip
+# What the file is called that takes up room, after the database's name.
+BALLAST: Final = ".ballast"
 # Mount options with which fsync does not reach the disk.
 UNSAFE = {"nobarrier", "barrier=0", "volatile"}
 
@@ -41,6 +44,16 @@ def mount_of(path: Path, mounts: str) -> tuple[str, list[str]]:
     return kind, options.split(",")
 
 
+def shares(folder: Path, ballast_bytes: int, free_bytes_min: int) -> tuple[int, int, int]:
+    """Return the size of the file system, of the ballast on it, and how much stays free besides.
+
+    On a small one the latter two are shares of it.
+    """
+    room = os.statvfs(folder)
+    all_bytes = room.f_blocks * room.f_frsize or sys.maxsize  # some do not tell
+    return all_bytes, min(ballast_bytes, all_bytes // 4), min(free_bytes_min, all_bytes // 32)
+
+
 class Disk:
     """Room for the database at `path`.
 
@@ -56,11 +69,10 @@ class Disk:
 
     def __init__(self, path: Path, ballast_bytes: int, free_bytes_min: int) -> None:
         self._path = path
-        self._ballast = path.with_name(path.name + ".ballast")
-        room = os.statvfs(path.parent)
-        all_bytes = room.f_blocks * room.f_frsize or sys.maxsize  # some do not tell
-        self._ballast_bytes = min(ballast_bytes, all_bytes // 4)
-        self._free_bytes_min = min(free_bytes_min, all_bytes // 32)
+        self._ballast = path.with_name(path.name + BALLAST)
+        all_bytes, self._ballast_bytes, self._free_bytes_min = shares(
+            path.parent, ballast_bytes, free_bytes_min
+        )
         self.wal_pages_max = min(WAL_PAGES_MAX, all_bytes // 8 // PAGE_BYTES)
         self.wal_pages = min(WAL_PAGES, self.wal_pages_max // 2)
         self._file: tuple[int, int] | None = None

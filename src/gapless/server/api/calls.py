@@ -8,7 +8,7 @@ import msgspec
 
 from gapless.core.errors import GaplessError
 
-__all__ = ["Answering", "Outcome", "Told", "Work", "encode", "error_body", "telling", "text"]
+__all__ = ["Answering", "Outcome", "Told", "Work", "encode", "error_body", "refusal_body", "telling", "text"]
 
 Outcome = bytes | GaplessError
 """What became of a call: its result in JSON, or why there is none."""
@@ -61,3 +61,8 @@ def error_body(error: GaplessError) -> bytes:
             "temporary": error.temporary,
         }
     )
+
+
+def refusal_body(error: GaplessError) -> bytes:
+    """Encode an error as the whole answer to what is no call."""
+    return b'{"error":%b}' % error_body(error)

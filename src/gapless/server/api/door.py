@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from gapless.broker.verbs import WAITING
 from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, Unauthorized
 from gapless.core.limits import API_ANSWER_BYTES_MAX
-from gapless.server.api.calls import Outcome, Work, error_body
+from gapless.server.api.calls import Outcome, Work, error_body, refusal_body
 from gapless.server.api.methods import Api
 from gapless.server.api.requests import LegacyCommand, legacy_commands
 from gapless.server.config.model import ErrorMode, HttpApi
@@ -181,7 +181,7 @@ class Door:
         """Answer what is no call at all; that is told by the status in either mode."""
         log.info("API call refused", extra={"code": error.number, "reason": str(error)})
         self.errors[error.number] += 1
-        return error.http_status, b'{"error":%b}' % error_body(error)
+        return error.http_status, refusal_body(error)
 
     def _note(self, method: str, error: GaplessError) -> None:
         log.debug("API call failed", extra={"method": method, "code": error.number, "reason": str(error)})
