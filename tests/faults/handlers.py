@@ -1,8 +1,10 @@
 """What the workers of these tests serve: `gapless worker tests.faults.handlers:gl`."""
 
 import os
+import resource
 from typing import Literal
 
+import psutil
 from msgspec import Struct
 
 from gapless import Backoff, Job, Reject
@@ -13,6 +15,7 @@ from tests.program import API_KEY
 
 ATTEMPTS = 6
 QUEUE = "tasks"
+MEBIBYTE = 2**20
 
 gl = Recorded(os.environ.get("GAPLESS_URL", "http://127.0.0.1"), api_key=API_KEY)
 
@@ -21,7 +24,7 @@ class Task(Struct):
     """A job: what will become of it, whatever is killed meanwhile."""
 
     name: str
-    kind: Literal["good", "shaky", "doomed", "rejected"] = "good"
+    kind: Literal["good", "shaky", "doomed", "rejected", "poison"] = "good"
     work_ms: int = 0
 
 
@@ -36,6 +39,8 @@ async def handle(task: Task, job: Job) -> int:
     fence = job.fence_number
     line("start", job.id, fence, task=task.name, attempt=job.attempt, alone=job.alone)
     await pause(LoopClock(), task.work_ms)
+    if task.kind == "poison":
+        run_out_of_memory()
     if task.kind == "good" or (task.kind == "shaky" and job.attempt > 1):
         line("end", job.id, fence, task=task.name)
         return fence
@@ -43,3 +48,15 @@ async def handle(task: Task, job: Job) -> int:
     if task.kind == "rejected":
         raise Reject("it never does")
     raise RuntimeError(task.kind)
+
+
+def run_out_of_memory() -> None:
+    """Take more memory than there is, and end as native code does when it gets none."""
+    allowed = psutil.Process().memory_info().vms + 64 * MEBIBYTE
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    held = []
+    try:
+        while True:
+            held.append(bytearray(MEBIBYTE))
+    except MemoryError:
+        os.abort()

@@ -2,19 +2,30 @@
 
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 
 from tests.program import GAPLESS
 
-__all__ = ["ROOT", "WorkerProgram"]
+__all__ = ["ROOT", "WorkerProgram", "until"]
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS_MAX = 30
 POLL_SECONDS = 0.01
+PATIENCE_SECONDS = 60
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something that other processes do."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    never = threading.Event()
+    while not true():
+        assert time.monotonic() < deadline, "it does not come"
+        never.wait(POLL_SECONDS)
 
 
 class WorkerProgram:
