@@ -149,7 +149,7 @@ class Side:
 
     def id(self, number: int) -> str:
         """A job by its number, the youngest first; one of them never was."""
-        return [*self.ids, "7-none"][-1 - number % (len(self.ids) + 1)]
+        return [*self.ids, "none"][-1 - number % (len(self.ids) + 1)]
 
     def selected(self, numbers: list[int] | None) -> list[str] | None:
         return None if numbers is None else [self.id(number) for number in numbers]
