@@ -52,7 +52,9 @@ def append(
 
     DATA is JSON; what is not JSON is sent as a text. With - each line of standard input is a message, with
     --file each of a file; with --message-id such a load can be repeated, and what is there already is not
-    doubled. Example: gapless stream append orders '{"total": 7}' --key ann
+    doubled.
+
+    Example: gapless stream append orders '{"total": 7}' --key ann
     """
     new = NewMessage(**given)  # type: ignore[arg-type]
     if expected is not None:
@@ -93,7 +95,9 @@ def import_(server: Server, stream: str, file: str, skip: int, as_json: bool) ->
 
     It may be interrupted and repeated: a message that is there already is not stored again, as long as the
     server keeps message ids. Messages with a key go where the stream has that key, others stay together
-    with those of their partition. Example: gapless stream import orders orders.ndjson
+    with those of their partition.
+
+    Example: gapless stream import orders orders.ndjson
     """
     partitions = next((len(each.partitions) for each in every_stream(server) if each.stream == stream), 1)
 

@@ -113,6 +113,7 @@ def push(server: Server, new: NewJob, data: str | None, file: str | None, skip: 
 
     DATA is JSON; what is not JSON is sent as a text. With - each line of standard input is a job, with --file
     each of a file; with --message-id such a load can be repeated, and what is there already is not doubled.
+
     Example: gapless queue push mails '{"to": "ann"}' --key ann --delay 10m
     """
     lines = source_of(data, file)

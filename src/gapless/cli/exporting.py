@@ -71,7 +71,9 @@ def read(
     """Print messages of a stream, a namespace that is one, or a channel, and end.
 
     From the oldest on, unless --from says otherwise; of all partitions, by their times. With --json each line
-    is an object. Example: gapless stream read orders --from 1h --key ann
+    is an object.
+
+    Example: gapless stream read orders --from 1h --key ann
     """
     if backwards:
         if until is not None:
@@ -165,7 +167,9 @@ def replay(
 ) -> None:
     """Print messages again as they came, with the pauses between them, or faster; to what is the end now.
 
-    With --json each line is an object. Example: gapless stream replay orders --from 10m --speed 10
+    With --json each line is an object.
+
+    Example: gapless stream replay orders --from 10m --speed 10
     """
     if pause > REPLAY_PAUSE_MAX_MS:
         raise UsageError("--pause is up to 1h")
@@ -203,6 +207,7 @@ def export(
     """Write messages into FILE, or to standard output: objects, one a line, for `gapless stream import`.
 
     FILE is there once it is whole; until then it is called FILE.partial.
+
     Example: gapless stream export orders orders.ndjson --from 30d
     """
     request = ReplayRequest(source=source, until_ms=until, factor=0, **given)

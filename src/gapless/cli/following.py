@@ -68,6 +68,7 @@ def tail(
 
     Each once and in the order of its partition, also across restarts of the server. No group stands where
     this stands; it says at the end where to go on. With --json each line is an object.
+
     Example: gapless stream tail orders --since 10m
     """
     if start is not None and since is not None:

@@ -170,7 +170,9 @@ def redrive(
 ) -> None:
     """Let dead jobs wait again, as if they were new.
 
-    Interrupted, what was moved stays so. Example: gapless queue redrive mails --all --rate 50
+    Interrupted, what was moved stays so.
+
+    Example: gapless queue redrive mails --all --rate 50
     """
     if bool(ids) is whole:
         raise click.UsageError("name the jobs, or say --all")

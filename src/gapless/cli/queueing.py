@@ -128,7 +128,7 @@ _OPTIONS: Final = (
     click.option(
         "--delays",
         metavar="LIST",
-        help="What follows each attempt, such as 1s,10s,5m; in place of the next four.",
+        help="What follows each attempt, such as 1s,10s,5m; in place of --delay, --factor, --cap and --jitter.",
     ),
     click.option(
         "--jitter/--no-jitter", default=True, show_default=True, help="Draw delays between half and all."
@@ -197,6 +197,7 @@ def create(server: Server, queue: str, options: QueueOptions, replace: bool, as_
     """Make a queue.
 
     One that is there with the same options stays as it is; with others, that is an error without --replace.
+
     Example: gapless queue create mails --attempts 3 --lease 1m
     """
     there = next((each for each in every_queue(server) if each.queue == queue), None)
@@ -272,7 +273,9 @@ def stats(server: Server, queue: str, watch: bool, every: int, as_json: bool) ->
     """Print how a queue is doing, or all of them.
 
     That is how many jobs are where, and rates per second over the last minute. With --watch and --json each
-    line is an array. Example: gapless queue stats --watch
+    line is an array.
+
+    Example: gapless queue stats --watch
     """
     if not watch:
         _print_stats(ask(server, StatsRequest(queue=queue)).queues, as_json=as_json)

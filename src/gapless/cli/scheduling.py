@@ -74,7 +74,7 @@ def ls(server: Server, as_json: bool) -> None:
 def add(server: Server, data: str, missed: str, as_json: bool, **given: object) -> None:
     """Enqueue DATA into QUEUE again and again; one of the same NAME is replaced.
 
-    Example: gapless queue schedules add nightly reports '{}' --cron '0 3 * * *' --time-zone Europe/Berlin
+    Example: gapless queue schedules add nightly reports '{}' --cron '0 3 * * *'
     """
     request = ScheduleRequest(data=payload(data.encode()), missed=Missed(missed), **given)  # type: ignore[arg-type]
     if bool(request.cron) is bool(request.every_ms):

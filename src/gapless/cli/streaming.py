@@ -119,6 +119,7 @@ def create(server: Server, stream: str, settings: StreamSettings, replaced: bool
     """Make a stream.
 
     One that is there with the same options stays as it is; with others, that is an error without --replace.
+
     Example: gapless stream create orders --partitions 8 --keep-for 30d --keyed
     """
     there = _status(server, stream)
