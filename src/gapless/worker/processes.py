@@ -111,20 +111,19 @@ class Processes(Runners):
         await process.run()
         among.remove(process)
         self.tell_freed()
-        if self._closing or among is self._solo:
-            self._start_waiting()
-            return
         if process.was_ready:
             self._failed_starts = 0
-            self._relaunch()
-            return
-        log.error("a process could not start: %s", process.started.result())
-        self._clock.after(backoff_ms(self._failed_starts, self._random), self._relaunch)
-        self._failed_starts += 1
+            self._relaunch(among)
+        elif not self._closing:
+            log.error("a process could not start: %s", process.started.result())
+            delay_ms = backoff_ms(self._failed_starts, self._random)
+            self._clock.after(delay_ms, partial(self._relaunch, among))
+            self._failed_starts += 1
 
-    def _relaunch(self) -> None:
-        if not self._closing:
+    def _relaunch(self, among: list[Process]) -> None:
+        if not self._closing and among is self._shared:
             self._launch(self._shared, self._begin.concurrency)
+        self._start_waiting()
 
     def _freed(self) -> None:
         self._start_waiting()
