@@ -128,7 +128,7 @@ _OPTIONS: Final = (
     click.option(
         "--delays",
         metavar="LIST",
-        help="What follows each attempt, such as 1s,10s,5m; in place of --delay, --factor, --cap and --jitter.",
+        help="What follows each attempt, such as 1s,10s,5m; in place of the four options above.",
     ),
     click.option(
         "--jitter/--no-jitter", default=True, show_default=True, help="Draw delays between half and all."

@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from random import SystemRandom
 from typing import Any, Final
@@ -43,6 +45,7 @@ class How(Struct, frozen=True, kw_only=True):
 
     target: str
     health_port: int | None
+    metrics_port: int | None
     reload: bool
 
 
@@ -71,6 +74,8 @@ class Milliseconds(click.ParamType[int]):
 @click.option("--reload", is_flag=True, help="Start anew when a file of the program changes.")
 @click.option("--health", "health_port", type=click.IntRange(0, 65_535), metavar="PORT",
               help="Answer GET /health there.")  # fmt: skip
+@click.option("--metrics", "metrics_port", type=click.IntRange(0, 65_535), metavar="PORT",
+              help="Answer GET /metrics there, for Prometheus.")  # fmt: skip
 @click.option("--inline", is_flag=True, help="Run handlers in this process; then timeouts are advice.")
 @click.option("--drain-timeout", "drain_ms", type=Milliseconds(), default="30s", show_default=True,
               help="How long what runs may take to finish when the worker is told to stop.")  # fmt: skip
@@ -82,6 +87,7 @@ def worker(  # noqa: PLR0913 # an option each
     queues: str,
     reload: bool,
     health_port: int | None,
+    metrics_port: int | None,
     inline: bool,
     drain_ms: int,
     as_json: bool,
@@ -99,7 +105,7 @@ def worker(  # noqa: PLR0913 # an option each
         only=tuple(name.strip() for name in queues.split(",") if name.strip()),
         drain_ms=drain_ms,
     )
-    how = How(target=target, health_port=health_port, reload=reload)
+    how = How(target=target, health_port=health_port, metrics_port=metrics_port, reload=reload)
     if uvloop.run(_run(options, how)):
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -129,9 +135,7 @@ async def _work(worker: Worker, gl: Gapless, how: How, asked: asyncio.Event) -> 
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gl.close)
-        if how.health_port is not None:
-            serving = serving_health(worker.health, HEALTH_ADDRESS, how.health_port)
-            log.info("GET /health at port %d", await stack.enter_async_context(serving))
+        await _tell_of(worker, how, stack)
         starting = loop.create_task(worker.start())
         stopping = loop.create_task(asked.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -144,6 +148,26 @@ async def _work(worker: Worker, gl: Gapless, how: How, asked: asyncio.Event) -> 
         spare_the_collector()
         tell_ready()
         return await _until_asked(worker, how, asked, stopping)
+
+
+async def _tell_of(worker: Worker, how: How, stack: AsyncExitStack) -> None:
+    """Serve health and metrics, where that is asked for."""
+    scrape = _measured(worker) if how.metrics_port is not None else None
+    for what, port in (("health", how.health_port), ("metrics", how.metrics_port)):
+        if port is None or (what == "metrics" and port and port == how.health_port):
+            continue
+        serving = serving_health(worker.health, HEALTH_ADDRESS, port, scrape)
+        log.info("GET /%s at port %d", what, await stack.enter_async_context(serving))
+
+
+def _measured(worker: Worker) -> Callable[[], tuple[bytes, str]]:
+    """Have a worker's handlers measured; return what tells of them."""
+    from prometheus_client import REGISTRY
+
+    from gapless.worker.metrics import CONTENT_TYPE, HandlerMetrics
+
+    metrics = worker.metrics = HandlerMetrics(REGISTRY, time.perf_counter_ns)
+    return lambda: (metrics.scrape(), CONTENT_TYPE)
 
 
 async def _until_asked(
