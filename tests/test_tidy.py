@@ -58,11 +58,12 @@ SHELLS = {
     "cli/serving.py": {"random.SystemRandom"},
     "cli/supervision.py": {"time.monotonic_ns"},
     "cli/tailing.py": {"random.SystemRandom"},
-    "cli/working.py": {"random.SystemRandom"},
+    "cli/working.py": {"random.SystemRandom", "time.perf_counter_ns"},
     "library/gapless.py": {"random.SystemRandom"},
     "server/clock.py": {"_loop.call_later"},
     "testing/quiet.py": {"_loop.time", "asyncio.sleep"},
     "testing/serving.py": {"random.SystemRandom"},
+    "worker/inside.py": {"time.perf_counter_ns"},
     "backends/__init__.py": {
         "asyncio.get_running_loop().call_later",
         "random.random",

@@ -61,6 +61,8 @@ from gapless.protocol.queues import ClaimedJob, HeldLease, NewJob, NewSettlement
 from gapless.protocol.streams import AppendedMessage, NewMessage
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from gapless.library.blocking import Blocking
 
 __all__ = ["Gapless"]
@@ -447,13 +449,15 @@ class Gapless(Router):
         drain: Duration = "30s",
         session: Duration = "30s",
         clock: Clock | None = None,
+        metrics: "CollectorRegistry | None" = None,
     ) -> AbstractAsyncContextManager[Any]:
         """Serve the declared functions on this loop while the body runs: `async with gl.worker():`.
 
         `concurrency` jobs and pages of messages are handled at once. `only` names the queues, schedules and
         streams to serve. At the end what runs is finished, for up to `drain`; then it is cancelled, and given
         back. In this process a `timeout` is advice: what does not let go when it is cancelled goes on. A
-        worker with processes of its own, where a timeout is a limit, is `gapless worker`.
+        worker with processes of its own, where a timeout is a limit, is `gapless worker`. `metrics` is a
+        registry of prometheus_client, in which the handlers are measured.
 
         Raises:
             ConfigError: there is nothing to serve, or something is named that nobody has declared.
@@ -461,7 +465,7 @@ class Gapless(Router):
         inside: Callable[..., AbstractAsyncContextManager[Any]]
         inside = import_module("gapless.worker.inside").inside  # which is built on this
         options = {"concurrency": concurrency, "only": only, "drain": drain, "session": session}
-        return inside(self, self._random, clock=clock, **options)
+        return inside(self, self._random, clock=clock, metrics=metrics, **options)
 
     async def run_worker(self, **options: Any) -> None:
         """Serve the declared functions until this is cancelled; the options are those of `worker`."""

@@ -1,4 +1,4 @@
-"""`GET /health` of a worker: 200 while all of it is well, 503 when anything is not."""
+"""`GET /health` of a worker: 200 while all of it is well, 503 when anything is not; and `GET /metrics`."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,8 +13,13 @@ __all__ = ["serving_health"]
 
 
 @asynccontextmanager
-async def serving_health(health: Callable[[], dict[str, Any]], address: str, port: int) -> AsyncIterator[int]:
-    """Serve it, and return at which port.
+async def serving_health(
+    health: Callable[[], dict[str, Any]],
+    address: str,
+    port: int,
+    scrape: Callable[[], tuple[bytes, str]] | None = None,
+) -> AsyncIterator[int]:
+    """Serve it, and return at which port. `scrape` returns the metrics and their content type.
 
     Raises:
         ConfigError: nobody can listen there.
@@ -28,8 +33,15 @@ async def serving_health(health: Callable[[], dict[str, Any]], address: str, por
             content_type="application/json",
         )
 
+    async def metrics(request: web.Request) -> web.Response:
+        if scrape is None:
+            raise web.HTTPNotFound
+        body, content_type = scrape()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
     app = web.Application()
     app.router.add_get("/health", answer)
+    app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -37,7 +49,7 @@ async def serving_health(health: Callable[[], dict[str, Any]], address: str, por
         try:
             await site.start()
         except OSError as error:
-            raise ConfigError(f"--health {port}: {error.strerror}") from error
+            raise ConfigError(f"port {port} for health and metrics: {error.strerror}") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -149,7 +149,7 @@ class JobServing:
             timeout_ms=self._terms.timeout_ms,
             solo=self._solo or job.alone,
         )
-        self._shared.runners.start(task)
+        self._shared.start(task)
 
     def _release(self, jobs: Iterable[ClaimedJob]) -> None:
         for job in jobs:

@@ -150,7 +150,7 @@ class Serving:
             moved=lambda offset, emit: self._handled(offset, epoch, emit),
         )
         self._shared.counters.running += 1
-        self._shared.runners.start(task)
+        self._shared.start(task)
         try:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:

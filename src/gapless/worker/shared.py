@@ -1,7 +1,7 @@
 """What all that a worker serves has in common."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import count
 from random import Random
 from typing import Any
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gapless.library.gapless import Gapless
 from gapless.ports import Clock
-from gapless.worker.runners import Runners
+from gapless.worker.runners import Runners, Task
 from gapless.worker.settling import Settling
 
 __all__ = ["Counters", "Shared", "Silence"]
@@ -63,9 +63,14 @@ class Shared:
         self.settling = settling
         self.name = name
         self.counters = Counters()
+        self.measured: Callable[[Task], Task] = _plain
         self.numbers = count(1)
         self.silences: list[Silence] = []
         self._spawned: set[asyncio.Task[None]] = set()
+
+    def start(self, task: Task) -> None:
+        """Have a task handled."""
+        self.runners.start(self.measured(task))
 
     def silence(self, name: str, waits_ms: int) -> Silence:
         """Return what watches over calls that may wait for so long."""
@@ -83,3 +88,7 @@ class Shared:
         """Wait until all that is done, and all settled."""
         await self.settling.finish()
         await asyncio.gather(*self._spawned)
+
+
+def _plain(task: Task) -> Task:
+    return task

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -23,9 +23,13 @@ from gapless.worker.settling import Settling
 from gapless.worker.shared import Counters, Shared
 from gapless.worker.speaking import Speaking
 
+if TYPE_CHECKING:  # its library takes 40 ms to import
+    from gapless.worker.metrics import HandlerMetrics
+
 __all__ = ["Options", "Worker"]
 
 PATIENCE_MS: Final = 3_000  # for so long nothing is said of a server that does not answer
+LAG_MS: Final = 15_000  # so often it is measured how far handlers are behind
 LATE_MS: Final = 15_000  # an answer that is late by this means that something is wrong
 log: Final = logging.getLogger("gapless.worker")
 
@@ -52,6 +56,8 @@ class Worker:
 
     Raises:
         ConfigError: there is nothing to serve, or something is named that nobody has declared.
+
+    With `metrics`, set before the start, its handlers are measured.
     """
 
     def __init__(self, gl: Gapless, options: Options, clock: Clock, random: Random, name: str) -> None:
@@ -67,6 +73,7 @@ class Worker:
         self._keeping: list[asyncio.Task[None]] = []
         self._runners: Runners | None = None
         self._shared: Shared | None = None
+        self.metrics: HandlerMetrics | None = None
         self._cut_short = asyncio.Event()
 
     async def start(self) -> None:
@@ -109,6 +116,9 @@ class Worker:
                 self._claiming.append(self._begin(member.fetch()))
                 self._keeping.append(self._begin(member.beat()))
         self._keeping.append(self._begin(self._listen(shared)))
+        if self.metrics is not None:
+            shared.measured = self.metrics.measured
+            self._keeping.append(self._begin(self._measure(self.metrics)))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         return asyncio.get_running_loop().create_task(work)
@@ -216,6 +226,12 @@ class Worker:
             for name in sorted(silent - late):
                 log.warning("the server answers %s again", name)
             silent = late
+
+    async def _measure(self, metrics: "HandlerMetrics") -> None:
+        """Look again and again how far the handlers are behind."""
+        while True:
+            await metrics.look(self._gl, self._handlers)
+            await pause(self._clock, LAG_MS)
 
     async def _said_if_slow(self, work: Coroutine[Any, Any, None]) -> None:
         def say() -> None:
