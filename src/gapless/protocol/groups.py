@@ -267,7 +267,7 @@ class LagRequest(Request):
     group: Group
 
 
-class PartitionLag(Answer):
+class PartitionLag(Answer, omit_defaults=False):
     """How far a group is behind in a partition: in messages, and for how long the oldest of these has waited.
 
     `lost` when messages that the group did not read are gone.
@@ -282,7 +282,7 @@ class PartitionLag(Answer):
     member: str = ""
 
 
-class LagAnswer(Answer):
+class LagAnswer(Answer, omit_defaults=False):
     """The partitions, and the messages of all of them."""
 
     partitions: list[PartitionLag]
