@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gapless.core import errors
-from gapless.core.errors import BadRequest, GaplessError, StoreError, TimelineGone
+from gapless.core.errors import BadRequest, GaplessError, PositionTrimmed, TimelineGone
 from gapless.core.stream import Message, Position
 from gapless.ports import Durability, Statistics
 
@@ -85,14 +85,15 @@ class Refusal(Struct, frozen=True, tag="refusal"):
         if self.code == MALFORMED:
             return Malformed(self.message)
         kind = _ERRORS.get(self.code, GaplessError)
-        if issubclass(kind, TimelineGone | errors.PositionTrimmed):
+        if issubclass(kind, TimelineGone | PositionTrimmed):
             return kind(self.message, epoch=self.epoch, offset=self.offset)
         return kind(self.message)
 
 
 def _by_code() -> dict[str, type[GaplessError]]:
-    kinds = [getattr(errors, name) for name in errors.__all__]
-    return {kind.code: kind for kind in kinds} | {BadRequest.code: BadRequest, StoreError.code: StoreError}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.code: kind for kind in kinds if issubclass(kind, GaplessError)}
+    return codes | {BadRequest.code: BadRequest}  # which has its parent's
 
 
 _ERRORS: Final = _by_code()

@@ -262,15 +262,13 @@ class Joined(Store):
                 self._wake(queue)
             case Leaving(taken):
                 self._on_leaving(taken)
-        if self._waiting and self._link is not None and self._link.takes_calls:
-            self._relaunch()
 
     def _wake(self, queue: str) -> None:
         for heard in self._heard:
             self._loop.call_soon(heard, queue)
 
     def _on_silent(self) -> None:
-        """Nothing is heard of an owner that is alive: it may be stopped, and go on later."""
+        """Nothing is heard of the owner: it may be stopped, and go on later with what it was told."""
         flights, self._flights = self._flights, {}
         for flight in flights.values():
             flight.was_said = True

@@ -39,7 +39,7 @@ class Link(asyncio.Protocol):
         self._is_full = False
         self._early: list[Any] = []
         self._hear: Callable[[Any], object] = self._early.append
-        self.is_lost = self.is_silent = self.is_leaving = False
+        self.is_lost = self.is_leaving = False
         self.welcome: asyncio.Future[Welcome | None] = self._loop.create_future()
 
     def attach(
@@ -61,8 +61,8 @@ class Link(asyncio.Protocol):
 
     @property
     def takes_calls(self) -> bool:
-        """Tell whether a call may be said: the owner is heard of, and goes on."""
-        return not (self.is_lost or self.is_silent or self.is_leaving)
+        """Tell whether a call may be said: the owner goes on."""
+        return not (self.is_lost or self.is_leaving)
 
     # What is said -------------------------------------------------------------------------
 
@@ -97,7 +97,6 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._silent_beats = 0
-        self.is_silent = False
         try:
             for body in self._frames.feed(data):
                 if self.welcome.done():
@@ -132,8 +131,8 @@ class Link(asyncio.Protocol):
             return
         self._silent_beats += 1
         if self._silent_beats > OWNER_BEATS_MAX:
-            self.is_silent = True
             self._silent()
+            self.close()
         elif not self._is_full:
             self.say(frame(Ping()))
 

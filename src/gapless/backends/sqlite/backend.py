@@ -82,6 +82,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         try:
             database = await asyncio.shield(store._opened)
         except asyncio.CancelledError:
+            store._opened.cancel()
             store._writer.finish()
             raise
         store._path = database.path

@@ -102,7 +102,7 @@ class Owner(Backend):
 
     def _on_ended(self, in_flight: list[Queued], error: StoreError | None) -> None:
         super()._on_ended(in_flight, error)
-        if error is not None:
+        if error is not None and hasattr(self, "_host"):  # and was not given up while it was opened
             self._stop_listening()
             self._ending = self._loop.create_task(self._host.close())
 

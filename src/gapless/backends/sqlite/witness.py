@@ -8,7 +8,8 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+from weakref import WeakSet
 from zlib import crc32
 
 from gapless.core.errors import StoreRefused
@@ -44,7 +45,9 @@ def fate(seen: Seen | None, generations: Sequence[Generation], seq: int) -> Fate
 
 
 class Witness:
-    """The file, open and locked."""
+    """The file, open and locked. A process that is forked does not hold the lock."""
+
+    _open: ClassVar["WeakSet[Witness]"] = WeakSet()
 
     def __init__(self, path: Path) -> None:
         """Open and lock the file, and read it.
@@ -66,6 +69,7 @@ class Witness:
             raise Held(
                 f"{path.with_suffix('')} is open in another process{f' (pid {owner})' if owner else ''}"
             ) from error
+        Witness._open.add(self)
 
     def _read(self) -> tuple[Seen | None, int]:
         return _parse(os.pread(self._file, RECORD_BYTES, 0))
@@ -86,7 +90,17 @@ class Witness:
 
     def close(self) -> None:
         """Let go of the lock."""
+        Witness._open.discard(self)
         os.close(self._file)
+
+    @classmethod
+    def let_go(cls) -> None:
+        """Close the files that a fork has copied: the lock would outlive the process that holds it."""
+        for witness in list(cls._open):
+            witness.close()
+
+
+os.register_at_fork(after_in_child=Witness.let_go)
 
 
 def _parse(record: bytes) -> tuple[Seen | None, int]:
