@@ -22,7 +22,7 @@ from gapless.worker.frames import (
     Up,
 )
 
-__all__ = ["Asked", "End", "How", "Runner", "Runners", "Task"]
+__all__ = ["CANCEL_MS", "Asked", "End", "How", "Runner", "Runners", "Task", "timed_out", "told_ms"]
 
 CANCEL_MS: Final = 1_000  # what was cancelled may take so long to let go
 log: Final = logging.getLogger("gapless.worker")
