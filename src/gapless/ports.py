@@ -29,6 +29,7 @@ from gapless.core.lineage import Generation
 from gapless.core.stream import Done, Entry, Heads, Message, Page, Position, Stored
 
 __all__ = [
+    "After",
     "Bus",
     "Care",
     "Checked",
@@ -59,6 +60,10 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Do not call back; harmless when it already has."""
+
+
+After = Callable[[int, Callable[[], object]], Timer]
+"""Calls back on the loop once so many milliseconds have passed."""
 
 
 class Clock(ABC):

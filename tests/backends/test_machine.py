@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from gapless import backends
 from gapless.core.errors import GaplessError
 from gapless.core.stream import Entry, Position, Retention
 from gapless.ports import Care, Streams
@@ -253,7 +252,7 @@ class Machine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.parametrize("name", [name for name in backends.names() if name != "memory"])
+@pytest.mark.parametrize("name", [name for name in PLACES if name != "memory"])
 def test_a_backend_answers_as_the_model_does(name: str) -> None:
     machine = type(f"Machine_{name}", (Machine,), {"name": name})
     run_state_machine_as_test(

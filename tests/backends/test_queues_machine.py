@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from gapless import backends
 from gapless.core.errors import GaplessError
 from gapless.core.jobs import (
     Claimed,
@@ -366,7 +365,7 @@ class Machine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.parametrize("name", backends.names())
+@pytest.mark.parametrize("name", PLACES)
 def test_queues_answer_as_the_models_do(name: str) -> None:
     machine = type(f"Machine_{name}", (Machine,), {"name": name})
     run_state_machine_as_test(

@@ -19,7 +19,7 @@ from msgspec import Struct
 from gapless.core import limits
 from gapless.core.errors import ConfigError, NotAvailable, StoreError
 from gapless.core.stream import Done, Entry, Outcome
-from gapless.ports import Checked, Compacted, Store, Timer
+from gapless.ports import After, Checked, Compacted, Store, Timer
 
 __all__ = [
     "KEY_HOUR_MS",
@@ -82,7 +82,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     now_ms: Callable[[], int] | None = None
     elapsed_ns: Callable[[], int] = time.perf_counter_ns
-    after: Callable[[int, Callable[[], object]], Timer] = _after
+    after: After = _after
     token: Callable[[], str] = _token
     chance: Callable[[], float] = random.random
     failed: Callable[[StoreError], None] = _ignore

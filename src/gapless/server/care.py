@@ -152,7 +152,9 @@ class StoreCare:
 
     def _idle_care(self) -> Care:
         if not isinstance(self._store, Care):
-            raise NotAvailable("this store is no file that could be cared for")
+            raise NotAvailable(
+                "this store is no file of this process: it is cared for by the one that owns it"
+            )
         if self._job is not None and self._job.state is State.RUNNING:
             raise StateError(f"{self._job.kind.value} {self._job.id} is not done yet: wait for it")
         return self._store

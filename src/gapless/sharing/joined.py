@@ -18,7 +18,7 @@ from gapless.core.errors import (
 from gapless.core.groups import Commit
 from gapless.core.limits import OWNER_LOOK_MS, OWNER_WAIT_MS, SHARED_CALLS_MAX, SHARED_FRAME_BYTES_MAX
 from gapless.core.stream import Done, Entry, Message, Position
-from gapless.ports import Bus, Statistics, Store, Timer
+from gapless.ports import After, Bus, Statistics, Store, Timer
 from gapless.sharing.calls import APPEND, CALLS, Call, Verb
 from gapless.sharing.flight import Flight, Flown, Origins
 from gapless.sharing.frames import (
@@ -33,7 +33,7 @@ from gapless.sharing.frames import (
     Standing,
     frame,
 )
-from gapless.sharing.link import After, Link
+from gapless.sharing.link import Link
 
 __all__ = ["Find", "Joined"]
 

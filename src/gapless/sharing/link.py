@@ -8,12 +8,10 @@ import msgspec
 
 from gapless.core.errors import GaplessError, StoreRefused
 from gapless.core.limits import OWNER_BEAT_MS, OWNER_BEATS_MAX, SHARED_FRAME_BYTES_MAX, SHARED_HIGH_BYTES
-from gapless.ports import Timer
+from gapless.ports import After, Timer
 from gapless.sharing.frames import VERSION, Frames, FromOwner, Ping, Sent, Welcome, frame
 
-__all__ = ["After", "Link"]
-
-After = Callable[[int, Callable[[], object]], Timer]
+__all__ = ["Link"]
 
 _READ: Final = msgspec.msgpack.Decoder(FromOwner)
 _VERSION: Final = msgspec.msgpack.Decoder(list[Any])

@@ -12,13 +12,14 @@ import msgspec
 from gapless.core.errors import GaplessError, LimitExceeded, Unavailable
 from gapless.core.limits import (
     CALL_LATE_MS,
+    CLOSE_MS,
     GUESTS_MAX,
     SHARED_CALLS_MAX,
     SHARED_FRAME_BYTES_MAX,
     SHARED_HIGH_BYTES,
 )
 from gapless.core.stream import Entry, Message, Outcome, Position
-from gapless.ports import Bus, Statistics, Store
+from gapless.ports import After, Bus, Statistics, Store
 from gapless.sharing.calls import APPEND, CALLS, Call, read_call
 from gapless.sharing.frames import (
     VERSION,
@@ -77,7 +78,8 @@ class OwnersBus(Bus):
 class Host:
     """Serves a store to those who connect. `standing` tells cheaply how the store does.
 
-    `joined` hears that somebody is there, `elapsed_ns` is the machine's steady clock.
+    `identity` is of the file whose lock makes `pid` the owner, `elapsed_ns` the machine's steady clock, and
+    `may_join` tells by a connected socket whether who is there may come in.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Host:
         identity: tuple[int, int],
         pid: int,
         *,
+        after: After,
         elapsed_ns: Callable[[], int],
         statistics: Callable[[], Statistics],
         may_join: Callable[[Any], bool],
@@ -96,6 +99,7 @@ class Host:
         self.elapsed_ns = elapsed_ns
         self.may_join = may_join
         self.marks = count()
+        self._after = after
         self._identity = identity
         self._pid = pid
         self._statistics = statistics
@@ -144,7 +148,16 @@ class Host:
             guest.finish()
         if self.bus.guests:
             self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+            timer = self._after(CLOSE_MS, self._cut)
+            try:
+                await self._emptied
+            finally:
+                timer.cancel()
+
+    def _cut(self) -> None:
+        """Wait no longer for those who do not take their answers."""
+        for guest in list(self.bus.guests):
+            guest.cut()
 
 
 class Guest(asyncio.Protocol):
@@ -230,6 +243,10 @@ class Guest(asyncio.Protocol):
         self._is_finishing = True
         self._end_if_finished()
 
+    def cut(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
     def _end_if_finished(self) -> None:
         if self._is_finishing and not self._calls and not self._told:
             self._transport.close()
@@ -242,7 +259,7 @@ class Guest(asyncio.Protocol):
                 self._take(read_call(body))
         except (msgspec.MsgspecError, GaplessError) as error:
             log.error("a process that joined says what cannot be read: %s", error)
-            self._transport.abort()
+            self.cut()
         if len(self._calls) >= SHARED_CALLS_MAX:
             self._transport.pause_reading()
 

@@ -28,6 +28,7 @@ from gapless.core.jobs import Deed, Job, Lease, QueueOptions, Settlement
 from gapless.core.stream import Message, Position
 from gapless.ports import Store
 from gapless.sharing import frames
+from gapless.sharing.calls import CALLS
 from gapless.sharing.joined import Joined
 from gapless.testing.conformance.places import append, entry, head, offsets, put, read
 
@@ -64,7 +65,7 @@ async def until(true: Callable[[], bool]) -> None:
 def cut(owner: Owner) -> None:
     """End the connections of those who joined, as if the owner was gone, without a word."""
     for guest in list(owner.bus.guests):
-        guest._transport.abort()
+        guest.cut()
 
 
 # Owning and joining
@@ -192,6 +193,21 @@ async def test_who_says_what_cannot_be_read_is_cut_off_and_the_others_go_on(path
     assert (await append(joined)).offset == 1
     await joined.close()
     await owner.close()
+
+
+@shared
+async def test_who_takes_no_answers_does_not_keep_an_owner_from_closing(path: Path) -> None:
+    owner = await opened(path, after=_at_once)
+    await append(owner, "s", b"x" * 60_000)
+    stuck = socket.socket(socket.AF_UNIX)
+    stuck.connect(str(path.with_name("app.db.sock")))
+    kind = CALLS["read"].kind
+    said = [kind(number, "s", limit_messages=1, limit_bytes=1) for number in range(1, 101)]
+    stuck.sendall(b"".join(frames.frame(one) for one in said))
+    assert isinstance(owner, Owner)
+    await until(lambda: any(guest.is_slow for guest in owner.bus.guests))
+    await owner.close()
+    stuck.close()
 
 
 # Errors, limits, hints

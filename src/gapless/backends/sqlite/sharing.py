@@ -62,6 +62,7 @@ class Owner(Backend):
             store.bus,
             _identity(store._path),
             os.getpid(),
+            after=options.after,
             elapsed_ns=options.elapsed_ns,
             statistics=store.counts,
             may_join=_is_same_user,
