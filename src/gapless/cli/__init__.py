@@ -10,6 +10,7 @@ from gapless.core.errors import GaplessError, UsageError
 __all__ = ["main"]
 
 COMMANDS: Final = {
+    "asyncapi": ("describing", "Print what declared functions receive, as an AsyncAPI document."),
     "backup": ("backing_up", "Copy the store into one file, while the server runs or without it."),
     "broadcast": ("publishing", "Publish one message to several channels."),
     "channels": ("looking", "List the channels that somebody follows."),

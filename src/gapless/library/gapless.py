@@ -407,6 +407,12 @@ class Gapless(Router):
         await self.streams.declare(name, settings)
         return True
 
+    def asyncapi(self, title: str, version: str = "0.0.0") -> dict[str, Any]:
+        """Return what the declared functions receive, as an AsyncAPI 3.0 document."""
+        from gapless.library.asyncapi import asyncapi
+
+        return asyncapi(self.handlers(), title, version)
+
     def use(self, middleware: Middleware) -> None:
         """Have every delivery told to `middleware`, inside of those that were given before."""
         self._middleware.append(middleware)

@@ -57,8 +57,14 @@ class Shape:
     """
 
     def __init__(self, annotation: Any) -> None:
-        self._annotation = annotation
+        self.annotation = annotation
+        self.is_pydantic = _needs_pydantic(annotation)
         self._decode: Callable[[bytes], Any] = _decoder(annotation)
+
+    @property
+    def adapter(self) -> Any:
+        """What pydantic knows of the type, if it is pydantic's."""
+        return sys.modules["pydantic"].TypeAdapter(self.annotation)
 
     def decode(self, data: bytes) -> Any:
         """Return the value.
@@ -69,7 +75,7 @@ class Shape:
         try:
             return self._decode(data)
         except (ValueError, TypeError, msgspec.MsgspecError, RecursionError) as error:
-            raise Undecodable(f"the payload is no {_named(self._annotation)}: {error}") from error
+            raise Undecodable(f"the payload is no {_named(self.annotation)}: {error}") from error
 
     def check(self, value: object) -> None:
         """See that a value may be sent as this type, as far as that costs nothing.
@@ -77,7 +83,7 @@ class Shape:
         Raises:
             BadRequest: it is an instance of another class.
         """
-        expected = self._annotation
+        expected = self.annotation
         if _is_record(expected) and not isinstance(value, expected):
             raise BadRequest(f"the payload has to be {_named(expected)}, not {type(value).__name__}")
 
