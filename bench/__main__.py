@@ -10,7 +10,7 @@ import click
 
 from bench.machine import GENERATOR_CORE, SERVER_CORE, describe, use_core
 from bench.measurements import MEASUREMENTS
-from bench.programs import build, versions
+from bench.programs import build, install, versions
 from bench.report import notes, table
 from bench.run import Outcome, measure
 
@@ -37,9 +37,11 @@ def main(only: list[str], repeats: int, quick: bool, as_json: bool) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    build()
-    use_core(GENERATOR_CORE)
     chosen = [measurement for measurement in MEASUREMENTS if measurement.name in only]
+    build()
+    if any(measurement.peers for measurement in chosen):
+        install()
+    use_core(GENERATOR_CORE)
     outcomes = [measure(measurement, 1 if quick else repeats, quick) for measurement in chosen]
     failed = any(outcome.failures for outcome in outcomes)
     click.echo(as_data(outcomes) if as_json else report(outcomes))

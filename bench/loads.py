@@ -2,10 +2,11 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "on_disk",
     "publish_on_redis",
     "publish_on_sqlite",
+    "run",
     "start",
 ]
 
@@ -178,13 +180,27 @@ def start(server: Server, is_quick: bool) -> Sample:
     return {"start_ms": server.started_ms, "import_ms": 1e3 * float(run(sys.executable, "-c", IMPORT))}
 
 
-def run(*command: str) -> str:
+def run(
+    *command: str, seconds_max: float = LOAD_SECONDS_MAX, variables: Mapping[str, str] | None = None
+) -> str:
+    """Run a program, and return what it printed.
+
+    Raises:
+        Failed: it is not there, takes too long, or fails.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_SECONDS_MAX, check=True)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=seconds_max,
+            check=True,
+            env={**os.environ, **(variables or {})},
+        )
     except FileNotFoundError as missing:
         raise Failed(f"{command[0]} is not installed") from missing
     except subprocess.TimeoutExpired as late:
-        raise Failed(f"{command[0]} took longer than {LOAD_SECONDS_MAX} s") from late
+        raise Failed(f"{command[0]} took longer than {seconds_max} s") from late
     except subprocess.CalledProcessError as failed:
-        raise Failed(failed.stderr.strip().splitlines()[-1]) from failed
+        raise Failed((failed.stderr.strip() or f"{command[0]} failed").splitlines()[-1]) from failed
     return done.stdout

@@ -1,74 +1,42 @@
 """What is measured, on which servers, and what is asked of gapless."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from bench.loads import Load, connect, generate, messages, on_disk, publish_on_redis, publish_on_sqlite, start
+from bench.measurement import (
+    SQLITE,
+    Measurement,
+    absolute,
+    at_least,
+    at_most,
+    cpu_us,
+    of,
+    p99_ms,
+    per_cpu_second,
+    per_second,
+)
+from bench.queue_measurements import QUEUE_MEASUREMENTS
 from bench.report import Figure, Sample, Target
 
-__all__ = ["MEASUREMENTS", "Measurement"]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One load, put on several servers in turn."""
-
-    name: str
-    about: str
-    loads: Mapping[str, Load]  # by server
-    figures: tuple[Figure, ...]
+__all__ = ["MEASUREMENTS"]
 
 
 def beside_peer(load: Load) -> dict[str, Load]:
     return {"peer": load, "gapless": load}
 
 
-def cpu_us(sample: Sample) -> float:
-    return 1e6 * sample["server_cpu_seconds"] / sample["count"]
-
-
 def opened_us(sample: Sample) -> float:
     return cpu_us(sample) + 1e6 * sample["open_cpu_seconds"] / sample["count"]
-
-
-def per_second(sample: Sample) -> float:
-    return sample["count"] / sample["seconds"]
-
-
-def per_cpu_second(sample: Sample) -> float:
-    """What a whole core would give: other work on the machine does not count against a server."""
-    return sample["count"] / sample["server_cpu_seconds"]
-
-
-def p99_ms(sample: Sample) -> float:
-    return sample["p99_ms"]
 
 
 def kib(sample: Sample) -> float:
     return sample["connection_bytes"] / 1024
 
 
-def at_most(limit: float) -> Target:
-    return Target(limit)
-
-
-def at_least(limit: float) -> Target:
-    return Target(limit, at_least=True)
-
-
-def of(name: str) -> Callable[[Sample], float]:
-    return lambda sample: sample[name]
-
-
 def beside_short(kind: str) -> Callable[[Sample], float]:
     return lambda sample: sample[f"long_{kind}_per_cpu_second"] / sample[f"short_{kind}_per_cpu_second"]
 
 
-def absolute(limit: float, *, at_least: bool = False) -> Target:
-    return Target(limit, at_least=at_least, ratio=False)
-
-
-SQLITE = "gapless on SQLite"
 PAGES = "GET …/messages, 50 items"
 STORED = "acknowledged publishes, fsynced"
 
@@ -205,6 +173,7 @@ MEASUREMENTS = (
             Figure("/metrics with 100,000 channels", "ms", of("metrics_ms"), absolute(50), SQLITE, ""),
         ),
     ),
+    *QUEUE_MEASUREMENTS,
     Measurement(
         "start",
         "a fresh process on an empty SQLite file",

@@ -1,17 +1,22 @@
-"""The programs that bench builds for itself with Go (the peer, the load, a NATS server), and all versions."""
+"""The programs that bench builds with Go (the peer, the load, a NATS server) or installs; all versions."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from gapless import __version__
 
-__all__ = ["CACHE", "build", "versions"]
+__all__ = ["CACHE", "PEERS", "build", "install", "versions"]
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache/bench"
+PEERS = CACHE / "peers/bin"
+"""Where the Python of the peers' clients is, and their workers."""
+REQUIREMENTS = HERE / "clients/requirements.txt"
+RABBITMQ = "rabbitmq/usr/lib/rabbitmq/lib/rabbitmq_server-*"
 NATS_SERVER = "github.com/nats-io/nats-server/v2@v2.15.2"
 
 
@@ -33,6 +38,16 @@ def build() -> None:
         subprocess.run([go, "install", NATS_SERVER], cwd=CACHE, env=environment, check=True)
 
 
+def install() -> None:
+    """Install what is not there yet of the peers that are not built.
+
+    Raises:
+        SystemExit: one of them cannot be had.
+    """
+    if subprocess.run([HERE.parent / "tools/install-peers", sys.executable], check=False).returncode:
+        raise SystemExit("bench needs all peers; tools/install-peers says which could not be installed")
+
+
 def versions() -> str:
     """Name what is measured."""
     module = re.search(r"centrifugal/centrifuge (v\S+)", (HERE / "go.mod").read_text())
@@ -41,6 +56,8 @@ def versions() -> str:
         f"peer: centrifuge {module[1] if module else 'unknown'}",
         _first_line("redis-server", "--version").partition(" sha=")[0],
         _first_line(str(CACHE / "nats-server"), "--version"),
+        *(f"RabbitMQ {path.name.rpartition('-')[2]}" for path in CACHE.glob(RABBITMQ)),
+        ", ".join(line.replace("==", " ") for line in REQUIREMENTS.read_text().splitlines() if "==" in line),
     ]
     return "; ".join(told)
 

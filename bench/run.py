@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.loads import Load
-from bench.measurements import Measurement
+from bench.measurement import Measurement
 from bench.programs import CACHE
 from bench.report import Row, Sample, judge, number
 from bench.servers import Failed, running
@@ -31,6 +31,7 @@ class Outcome:
 def measure(measurement: Measurement, repeats: int, is_quick: bool) -> Outcome:
     """Take `repeats` samples of each server, interleaved; a server that fails is left out from then on."""
     outcome = Outcome(measurement, {server: [] for server in measurement.loads})
+    repeats = min(repeats, measurement.repeats_max)
     for repeat in range(repeats):
         for server, load in measurement.loads.items():
             if server not in outcome.failures:

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.machine import SERVER_CORE
 from bench.programs import CACHE
 
-__all__ = ["NO_SERVER", "SECRET", "Failed", "Server", "ending", "running"]
+__all__ = ["NO_SERVER", "SECRET", "Failed", "Server", "ending", "last_line", "running"]
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
@@ -198,6 +198,7 @@ def wait_until_accepting(process: subprocess.Popen[bytes], port: int, output: Pa
 
 
 def last_line(output: Path) -> str:
+    """Return the last line of what a program said."""
     said = output.read_text(errors="replace").strip().splitlines()
     return said[-1] if said else ""
 

@@ -6,19 +6,19 @@ Run by the Python of each client, gapless's or the peers', so it uses the standa
 import argparse
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Protocol
 
 import uvloop
 
+from bench.clients.process import cpu_seconds
+
 __all__ = ["BATCH", "DATA", "IN_FLIGHT", "PAYLOAD", "TAKE_SECONDS_MAX", "Client", "run", "together"]
 
 IN_FLIGHT = 256
-"""Jobs that are enqueued and not acknowledged by the server at a time; and jobs that are claimed at a time."""
+"""So many jobs at a time wait for their enqueue to be acknowledged, and so many are claimed."""
 CONSUMERS = 2  # one claims while the other acknowledges
 BATCH = IN_FLIGHT // CONSUMERS
 DATA = {"text": "x" * 189}
@@ -83,12 +83,6 @@ async def consuming(client: Client, count: int) -> AsyncIterator["asyncio.Future
     await asyncio.gather(*consumers)
     if left:
         raise RuntimeError(f"{-left} jobs were given twice")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used, that of the kernel for it included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def cycle(client: Client, count: int, pid: int) -> dict[str, float]:

@@ -34,7 +34,7 @@ class Jobs:
 
     async def settled(self) -> None:
         while (await self._pulling.consumer_info()).num_ack_pending:
-            await asyncio.sleep(0)
+            pass
 
 
 @asynccontextmanager
