@@ -243,7 +243,7 @@ class Queues(ABC):
 
     @abstractmethod
     async def drop(self, queue: str) -> int:
-        """Remove a queue with all its jobs, and tell how many those were.
+        """Remove a queue with all its jobs and schedules, and tell how many jobs those were.
 
         Raises:
             UnknownQueue: there is no such queue.
@@ -316,7 +316,11 @@ class Queues(ABC):
 
     @abstractmethod
     async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
-        """Return up to `limit` jobs of a state in the order of their ids, without touching them."""
+        """Return up to `limit` jobs of a state in the order of their ids, without touching them.
+
+        Raises:
+            BadRequest: `limit` is beyond BROWSE_JOBS_MAX.
+        """
 
     @abstractmethod
     async def redrive(
@@ -332,13 +336,20 @@ class Queues(ABC):
 
         They join the ends of their keys' lines; `data`, for a single one, replaces its payload. `audit` is
         appended in the same transaction if any were. Tell how many.
+
+        Raises:
+            BadRequest: `limit`, or how many ids there are, is beyond BROWSE_JOBS_MAX.
         """
 
     @abstractmethod
     async def purge(
         self, queue: str, state: State, ids: Sequence[str] | None, *, limit: int, audit: Entry | None = None
     ) -> int:
-        """Remove jobs that are WAITING, DEAD or DONE: these, or up to `limit` of all. Tell how many."""
+        """Remove jobs that are WAITING, DEAD or DONE: these, or up to `limit` of all. Tell how many.
+
+        Raises:
+            BadRequest: `limit`, or how many ids there are, is beyond BROWSE_JOBS_MAX.
+        """
 
     @abstractmethod
     async def pause(self, queue: str, *, paused: bool, audit: Entry | None = None) -> None:
@@ -352,11 +363,16 @@ class Queues(ABC):
     @abstractmethod
     def hear_ready(self, heard: Callable[[str], object]) -> None:
         """Call `heard`, on the loop, with each queue whose jobs may have become claimable: a hint, after
-        an enqueue, settlement, redrive, resumption or raised limit; not when time passes."""
+        an enqueue, settlement, cancel, purge, redrive, resumption or raised limit; not when time passes."""
 
     @abstractmethod
     async def schedule(self, schedule: Schedule) -> None:
-        """Keep a recurring job, or change it; a `last_ms` that is held already stays."""
+        """Keep a recurring job, or change it; a `last_ms` that is held already stays.
+
+        Raises:
+            UnknownQueue: there is no such queue.
+            LimitExceeded: there are SCHEDULES_MAX.
+        """
 
     @abstractmethod
     async def unschedule(self, name: str) -> bool:
