@@ -21,7 +21,7 @@ from tests.faults import sharing
 from tests.faults.sharer import OPTIONS, QUEUE
 
 ROUNDS = 20
-HASTE = 20
+HASTE = 4
 
 
 def test_killed_owners_lose_nothing_and_somebody_takes_over_each_time(tmp_path: Path) -> None:

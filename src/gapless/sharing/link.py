@@ -37,7 +37,7 @@ class Link(asyncio.Protocol):
         self._is_full = False
         self._early: list[Any] = []
         self._hear: Callable[[Any], object] = self._early.append
-        self.is_lost = self.is_leaving = False
+        self.is_lost = self.is_leaving = self.is_closing = False
         self.welcome: asyncio.Future[Welcome | None] = self._loop.create_future()
 
     def attach(
@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
     @property
     def takes_calls(self) -> bool:
         """Tell whether a call may be said: the owner goes on."""
-        return not (self.is_lost or self.is_leaving)
+        return not (self.is_lost or self.is_leaving or self.is_closing)
 
     # What is said -------------------------------------------------------------------------
 
@@ -144,4 +144,5 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection."""
+        self.is_closing = True
         self._transport.abort()

@@ -216,7 +216,7 @@ async def _join(address: str, options: Options) -> Link | None:
         raise
     finally:
         timer.cancel()
-    if welcome is None or welcome.identity != _identity(path):
+    if welcome is None or link.is_closing or welcome.identity != _identity(path):
         link.close()
         return None
     return link
