@@ -15,7 +15,18 @@ import uvloop
 
 from bench.clients.process import cpu_seconds
 
-__all__ = ["BATCH", "DATA", "IN_FLIGHT", "PAYLOAD", "TAKE_SECONDS_MAX", "Client", "run", "together"]
+__all__ = [
+    "BATCH",
+    "DATA",
+    "IN_FLIGHT",
+    "PAYLOAD",
+    "TAKE_SECONDS_MAX",
+    "Client",
+    "consuming",
+    "cycle",
+    "run",
+    "together",
+]
 
 IN_FLIGHT = 256
 """So many jobs at a time wait for their enqueue to be acknowledged, and so many are claimed."""
@@ -81,8 +92,9 @@ async def consuming(client: Client, count: int) -> AsyncIterator["asyncio.Future
         consumer.add_done_callback(ended)
     yield last
     await asyncio.gather(*consumers)
+    left -= await client.take()
     if left:
-        raise RuntimeError(f"{-left} jobs were given twice")
+        raise RuntimeError(f"{-left} jobs more were given than enqueued")
 
 
 async def cycle(client: Client, count: int, pid: int) -> dict[str, float]:
