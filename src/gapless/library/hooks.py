@@ -151,8 +151,11 @@ class Hook:
         """Tell whether it is to be asked."""
         return kind == self.kind and (not self.pattern or fnmatchcase(name, self.pattern))
 
+    def __str__(self) -> str:
+        return f"hook {self.kind} {self.pattern}".rstrip()
+
     def __repr__(self) -> str:
-        return f"<hook {' '.join((self.kind, self.pattern)).rstrip()}: {named(self.function)}>"
+        return f"<{self}: {named(self.function)}>"
 
 
 def _bound(function: Callable[..., Any], kind: HookName) -> Binding:

@@ -17,7 +17,7 @@ from gapless.library.polling import poll
 from gapless.library.posting import Posting
 from gapless.library.retrying import Retrying
 from gapless.library.watching import Token, Watching, token_of
-from gapless.protocol import queues, streams
+from gapless.protocol import hooks, queues, streams
 from gapless.protocol.queues import (
     ClaimRequest,
     EnqueueAnswer,
@@ -38,7 +38,7 @@ Outcome = TypeVar("Outcome", EnqueuedItem, SettledItem)
 ITEM_BYTES: Final = 512  # what an item weighs besides its payload
 ANSWERS: Final = {
     verb: msgspec.json.Decoder(answer).decode
-    for verb, (_, answer) in {**queues.VERBS, **streams.VERBS}.items()
+    for verb, (_, answer) in {**queues.VERBS, **streams.VERBS, **hooks.VERBS}.items()
 }
 """Reads the answer to each verb."""
 # What changes something each time it is done, unless what it is asked names it.

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from gapless.core.errors import LimitExceeded, Unavailable
+from gapless.core.errors import LimitExceeded, MethodNotFound, Unavailable
 from gapless.core.limits import HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
 from gapless.ports import Clock
 from gapless.protocol.hooks import (
@@ -84,9 +84,12 @@ class HookWorkers:
 
         Raises:
             Unavailable: no worker is there, or the one that took the call has gone or failed.
+            MethodNotFound: workers are there, and none of them has the method.
         """
         self._forget_silent()
         if not any(worker.known.has(*asked.place()) for worker in self._workers.values()):
+            if asked.place()[0] == "rpc" and any(worker.known for worker in self._workers.values()):
+                raise MethodNotFound(f"there is no method {asked.place()[1]!r}")
             raise Unavailable(f"no worker for hooks: none serves {' '.join(asked.place()).rstrip()}")
         call = _Call(asked)
         self._waiting.append(call)
@@ -101,18 +104,23 @@ class HookWorkers:
     # What workers ask ---------------------------------------------------------------------
 
     async def take(self, request: TakeRequest) -> TakeAnswer:
-        """Give a worker calls, as soon as there are some.
+        """Give a worker calls, as soon as there are some. What it asked before is answered by that.
+
+        A worker that leaves names no hooks: it is given no more, and may answer what it has.
 
         Raises:
             LimitExceeded: there are too many workers.
         """
         worker = self._enter(request)
+        for earlier in self._takes:
+            if earlier.worker is worker:
+                earlier.end()
         take = _Take(worker, request.limit)
         self._takes.append(take)
         worker.takes += 1
         try:
             self._hand_out()
-            if not take.calls and not self._stopping:
+            if not take.calls and request.wait_ms and worker.known and not self._stopping:
                 await self._wait(take, request.wait_ms)
         except asyncio.CancelledError:
             self._lose(worker, "has gone")
@@ -121,6 +129,7 @@ class HookWorkers:
             worker.takes -= 1
             worker.seen_ms = self._clock.now_ms()
             self._takes.remove(take)
+            self._forget_left(worker)
         return TakeAnswer(calls=take.calls, unasked=self._unasked(request.hooks))
 
     async def answer(self, request: AnswerRequest) -> Nothing:
@@ -132,6 +141,7 @@ class HookWorkers:
                 call = worker.held.pop(answer.id, None)
                 if call is not None and not call.told.done():
                     self._answer(worker, call, answer)
+            self._forget_left(worker)
         return Nothing()
 
     def stop(self) -> None:
@@ -191,6 +201,12 @@ class HookWorkers:
             call.fail("the hook failed")
         else:
             call.told.set_result(decision)
+
+    def _forget_left(self, worker: _Worker) -> None:
+        if worker.known or worker.held or worker.takes:
+            return
+        if self._workers.pop(worker.name, None) is not None:
+            log.info("worker %s serves hooks no longer", worker.name)
 
     def _forget_silent(self) -> None:
         silent_ms = self._clock.now_ms() - HOOK_WORKER_GONE_MS

@@ -43,6 +43,7 @@ from gapless.worker.frames import (
     Settle,
 )
 from gapless.worker.handling import Handling
+from gapless.worker.hooks import serving_hooks
 from gapless.worker.pipe import Pipe
 
 __all__ = ["BEAT_MS", "main"]
@@ -186,9 +187,12 @@ class Child:
         gl = find(begin.target)
         if begin.piped:
             gl.through(lambda: self._door)
-        stack.push_async_callback(gl.close)
+        await stack.enter_async_context(gl)  # on this loop, which threads of handlers reach it on
         context = await stack.enter_async_context(gl.running())
         self._handling = Handling(gl, context, self._door, self.pipe.send, threads=begin.concurrency)
+        if not begin.piped:
+            name = f"{begin.name}/{os.getpid()}"
+            await stack.enter_async_context(serving_hooks(gl, context, LoopClock(), name))
         gc.collect()
         gc.freeze()
 

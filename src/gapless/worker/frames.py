@@ -44,11 +44,13 @@ class Begin(Struct, tag="begin", array_like=True):
     """First of all: whose handlers to run, and how many at once.
 
     What handlers ask of the Gapless goes through the pipe if it is `piped`: its store is the worker's.
+    Otherwise a server is asked, for which hooks are served under `name`.
     """
 
     target: str
     concurrency: int
     piped: bool
+    name: str = ""
 
 
 class HandleJob(Struct, tag="job", array_like=True):

@@ -8,6 +8,7 @@ from gapless.library.gapless import Gapless
 from gapless.ports import Clock
 from gapless.worker.frames import Cancel, HandleJob, HandlePage
 from gapless.worker.handling import Handling
+from gapless.worker.hooks import serving_hooks
 from gapless.worker.runners import End, How, Runner, Runners, Task
 from gapless.worker.speaking import Speaking
 
@@ -17,14 +18,17 @@ log: Final = logging.getLogger("gapless.worker")
 
 
 class Inline(Runners):
-    """Runs everything on this loop, and plain functions in threads."""
+    """Runs everything on this loop, and plain functions in threads. With a `hooks_name`, hooks too."""
 
-    def __init__(self, gl: Gapless, clock: Clock, speaking: Speaking, *, concurrency: int) -> None:
+    def __init__(
+        self, gl: Gapless, clock: Clock, speaking: Speaking, *, concurrency: int, hooks_name: str = ""
+    ) -> None:
         super().__init__()
         self._gl = gl
         self._clock = clock
         self._speaking = speaking
         self._concurrency = concurrency
+        self._hooks_name = hooks_name
         self._stack = AsyncExitStack()
         self._here: _Here | None = None
 
@@ -34,6 +38,9 @@ class Inline(Runners):
         here = _Here(self._clock, self._concurrency, self.tell_freed)
         here.handling = Handling(self._gl, context, self._speaking, here.heard, threads=self._concurrency)
         self._here = here
+        if self._hooks_name:
+            serving = serving_hooks(self._gl, context, self._clock, self._hooks_name)
+            await self._stack.enter_async_context(serving)
 
     def room(self, *, solo: bool) -> int:
         """See `Runners.room`."""

@@ -97,10 +97,13 @@ class Worker:
 
     async def _places(self, speaking: Speaking) -> Runners:
         options = self._options
-        if not options.target:
-            return Inline(self._gl, self._clock, speaking, concurrency=options.concurrency)
         piped = await self._gl.carry(_keeps_store)
-        begin = Begin(options.target, options.concurrency, piped)
+        if piped and any(self._gl.hooks()):
+            log.warning("hooks are not served here, for the store is this worker's: see gapless serve --app")
+        if not options.target:
+            name = "" if piped else self._name
+            return Inline(self._gl, self._clock, speaking, concurrency=options.concurrency, hooks_name=name)
+        begin = Begin(options.target, options.concurrency, piped, self._name)
         return Processes(begin, self._clock, self._random, speaking.answer, processes=options.processes)
 
     def _serve(self, shared: Shared) -> None:
@@ -195,8 +198,9 @@ class Worker:
         return self._shared.counters if self._shared is not None else Counters()
 
     def names(self) -> list[str]:
-        """Return what is served: queues, schedules and streams."""
-        return [handler.name for handler in self._handlers]
+        """Return what is served: queues, schedules, streams, and hooks."""
+        hooks = [str(hook) for hook in self._gl.hooks()]
+        return [handler.name for handler in self._handlers] + hooks
 
     def health(self) -> dict[str, Any]:
         """Tell how it is: whether it is `well`, how each process is, and what waits for answers too long."""
@@ -253,7 +257,7 @@ async def _keeps_store(transport: Any) -> bool:
 
 def _chosen(gl: Gapless, only: Collection[str]) -> list[Handler[Any]]:
     handlers = list(gl.handlers())
-    if not handlers:
+    if not handlers and not any(gl.hooks()):
         raise ConfigError("there is nothing to serve: no handler was declared, with @gl.queue or the like")
     known = {handler.name for handler in handlers}
     unknown = sorted(set(only) - known)

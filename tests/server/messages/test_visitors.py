@@ -5,11 +5,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from gapless.broker.namespaces import Namespace, Namespaces
 from gapless.broker.revocations import Revocations
 from gapless.broker.tokens import Claims
+from gapless.core.errors import PermissionDenied
 from gapless.core.limits import TOKEN_REMEMBERED_BYTES_MAX, TOKENS_REMEMBERED_MS
+from gapless.protocol.hooks import Catalogue, Decision, HookAsked, Refusal
+from gapless.server.hooks import Hooks, Known
 from gapless.server.messages.visitors import Visitors
 from gapless.server.sessions import SessionOptions
 from tests.conversation import HandClock
@@ -91,3 +95,34 @@ def test_so_many_tokens_are_known_and_none_that_is_huge(monkeypatch: pytest.Monk
     for _ in range(2):
         scene.visit(huge)
     assert scene.tokens.asked[-2:] == [huge, huge]
+
+
+def test_where_a_hook_decides_who_subscribes_it_decides_who_reads_too() -> None:
+    async def scene() -> None:
+        visit = Scene()
+        visit.sessions.broker.namespaces = Namespaces(
+            without=replace(
+                OPEN,
+                allow_subscribe_for_client=True,
+                allow_history_for_client=False,
+                allow_history_for_subscriber=True,
+            )
+        )
+        asked: list[HookAsked] = []
+
+        class Runner:
+            async def run(self, question: HookAsked) -> Decision:
+                asked.append(question)
+                return answers.pop(0)
+
+        hooks = visit.sessions.hooks = Hooks(visit.clock)
+        hooks.serve([(Known(Catalogue(subscribe=["a"])), Runner())])
+        fields = {b"authorization": b"Bearer ann"}
+        answers = [Decision(decided=True), Decision(), Decision(refusal=Refusal(message="not you"))]
+        await visit.visitors.check("a", fields, b"")
+        await visit.visitors.check("a", fields, b"")  # the namespace lets everybody subscribe
+        with pytest.raises(PermissionDenied, match="not you"):
+            await visit.visitors.check("a", fields, b"")
+        assert [question.transport for question in asked] == ["http"] * 3
+
+    asyncio.run(scene())
