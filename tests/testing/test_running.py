@@ -158,6 +158,11 @@ def test_schedules_fire_at_their_times() -> None:
     assert fired == [midnight, midnight + timedelta(minutes=5), midnight + timedelta(minutes=10)]
 
 
+def test_every_run_begins_at_the_same_time() -> None:
+    with TestGapless(Gapless("memory:")) as t:
+        assert t.now == datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
 def test_a_delay_and_a_time_are_waited_for() -> None:
     post = Post()
     with TestGapless(post.gl) as t:
@@ -193,13 +198,13 @@ def test_a_timeout_is_over_in_no_time() -> None:
         assert t.jobs("mail")[0].reason == "timeout after 5m"
 
 
-def test_a_handler_may_sleep_on_the_clock() -> None:
+def test_a_handler_may_take_time_of_the_clock() -> None:
     gl = Gapless("memory:")
     woken: list[datetime] = []
 
     @gl.queue("naps")
     async def nap(minutes: int) -> None:
-        await harnessed.sleep(f"{minutes}m")
+        await harnessed.pause(f"{minutes}m")
         woken.append(harnessed.now)
 
     harnessed = TestGapless(gl)

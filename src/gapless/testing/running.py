@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context, copy_context
+from datetime import UTC, datetime
 from itertools import count
 from random import Random
 from types import TracebackType
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from msgspec.structs import replace
 
-from gapless.backends import store_clock
 from gapless.core.jobs import State
 from gapless.library.binding import Kind
 from gapless.library.gapless import Gapless
@@ -28,8 +28,6 @@ from gapless.testing.tap import LIFE, Crash, Life, Tap
 from gapless.worker.worker import Options, Worker
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from gapless.testing.blocking import Blocking
 
 __all__ = ["TestGapless", "harness"]
@@ -37,6 +35,7 @@ __all__ = ["TestGapless", "harness"]
 Answer = TypeVar("Answer")
 
 CONCURRENCY: Final = 100
+NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)  # the same in every run: crons fire in each, or in none
 
 
 class TestGapless:
@@ -46,7 +45,7 @@ class TestGapless:
     stands still until `advance`, and handlers run only within `advance` and `run_until_idle`. With `with`
     instead of `async with` it is the same for tests without a loop.
 
-    `start` is when it begins (None: now). A handler that waits for the world outside (a database, a thread)
+    `start` is when it begins. A handler that waits for the world outside (a database, a thread)
     is waited for, in real time, for up to `patience`; then time passes over it. `config` is used instead of
     the one that was given to the Gapless, `seed` for what is random.
     """
@@ -57,7 +56,7 @@ class TestGapless:
         self,
         gl: Gapless,
         *,
-        start: Instant | None = None,
+        start: Instant = NOON,
         patience: Duration = "1s",
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -66,7 +65,7 @@ class TestGapless:
         self._config = configured("memory:", config if config is not None else gl.config)
         self._patience_ms = duration_ms(patience)
         self._random = Random(seed)
-        self._clock = VirtualClock(store_clock()() if start is None else instant_ms(start))
+        self._clock = VirtualClock(instant_ms(start))
         self._recorder = Recorder()
         self._names = count(1)
         self._stack = AsyncExitStack()
@@ -128,7 +127,7 @@ class TestGapless:
     # Time ---------------------------------------------------------------------------------
 
     @property
-    def now(self) -> "datetime":
+    def now(self) -> datetime:
         """What time it is, here."""
         return moment(self._clock.now_ms())
 
@@ -152,7 +151,7 @@ class TestGapless:
             while self._clock.move(end_ms):
                 await self._settle()
 
-    async def sleep(self, time: Duration) -> None:
+    async def pause(self, time: Duration) -> None:
         """Wait, in a handler or a task of the test, until so much time has passed here."""
         over = asyncio.Event()
         self._clock.after(duration_ms(time), over.set)

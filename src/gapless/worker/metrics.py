@@ -56,7 +56,7 @@ class HandlerMetrics:
             _OF,
             registry=registry,
         )
-        self._lag_seconds = Gauge(
+        self._waited = Gauge(
             "gapless_handler_lag_seconds",
             "For how long the oldest of these has waited.",
             _OF,
@@ -106,10 +106,10 @@ class HandlerMetrics:
                 count, waited_ms = await _behind(gl, handler)
             except GaplessError:  # not now: better nothing than what is not true any more
                 self._lag.remove(*place)
-                self._lag_seconds.remove(*place)
+                self._waited.remove(*place)
             else:
                 self._lag.labels(*place).set(count)
-                self._lag_seconds.labels(*place).set(waited_ms / 1000)
+                self._waited.labels(*place).set(waited_ms / 1000)
 
 
 def _place(frame: HandleJob | HandlePage) -> tuple[str, str]:
