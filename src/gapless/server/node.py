@@ -166,10 +166,7 @@ class Node:
             await self._revoking.start()
             if self._verbs is not None:
                 await self._verbs.start()
-            self._hooks = Hooks(clock)
-            if self._app is not None:
-                self._own = await self._stack.enter_async_context(self._app(self))
-            self._serve_hooks(config)
+            await self._begin_app()
             await self._listen()
         except BaseException:
             await self._stack.aclose()
@@ -208,6 +205,12 @@ class Node:
         app = build(config, self._door, self._heartbeat, sources, routes)
         site.app = Counted(app, site.count, site.lockout)
         return site
+
+    async def _begin_app(self) -> None:
+        self._hooks = Hooks(self._clock)
+        if self._app is not None:
+            self._own = await self._stack.enter_async_context(self._app(self))
+        self._serve_hooks(self._config)
 
     def _serve_hooks(self, config: Config) -> None:
         """Ask the application's hooks, and workers for those that are configured."""

@@ -58,48 +58,26 @@ def publish(session: Session, id: int, request: PublishRequest) -> Work | None:
     if hooks is not None and hooks.has("publish", request.channel):
         said = Publish(request.channel, request.data, key)
         return _publish_by_hook(session, id, hooks, said, answer, any_bytes=any_bytes)
-    rights.check(session, request.channel, "publish")
     _publish(session, request.channel, bytes(request.data), key, answer, any_bytes=any_bytes)
     return None
 
 
 def _publish(
-    session: Session,
-    channel: str,
-    data: bytes,
-    key: str | None,
-    answer: Answer,
-    *,
-    any_bytes: bool,
-    decision: Decision | None = None,
+    session: Session, channel: str, data: bytes, key: str | None, answer: Answer, *, any_bytes: bool
 ) -> None:
     """Publish what may be JSON only, or with `any_bytes` anything. A key is its user's own."""
-    binary = any_bytes and not is_json(data)
-    _check_data(data, any_bytes=any_bytes)
-    subscription = session.subscriptions.get(channel)
-    own = subscription is not None and subscription.grant is not None and subscription.grant.info
-    if not own and (decision is None or not decision.tags):
-        meta = session.meta(binary=binary)
-    else:
-        info = subscription.info if own and subscription is not None else session.info
-        meta = Meta(info=info, tags=decision.tags if decision else {}, binary=binary).encoded()
-    skips = decision is not None and decision.skip_history
-    session.node.broker.publish(
-        channel,
-        data,
-        answer,
-        meta=meta,
-        binary=binary,
-        key=key,
-        owner=session.claims.user,
-        skip_history=skips,
-        origin=session,
-    )
-
-
-def _check_data(data: bytes, *, any_bytes: bool) -> None:
+    rights.check(session, channel, "publish")
     if not data or (data == NULL and not any_bytes):
         raise BadRequest("a publication needs data")
+    binary = any_bytes and not is_json(data)
+    subscription = session.subscriptions.get(channel)
+    if subscription is None or subscription.grant is None or not subscription.grant.info:
+        meta = session.meta(binary=binary)
+    else:
+        meta = Meta(info=subscription.info, binary=binary).encoded()
+    session.node.broker.publish(
+        channel, data, answer, meta=meta, binary=binary, key=key, owner=session.claims.user, origin=session
+    )
 
 
 def _publish_by_hook(
@@ -118,7 +96,8 @@ async def _publish_later(
     try:
         session.node.broker.namespaces.of(channel)
         permissions.refuse_system(channel)
-        _check_data(bytes(said.data), any_bytes=any_bytes)
+        if not len(said.data):
+            raise BadRequest("a publication needs data")
         who = hooking.who(session, said.data)
         asked = Publishing(**who, channel=channel, idempotency_key=said.idempotency_key or "")
         decision = await hooking.decided(session, id, hooks, asked)
@@ -126,12 +105,32 @@ async def _publish_later(
             return
         if not decision.decided:
             rights.check(session, channel, "publish")
-        data, binary = decision.body() or bytes(said.data), any_bytes or decision.b64data is not None
-        key = said.idempotency_key
-        _publish(session, channel, data, key, answer, any_bytes=binary, decision=decision)
+        _publish_decided(session, said, decision, answer, any_bytes=any_bytes)
     finally:
         assert session.asking is not None
         session.asking.discard(channel)
+
+
+def _publish_decided(
+    session: Session, said: Publish, decision: Decision, answer: Answer, *, any_bytes: bool
+) -> None:
+    data = decision.body() or bytes(said.data)
+    binary = (any_bytes or decision.b64data is not None) and not is_json(data)
+    if data == NULL and not any_bytes:
+        raise BadRequest("a publication needs data")
+    subscription = session.subscriptions.get(said.channel)
+    info = subscription.info if subscription is not None else session.info
+    session.node.broker.publish(
+        said.channel,
+        data,
+        answer,
+        meta=Meta(info=info, tags=decision.tags, binary=binary).encoded(),
+        binary=binary,
+        key=said.idempotency_key,
+        owner=session.claims.user,
+        skip_history=decision.skip_history,
+        origin=session,
+    )
 
 
 def _published(session: Session, id: int, outcome: Stored | GaplessError) -> None:
@@ -153,7 +152,6 @@ def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
     hooks = session.node.hooks
     if hooks is not None and hooks.has("publish", asked.channel):
         return _publish_by_hook(session, id, hooks, asked, answer, any_bytes=False)
-    rights.check(session, asked.channel, "publish")
     _publish(session, asked.channel, bytes(asked.data), asked.idempotency_key, answer, any_bytes=False)
     return None
 
