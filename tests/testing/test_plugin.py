@@ -83,9 +83,9 @@ def run(folder: Path, test: str) -> str:
     """Run a file of tests as somebody else would, with every warning an error; return what it printed."""
     (folder / "app.py").write_text(PROGRAM)
     (folder / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_it.py"]
     done = subprocess.run(
-        [*command, "-p", "gapless.testing.plugin", "test_it.py"],
+        command,
         cwd=folder,
         capture_output=True,
         text=True,

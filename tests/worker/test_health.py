@@ -31,9 +31,12 @@ async def test_health_is_200_only_while_all_is_well() -> None:
 @on_a_loop
 async def test_metrics_are_there_only_where_they_are_asked_for() -> None:
     metrics = HandlerMetrics(CollectorRegistry(), lambda: 0)
+
+    def scrape() -> tuple[bytes, str]:
+        return metrics.scrape(), CONTENT_TYPE
+
     async with serving_health(lambda: {"well": True}, "127.0.0.1", 0) as port:
         assert (await get(port, "/metrics"))[0] == 404
-    scrape = lambda: (metrics.scrape(), CONTENT_TYPE)
     async with serving_health(lambda: {"well": True}, "127.0.0.1", 0, scrape) as port:
         status, content_type, body = await get(port, "/metrics")
     assert (status, content_type) == (200, CONTENT_TYPE)
