@@ -3,8 +3,10 @@
 import uvloop
 from taskiq_redis import RedisStreamBroker
 
+from bench.clients.cycle import together
 from bench.workers.counting import COUNT, URL, Counting
 
+ENQUEUES_AT_A_TIME = 100
 broker = RedisStreamBroker(URL, consumer_id="0")
 counting = Counting()
 
@@ -16,8 +18,8 @@ async def noop(number: int) -> None:
 
 async def enqueue() -> None:
     await broker.startup()
-    for number in range(COUNT):
-        await noop.kiq(number)
+    numbers = iter(range(COUNT))
+    await together(lambda: noop.kiq(next(numbers)), COUNT, ENQUEUES_AT_A_TIME)
     await broker.shutdown()
 
 
