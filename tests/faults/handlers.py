@@ -14,7 +14,7 @@ from tests.faults.records import Recorded, line
 from tests.program import API_KEY
 
 ATTEMPTS = 6
-QUEUE = "tasks"
+QUEUE, ECHOES = "tasks", "echoes"
 MEBIBYTE = 2**20
 
 gl = Recorded(os.environ.get("GAPLESS_URL", "http://127.0.0.1"), api_key=API_KEY)
@@ -37,6 +37,7 @@ class Task(Struct):
 async def handle(task: Task, job: Job) -> int:
     """Take as long as the task says, and end as it says; the result is the fence of the run that was it."""
     fence = job.fence_number
+    job.emit(task.name, queue=ECHOES)
     line("start", job.id, fence, task=task.name, attempt=job.attempt, alone=job.alone)
     await pause(LoopClock(), task.work_ms)
     if task.kind == "poison":
@@ -48,6 +49,11 @@ async def handle(task: Task, job: Job) -> int:
     if task.kind == "rejected":
         raise Reject("it never does")
     raise RuntimeError(task.kind)
+
+
+@gl.queue(ECHOES)
+async def echo(name: str) -> None:
+    """Stands for a handler that no worker of these tests runs: what is emitted can be counted."""
 
 
 def run_out_of_memory() -> None:

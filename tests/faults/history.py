@@ -4,14 +4,15 @@ Each checker takes a history and tells what should not be. None needs a clock: f
 their order.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.faults.handlers import ATTEMPTS
 from tests.faults.records import Line
 
-__all__ = ["CHECKERS", "Ended", "History", "Sent", "findings"]
+__all__ = ["CHECKERS", "Ended", "History", "Sent", "ended_of", "findings"]
 
 
 @dataclass
@@ -36,13 +37,23 @@ class Ended:
     reason: str = ""
 
 
+def ended_of(job: Mapping[str, Any]) -> Ended:
+    """Return where a job is that the server API tells of."""
+    fence, reason = job.get("result", 0), job.get("reason", "")
+    return Ended(job["id"], job["data"]["name"], job["state"], job["attempt"], fence, reason)
+
+
 @dataclass
 class History:
-    """All of it: `sent` in the order in which they were acknowledged, key by key."""
+    """All of it: `sent` in the order in which they were acknowledged, key by key.
+
+    `emitted` are the tasks of which something was stored that their handlers emitted.
+    """
 
     sent: list[Sent]
     lines: list[Line]
     ended: list[Ended]
+    emitted: list[str]
 
     def __post_init__(self) -> None:
         self.starts: dict[str, list[tuple[int, Line]]] = defaultdict(list)
@@ -160,6 +171,16 @@ def unfenced(history: History) -> Iterator[str]:
             yield f"{job} has a higher fence for an earlier attempt: {runs}"
 
 
+def emitted_apart(history: History) -> Iterator[str]:
+    """What a job emits is stored once, together with its ack."""
+    done = {each.task for each in history.ended if each.state == "done"}
+    for task, times in Counter(history.emitted).items():
+        if times > 1 or task not in done:
+            yield f"{task}, which is {'' if task in done else 'not '}done, has emitted {times} times"
+    for task in done.difference(history.emitted):
+        yield f"{task} is done, and what it emitted is not there"
+
+
 def _by_key(history: History) -> dict[str, list[Sent]]:
     keys: dict[str, list[Sent]] = defaultdict(list)
     for sent in history.sent:
@@ -181,4 +202,5 @@ CHECKERS: list[Callable[[History], Iterator[str]]] = [
     unearned,
     doubled,
     unfenced,
+    emitted_apart,
 ]

@@ -10,15 +10,15 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
-from tests.faults.handlers import QUEUE
-from tests.faults.history import Ended, History, findings
+from tests.faults.handlers import ECHOES, QUEUE
+from tests.faults.history import Ended, History, ended_of, findings
 from tests.faults.producer import Producer
 from tests.faults.records import Records
 from tests.faults.worker_program import WorkerProgram
@@ -32,7 +32,7 @@ LEASE_MS = 400
 WORK_MS = 25
 WAITING_MAX = 150
 SETTLED_PER_ROUND = (2, 40)
-STOPPED_SECONDS = 1.5 * LEASE_MS / 1000
+STOPPED_MS = 3 * LEASE_MS // 2
 POLL_MS = 5
 PATIENCE_SECONDS = 60
 PAGE = 500
@@ -76,8 +76,6 @@ class Ordeal:
         program: Program,
         dice: random.Random,
         faults: Mapping[str, int] = FAULTS,
-        *,
-        work_ms: int = WORK_MS,
     ) -> None:
         folder = program.folder
         self.program = program
@@ -89,7 +87,7 @@ class Ordeal:
         environment = self._records.environment(GAPLESS_URL=url, LEASE_MS=str(LEASE_MS))
         self._workers = [WorkerProgram(folder / f"worker-{n}", environment) for n in range(WORKERS)]
         self._producers = [
-            Producer(f"p{n}", program.api_url, random.Random(dice.getrandbits(64)), work_ms=work_ms)
+            Producer(f"p{n}", program.api_url, random.Random(dice.getrandbits(64)), work_ms=WORK_MS)
             for n in range(PRODUCERS)
         ]
         self._clock = LoopClock()
@@ -126,6 +124,7 @@ class Ordeal:
         [kind] = self._dice.choices(list(self._faults), list(self._faults.values()))
         serving = [each for each in self._workers if each.serves() and each not in self._stopped.values()]
         if kind == KILL_SERVER or not serving:
+            self._gate.set()
             self.program.kill()
             await asyncio.to_thread(self.program.start)
             self.result.faults[KILL_SERVER] += 1
@@ -140,7 +139,7 @@ class Ordeal:
                 child.kill()
         else:
             worker.pause()
-            self._stopped[_now_ms() + int(1000 * STOPPED_SECONDS)] = worker
+            self._stopped[_now_ms() + STOPPED_MS] = worker
 
     def _resume(self, *, all: bool = False) -> None:
         for end_ms in [end_ms for end_ms in self._stopped if all or end_ms <= _now_ms()]:
@@ -182,7 +181,8 @@ class Ordeal:
         return sum(stats[count] for count in ("ready", "delayed", "leased"))
 
     def _compare(self) -> None:
-        ended = [*self._browse("done"), *self._browse("dead")]
+        ended = [*self._ended("done"), *self._ended("dead")]
+        emitted = [job["data"] for job in self._browse(ECHOES, "waiting")]
         sent = [sent for producer in self._producers for sent in producer.sent]
         lines = self._records.read()
         result = self.result
@@ -192,30 +192,21 @@ class Ordeal:
         result.runs, result.accepted, result.refused = counts["start"], counts["accepted"], counts["refused"]
         result.done = sum(each.state == "done" for each in ended)
         result.dead = sum(each.state == "dead" for each in ended)
-        result.findings = findings(History(sent, lines, ended))
+        result.findings = findings(History(sent, lines, ended, emitted))
 
-    def _browse(self, state: str) -> list[Ended]:
-        jobs: list[dict[str, Any]] = []
+    def _browse(self, queue: str, state: str) -> Iterator[dict[str, Any]]:
         after = ""
         while True:
-            page = self.program.api("queue/browse", queue=QUEUE, state=state, after=after, limit=PAGE)[
-                "result"
-            ]
-            jobs += page["jobs"]
+            request = {"queue": queue, "state": state, "after": after, "limit": PAGE}
+            page = self.program.api("queue/browse", **request)["result"]
+            yield from page["jobs"]
             after = page.get("next", "")
             if not after:
-                break
-        return [
-            Ended(
-                job["id"],
-                job["data"]["name"],
-                state,
-                job["attempt"],
-                job.get("result", 0),
-                job.get("reason", ""),
-            )
-            for job in jobs
-        ]
+                return
+
+    def _ended(self, state: str) -> Iterator[Ended]:
+        for job in self._browse(QUEUE, state):
+            yield ended_of(job)
 
 
 def _now_ms() -> int:

@@ -13,6 +13,7 @@ from tests.faults.history import (
     Sent,
     disorder,
     doubled,
+    emitted_apart,
     findings,
     lost,
     overlap,
@@ -52,12 +53,17 @@ ENDED = [
     Ended("3", "d", "dead", ATTEMPTS),
     Ended("4", "r", "dead", 1),
 ]
+EMITTED = ["a1", "a2"]
 
 
 def history(
-    *, sent: list[Sent] | None = None, lines: list[Line] | None = None, ended: list[Ended] | None = None
+    *,
+    sent: list[Sent] = SENT,
+    lines: list[Line] = LINES,
+    ended: list[Ended] = ENDED,
+    emitted: list[str] = EMITTED,
 ) -> History:
-    return History(sent or SENT, lines or LINES, ended or ENDED)
+    return History(sent, lines, ended, emitted)
 
 
 def test_a_sound_history_is_found_sound() -> None:
@@ -80,6 +86,9 @@ PLANTED: list[tuple[Any, dict[str, Any]]] = [
     (unearned, {"lines": LINES[:-2]}),
     (doubled, {"sent": [Sent("a1", "a", "good", {"1", "2"}), *SENT[1:]]}),
     (doubled, {"ended": [*ENDED, Ended("5", "a1", "done", 1, 50)]}),
+    (emitted_apart, {"emitted": ["a1"]}),
+    (emitted_apart, {"emitted": ["a1", "a2", "a1"]}),
+    (emitted_apart, {"emitted": ["a1", "a2", "r"]}),
     (unfenced, {"lines": [*LINES[:1], *LINES]}),
     (unfenced, {"lines": [Line("start", "1", 12, "a1", 1), *LINES[1:]]}),
 ]

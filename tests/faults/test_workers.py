@@ -3,89 +3,25 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults import day_off
-from tests.faults.handlers import ATTEMPTS, QUEUE
-from tests.faults.history import Ended, History, Sent, findings
-from tests.faults.records import Line, Records
-from tests.faults.worker_program import ROOT, WorkerProgram, until
+from tests.faults.handlers import ATTEMPTS
+from tests.faults.kill_workers import CONFIG
+from tests.faults.scene import LEASE_MS, Scene
+from tests.faults.worker_program import ROOT, until
 from tests.program import Program
 
-LEASE_MS = 400
 DAY_SECONDS = 86_400
-
-
-class Scene:
-    """A server, and workers of it that write down what they do."""
-
-    def __init__(self, folder: Path) -> None:
-        self.program = Program(folder, {"log": {"level": "warn"}})
-        self.records = Records(folder / "records")
-        self.workers: list[WorkerProgram] = []
-        self.sent: list[Sent] = []
-
-    def worker(self, **environment: str) -> WorkerProgram:
-        """Start a worker."""
-        url = self.program.api_url.removesuffix("/api")
-        variables = self.records.environment(GAPLESS_URL=url, LEASE_MS=str(LEASE_MS), **environment)
-        worker = WorkerProgram(self.program.folder / f"worker-{len(self.workers)}", variables)
-        self.workers.append(worker)
-        worker.start()
-        return worker
-
-    def enqueue(self, name: str, *, key: str | None = None, **task: Any) -> str:
-        """Enqueue a job, and return its id."""
-        job = {"queue": QUEUE, "key": key, "data": {"name": name, **task}}
-        [item] = self.program.api("queue/enqueue", jobs=[job])["result"]["jobs"]
-        id: str = item["result"]["id"]
-        self.sent.append(Sent(name, key, task.get("kind", "good"), {id}))
-        return id
-
-    def job(self, id: str) -> dict[str, Any]:
-        """Return a job as the server has it."""
-        job: dict[str, Any] = self.program.api("queue/job", id=id)["result"]
-        return job
-
-    def line(self, what: str, subject: str) -> Line:
-        """Wait for something to be written of a job, and return the last of it."""
-
-        def found() -> list[Line]:
-            return [line for line in self.records.read() if (line.what, line.subject) == (what, subject)]
-
-        until(found)
-        return found()[-1]
-
-    def finish(self) -> list[Ended]:
-        """Wait until every job is done or dead, and hold all against each other."""
-        ids = [id for sent in self.sent for id in sent.ids]
-        until(lambda: all(self.job(id)["state"] in ("done", "dead") for id in ids))
-        jobs = [self.job(id) for id in ids]
-        ended = [
-            Ended(
-                job["id"],
-                job["data"]["name"],
-                job["state"],
-                job["attempt"],
-                job.get("result", 0),
-                job.get("reason", ""),
-            )
-            for job in jobs
-        ]
-        assert findings(History(self.sent, self.records.read(), ended)) == []
-        return ended
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(tmp_path)
+    scene = Scene(Program(tmp_path, CONFIG))
     scene.program.start()
     yield scene
-    for worker in scene.workers:
-        worker.close()
-    scene.program.close()
+    scene.close()
 
 
 def test_the_late_ack_of_a_worker_that_stood_still_is_refused(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from tests.program import GAPLESS
 __all__ = ["ROOT", "WorkerProgram", "until"]
 
 ROOT = Path(__file__).parents[2]
+WORKER = [GAPLESS, "worker", "tests.faults.handlers:gl", "--concurrency", "8", "--queues", "tasks"]
 START_SECONDS_MAX = 30
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 60
@@ -34,7 +35,7 @@ class WorkerProgram:
     def __init__(self, path: Path, environment: Mapping[str, str], command: list[str] | None = None) -> None:
         self._path = path
         self._environment = environment
-        self._command = command or [GAPLESS, "worker", "tests.faults.handlers:gl", "--concurrency", "8"]
+        self._command = command or WORKER
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
