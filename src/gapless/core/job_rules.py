@@ -86,8 +86,9 @@ def id_of(number: int, epoch: str) -> str:
 
 def number_of(id: str) -> int:
     """Return the number in a job's id, by which ids are ordered; 0, which no job has, if it is no id."""
-    number = id.partition("-")[0]
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
+    digits = id.partition("-")[0]
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0
+    return number if number <= OFFSET_MAX else 0
 
 
 def cut_reason(text: str) -> str:

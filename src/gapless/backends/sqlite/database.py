@@ -145,11 +145,11 @@ class Database:
         if self.disk.is_short():
             self.disk.check_room(self._unused_bytes())
         try:
-            outcomes = self._transact(orders)
+            outcomes = self._transact_all(orders)
         except apsw.FullError:
             self.disk.fill()
             try:
-                outcomes = self._transact(orders)
+                outcomes = self._transact_all(orders)
             except apsw.FullError:
                 self._is_stuck = True
                 self.log.stop(orders)
@@ -161,6 +161,14 @@ class Database:
             self._witness.write(self.epoch, self.log.seq)
         return outcomes
 
+    def _transact_all(self, orders: Sequence[Order]) -> list[Outcome]:
+        """Do it anew, without what was refused, as often as something is."""
+        while True:
+            try:
+                return self._transact(orders)
+            except Undo:
+                self._undo()
+
     def _transact(self, orders: Sequence[Order]) -> list[Outcome]:
         connection = self._connection
         connection.execute("begin immediate")
@@ -170,9 +178,6 @@ class Database:
             if self._user_version:
                 connection.execute(f"pragma user_version = {self._user_version}")
             connection.execute("commit")
-        except Undo:
-            self._undo()
-            return self._transact(orders)
         except apsw.FullError:
             # A clean rollback: nothing of it is on the disk, and nothing will be.
             self._undo()

@@ -242,6 +242,7 @@ class Claiming(Tending):
             or str(job.fence) != number
             or job.due_ms <= self.now_ms
             or self.jobs.generations.get(epoch) != job.generation
+            or self.jobs.id(job.number) != id
         ):
             raise LeaseLost(f"the lease {fence!r} of job {id!r} has ended")
         return self.jobs.touch(self.jobs.by_id[job.queue]), job

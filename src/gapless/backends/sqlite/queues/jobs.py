@@ -21,6 +21,7 @@ from gapless.backends.sqlite.queues.queue import (
 )
 from gapless.backends.sqlite.schema import first, number, rows
 from gapless.core.errors import UnknownQueue
+from gapless.core.job_rules import id_of
 from gapless.core.jobs import OnDead, QueueOptions
 from gapless.core.limits import PRIORITY_MAX
 
@@ -85,6 +86,7 @@ class Jobs:
         self.epoch = epoch
         self.generations: dict[str, int] = dict(rows(cursor.execute("select id, number from generations")))
         self.generation = self.generations[epoch]
+        self._since = number(cursor.execute("select seq from store"))  # higher numbers are of this generation
         self.answers = Answers(cursor)
         self.bodies = Bodies(cursor)
         self.queues: dict[str, Queue] = {}
@@ -200,6 +202,10 @@ class Jobs:
         """Return the row of a job, if there is such a job."""
         row = first(self.cursor.execute(FIND, (number,)))
         return Record(row) if row else None
+
+    def id(self, number: int) -> str:
+        """Return the id of a job that is there."""
+        return id_of(number, self.epoch) if number > self._since else self.bodies.id(number)
 
     def select(self, condition: str, bindings: tuple[object, ...]) -> list[Record]:
         """Return the rows for which a condition holds."""

@@ -10,7 +10,8 @@ from gapless.core.errors import (
     PositionConflict,
     UnknownQueue,
 )
-from gapless.core.jobs import Deed, Emit, Enqueued, Job, State
+from gapless.core.jobs import Deed, Emit, Enqueued, Job, Settlement, State
+from gapless.core.limits import CLAIM_JOBS_MAX
 from gapless.core.stream import Head, Position, Stored
 from gapless.ports import Store
 from gapless.testing.conformance.places import Place, append, entry, head, promise, read
@@ -119,6 +120,20 @@ class Emitting:
         settled = await settle(store, claimed, emit=good)
         assert [one.fresh for one in settled.emitted] == [True, True, True]
         assert await head(store, "s") == Head(0, 2)
+
+    @promise
+    async def test_however_many_settlements_of_a_call_are_refused_each_is_answered(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        await enqueue(store, *[b"1"] * CLAIM_JOBS_MAX)
+        expecting = [entry("s"), entry("s", expected=Position(store.epoch, 7))]
+        claimed = await store.claim(QUEUE, worker="w", limit=CLAIM_JOBS_MAX)
+        settlements = [Settlement(job.id, job.fence, Deed.ACK, emit=expecting) for job in claimed]
+        answers = await store.settle(settlements)
+        assert {type(answer) for answer in answers} == {PositionConflict}
+        assert len(answers) == (await counted(store)).leased == CLAIM_JOBS_MAX
+        assert await head(store, "s") == Head(0, 0)
 
     @promise
     async def test_what_is_refused_leaves_the_settlements_beside_it_alone(

@@ -5,7 +5,7 @@ import pytest
 from gapless.core.errors import BadRequest, LeaseLost
 from gapless.core.fences import fence_number
 from gapless.core.job_rules import LAPSED
-from gapless.core.jobs import Deed, Lease, State
+from gapless.core.jobs import Deed, Lease, Settlement, State
 from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS
 from gapless.ports import Store
 from gapless.testing.conformance.places import Place, promise
@@ -120,6 +120,17 @@ class Leasing:
         view = await store.look(claimed.id)
         assert (view.state, view.due_ms, view.worker) == (State.LEASED, claimed.lease_until_ms, "w")
         assert (await settle(store, claimed)).state is State.GONE
+
+    @promise
+    async def test_a_fence_is_of_one_job_and_of_no_other_id(self, place: Place, store: Store) -> None:
+        await declare(store)
+        await enqueue(store, b"1")
+        claimed = await claim_one(store)
+        wrong = claimed.id.partition("-")[0] + "-another"
+        assert isinstance((await store.extend([Lease(wrong, claimed.fence)], 60_000))[0], LeaseLost)
+        [settled] = await store.settle([Settlement(wrong, claimed.fence, Deed.ACK)])
+        assert isinstance(settled, LeaseLost)
+        assert (await store.look(claimed.id)).state is State.LEASED
 
     @promise
     async def test_a_lapse_is_a_failure_by_the_policy_whose_delay_counts_from_when_the_lease_ran_out(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gapless.core.errors import BadRequest, JobStarted, UnknownJob
-from gapless.core.jobs import Counted, Deed, Job, State
+from gapless.core.errors import BadRequest, JobStarted, LeaseLost, UnknownJob
+from gapless.core.jobs import Counted, Deed, Job, Lease, Settlement, State
 from gapless.core.limits import BROWSE_JOBS_MAX, CLAIM_BYTES_MAX
 from gapless.ports import Store
 from gapless.testing.conformance.places import Place, promise
@@ -44,11 +44,14 @@ class Looking:
     async def test_a_job_that_never_was_is_unknown(self, place: Place, store: Store) -> None:
         await declare(store)
         [id] = await enqueue(store, b"1")
-        for wrong in ("", "none", "0-x", id + "x", "x" + id, id.partition("-")[0], "9" * 40 + "-x", "²-x"):
+        beyond = f"{2**63}-x", "9" * 19, "9" * 40 + "-x"
+        for wrong in ("", "none", "0-x", id + "x", "x" + id, id.partition("-")[0], *beyond, "²-x"):
             with pytest.raises(UnknownJob):
                 await store.look(wrong)
             with pytest.raises(UnknownJob):
                 await store.cancel(wrong)
+            assert isinstance((await store.extend([Lease(wrong, "x:1")], 1_000))[0], LeaseLost)
+            assert isinstance((await store.settle([Settlement(wrong, "x:1", Deed.ACK)]))[0], LeaseLost)
 
     @promise
     async def test_browse_pages_through_a_state_in_the_order_of_ids(self, place: Place, store: Store) -> None:
