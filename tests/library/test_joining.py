@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gapless.core.errors import Unavailable
+from gapless.core.errors import BadRequest, Unavailable
 from gapless.library.joining import BYTES_MAX, ITEMS_MAX, Joining
 from tests.server.serving import on_a_loop, until
 
@@ -85,3 +85,32 @@ async def test_who_gives_up_takes_nobody_along() -> None:
         await given_up
     sender.answers[0].set_result(None)
     assert await kept == -2
+
+
+@on_a_loop
+async def test_whose_fault_it_is_that_a_request_is_refused_takes_nobody_along() -> None:
+    sent: list[int] = []
+
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        if 77 in items:
+            raise BadRequest("77 is no item")
+        sent.extend(items)
+        return items
+
+    joining = Joining[int, int](send, lambda item: 1)
+    asked = [*range(9), 77, *range(10, 20)]
+    outcomes = await asyncio.gather(*map(joining.one, asked), return_exceptions=True)
+    assert (
+        [each for each in outcomes if not isinstance(each, BadRequest)] == sent == [*range(9), *range(10, 20)]
+    )
+
+
+@on_a_loop
+async def test_what_cannot_even_be_weighed_is_refused_and_the_next_is_sent() -> None:
+    async def send(items: Sequence[object]) -> Sequence[object]:
+        return items
+
+    joining = Joining[object, object](send, lambda item: len(item))  # type: ignore[arg-type]
+    with pytest.raises(BadRequest):
+        await joining.one(1)
+    assert await joining.one("x") == "x"

@@ -74,3 +74,12 @@ async def test_patience_ends_and_the_last_error_is_told() -> None:
     assert int(str(told.value)) == attempts.count - 1
     assert 3 < attempts.count < 12
     assert clock.now_ms() <= 5_100
+
+
+@on_a_loop
+async def test_what_nobody_knew_once_is_not_called_refused_because_nobody_answers_later() -> None:
+    clock = HandClock()
+    attempts = Attempts(OutcomeUnknown("lost"), *(Unavailable(str(n)) for n in range(100)))
+    with pytest.raises(OutcomeUnknown):
+        await in_time(clock, lambda: Retrying(clock, Random(1), 5_000).call(attempts, repeatable=True))
+    assert attempts.count > 3

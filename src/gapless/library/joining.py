@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+from gapless.core.errors import BadRequest
+
 __all__ = ["Joining"]
 
 Item = TypeVar("Item")
@@ -13,6 +15,10 @@ Outcome = TypeVar("Outcome")
 ITEMS_MAX: Final = 1_000
 BYTES_MAX: Final = 512 * 1024
 FLIGHTS_MAX: Final = 2  # one is under way while the answer to the other is read
+# How an item fails that is not what it has to be: here, when it is written, or where all of them are read.
+_FAULTS: Final = (BadRequest, TypeError, ValueError)
+
+Taken = list[tuple[Item, asyncio.Future[Outcome]]]
 
 
 class Joining(Generic[Item, Outcome]):
@@ -25,14 +31,22 @@ class Joining(Generic[Item, Outcome]):
     ) -> None:
         self._send = send
         self._size_bytes = size_bytes
-        self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[Item, int, asyncio.Future[Outcome]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
 
     async def one(self, item: Item) -> Outcome:
-        """Have an item sent, and return its outcome. Who gives up waiting may have had it carried out."""
+        """Have an item sent, and return its outcome. Who gives up waiting may have had it carried out.
+
+        Raises:
+            BadRequest: it is not what its type says.
+        """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append((item, outcome))
+        try:
+            size_bytes = self._size_bytes(item)
+        except _FAULTS as error:
+            raise BadRequest(f"malformed request: {error}") from error
+        self._waiting.append((item, size_bytes, outcome))
         if len(self._flights) < FLIGHTS_MAX:
             flight = loop.create_task(self._fly())
             self._flights.add(flight)
@@ -46,24 +60,33 @@ class Joining(Generic[Item, Outcome]):
     async def _fly(self) -> None:
         """Send what waits, again and again until nothing does."""
         while self._waiting:
-            taken = self._take()
-            try:
-                outcomes = await self._send([item for item, _ in taken])
-            except Exception as error:
-                for _, waiting in taken:
-                    if not waiting.done():
-                        waiting.set_exception(error)
-                continue
-            for (_, waiting), outcome in zip(taken, outcomes, strict=True):
-                if not waiting.done():
-                    waiting.set_result(outcome)
+            await self._carry(self._take())
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
-        taken: list[tuple[Item, asyncio.Future[Outcome]]] = []
-        size_bytes = 0
+    async def _carry(self, taken: Taken[Item, Outcome]) -> None:
+        try:
+            outcomes = await self._send([item for item, _ in taken])
+        except Exception as error:
+            if len(taken) > 1 and isinstance(error, _FAULTS):  # it is one's fault, and not the others'
+                half = len(taken) // 2
+                await self._carry(taken[:half])
+                await self._carry(taken[half:])
+                return
+            for _, waiting in taken:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return
+        for (_, waiting), outcome in zip(taken, outcomes, strict=True):
+            if not waiting.done():
+                waiting.set_result(outcome)
+
+    def _take(self) -> Taken[Item, Outcome]:
+        taken: Taken[Item, Outcome] = []
+        taken_bytes = 0
         while self._waiting and len(taken) < ITEMS_MAX:
-            size_bytes += self._size_bytes(self._waiting[0][0])
-            if taken and size_bytes > BYTES_MAX:
+            item, size_bytes, outcome = self._waiting[0]
+            taken_bytes += size_bytes
+            if taken and taken_bytes > BYTES_MAX:
                 break
-            taken.append(self._waiting.popleft())
+            self._waiting.popleft()
+            taken.append((item, outcome))
         return taken

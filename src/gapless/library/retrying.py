@@ -26,16 +26,22 @@ class Retrying:
         self._patience_ms = patience_ms
 
     async def call(self, attempt: Callable[[], Awaitable[Answer]], *, repeatable: bool) -> Answer:
-        """Return what `attempt` returns in the end, or raise what it raised last."""
+        """Return what `attempt` returns in the end, or raise what it raised last.
+
+        Raises:
+            OutcomeUnknown: of one attempt nobody knows what became, though later ones were refused.
+        """
         end_ms = self._clock.now_ms() + self._patience_ms
         failed = 0
+        unknown: OutcomeUnknown | None = None
         while True:
             try:
                 return await attempt()
             except (Unavailable, OutcomeUnknown) as error:
+                unknown = error if isinstance(error, OutcomeUnknown) else unknown
                 wait_ms = backoff_ms(failed, self._random)
                 harmless = error.temporary or (repeatable and isinstance(error, OutcomeUnknown))
                 if not harmless or self._clock.now_ms() + wait_ms > end_ms:
-                    raise
+                    raise unknown or error from error
             await pause(self._clock, wait_ms)
             failed += 1
