@@ -103,6 +103,52 @@ def test_when_the_time_is_over_there_is_nothing() -> None:
     with_queues(scene)
 
 
+def test_whose_time_is_over_while_it_asks_leaves_the_others_one_who_looks() -> None:
+    async def scene(queues: Queues) -> None:
+        claim, ask = queues.store.claim, asyncio.Event()
+
+        async def slow(queue: str, **fields: Any) -> Any:
+            if fields["worker"] == "first" and not first.done():
+                await ask.wait()
+            return await claim(queue, **fields)
+
+        first = asyncio.ensure_future(queues.claim(wait_ms=1_500, worker="first"))
+        await rest()
+        second = queues.claiming(worker="second")
+        await rest()
+        await queues.enqueue("later", delay_ms=4_000)
+        await rest()
+        queues.store.claim = slow  # type: ignore[method-assign]
+        await queues.pass_ms(2_000)  # the timer woke the first, whose time is over before it is answered
+        ask.set()
+        await rest()
+        assert await first == []
+        await queues.pass_ms(3_000)
+        assert [job.body() for job in await asyncio.wait_for(second, 1)] == [b'"later"']
+
+    with_queues(scene)
+
+
+def test_who_waits_for_many_queues_has_the_store_look_at_all_of_them_once() -> None:
+    async def scene(queues: Queues) -> None:
+        looked: list[int] = []
+        told = queues.store.queues
+
+        async def counted() -> Any:
+            looked.append(queues.clock.now_ms())
+            return await told()
+
+        queues.store.queues = counted  # type: ignore[method-assign]
+        await queues.pass_ms(2_000)
+        looked.clear()
+        waiting = [queues.claiming(worker=f"w{number}") for number in range(50)]
+        await rest()
+        assert len(looked) == 1
+        assert not any(task.done() for task in waiting)
+
+    with_queues(scene)
+
+
 def test_waiting_asks_the_store_about_once_a_second() -> None:
     async def scene(queues: Queues) -> None:
         waiting = [queues.claiming(worker=f"w{number}") for number in range(20)]

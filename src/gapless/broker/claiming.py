@@ -151,6 +151,7 @@ class Claiming:
             if not waiter.over and not self._stopped:
                 await self._turn(line, waiter, request)
             if waiter.over or self._stopped:
+                line.wake()  # it may have been woken for what another can have, or in place of the timer
                 return []
 
     async def _turn(self, line: _Line, waiter: _Waiter, request: ClaimRequest) -> None:

@@ -1,5 +1,6 @@
 """Which queues there are: declared by a call or by a rule of the configuration, never by a typing error."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from gapless.broker.rules import QueueRule, rule_for
@@ -20,6 +21,7 @@ class Declaring:
         self.rules = rules
         self._known: dict[str, QueueInfo] = {}
         self._until_ms = 0
+        self._asking: asyncio.Future[dict[str, QueueInfo]] | None = None
 
     async def queues(self) -> dict[str, QueueInfo]:
         """Return all queues as they are now."""
@@ -72,4 +74,10 @@ class Declaring:
                 await self.declare(name, rule.options())
 
     async def _recent(self) -> dict[str, QueueInfo]:
-        return self._known if self._clock.now_ms() < self._until_ms else await self.queues()
+        if self._clock.now_ms() < self._until_ms:
+            return self._known
+        if (
+            self._asking is None or self._asking.done()
+        ):  # the store looks at every queue, once for all who ask
+            self._asking = asyncio.ensure_future(self.queues())
+        return await asyncio.shield(self._asking)
