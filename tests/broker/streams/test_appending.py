@@ -126,6 +126,7 @@ def test_events_of_one_key_are_appended_only_after_the_last_that_is_known(with_s
         NewMessage(),
         NewMessage(data=new().data, b64data=b"x"),
         new(partition=9),
+        new(partition=-1),
         new(message_id=""),
         new(message_id="m" * 129),
         new("x" * 70_000),

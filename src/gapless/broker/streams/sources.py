@@ -38,7 +38,7 @@ class Source(Struct, frozen=True):
             if count > 1 and key is None:
                 raise BadRequest(f"{self.name!r} has {count} partitions: name one of 0 to {count - 1}")
             return partition_of(key, count) if key is not None else 0
-        if partition >= count:
+        if not 0 <= partition < count:
             raise BadRequest(f"{self.name!r} has {count} partitions, 0 to {count - 1}")
         return partition
 
