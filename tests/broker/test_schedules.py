@@ -8,6 +8,7 @@ from gapless.broker.emitting import Emitting
 from gapless.broker.queues import Queueing
 from gapless.core.errors import BadRequest, UnknownQueue
 from gapless.core.jobs import State
+from gapless.core.limits import TICKS_MAX
 from gapless.protocol.messages import payload
 from gapless.protocol.schedules import (
     Missed,
@@ -69,6 +70,22 @@ def test_ticks_that_nobody_fired(missed: Missed, jobs: int) -> None:
         assert len(await fired(queues)) == jobs
         await queues.pass_ms(3_600_000, 60_000)
         assert len(await fired(queues)) == jobs + 1
+
+    with_queues(scene)
+
+
+@pytest.mark.parametrize(("missed", "late"), [(Missed.ONE, 1), (Missed.NONE, 0)])
+def test_however_many_ticks_were_missed_the_next_one_is_fired_in_time(missed: Missed, late: int) -> None:
+    async def scene(queues: Queues) -> None:
+        await queues.queueing.schedule(every(60, missed=missed))
+        await queues.queueing.stop()
+        queues.clock.pass_ms(60_000 * (3 * TICKS_MAX + 7) - queues.clock.now_ms() % 60_000 + 30_000)
+        began_ms = queues.clock.now_ms()
+        queues.queueing = Queueing(queues.store, queues.clock, Emitting(queues.stage.broker))
+        await queues.queueing.start()
+        await queues.pass_ms(100_000)
+        tick_ms = began_ms // 60_000 * 60_000
+        assert await fired(queues) == [tick_ms + 60_000 * n for n in range(1 - late, 3)]
 
     with_queues(scene)
 

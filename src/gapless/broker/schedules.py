@@ -112,24 +112,30 @@ class Scheduler:
                 self._timer = self._clock.after(max(1, wait_ms), self._soon)
 
     async def _fire(self, schedule: Schedule, now_ms: int) -> int:
-        """Fire what is due of a schedule; return how long it is until its next tick."""
+        """Fire what is due of a schedule, TICKS_MAX at once; return how long it is until there is more to do."""
         try:
             recurring = _decode(schedule.spec)
             due = takewhile(lambda tick_ms: tick_ms <= now_ms, ticks(recurring, schedule.last_ms))
-            for tick_ms, jobs in _decided(recurring, list(islice(due, TICKS_MAX)), now_ms):
+            found = list(islice(due, TICKS_MAX))
+            has_more = next(due, None) is not None
+            for tick_ms, jobs in _decided(recurring, found, now_ms, has_more=has_more):
                 await self._store.fire(schedule.name, schedule.spec, tick_ms, jobs)
-            return next_tick_ms(recurring, now_ms) - now_ms
+            return 0 if has_more else next_tick_ms(recurring, now_ms) - now_ms
         except (GaplessError, msgspec.DecodeError) as error:
             log.warning("schedule %r did not fire: %s", schedule.name, error)
             return SCHEDULES_CHECK_MS
 
 
-def _decided(recurring: wire.RecurringJob, due: list[int], now_ms: int) -> list[tuple[int, list[Job]]]:
+def _decided(
+    recurring: wire.RecurringJob, due: list[int], now_ms: int, *, has_more: bool
+) -> list[tuple[int, list[Job]]]:
     """Return what comes of ticks that are due: of some only that they are passed over."""
     if not due:
         return []
     if recurring.missed is wire.Missed.ALL:
         chosen = due
+    elif has_more:  # the last one, which may be fired, is among those
+        return [(due[-1], [])]
     elif recurring.missed is wire.Missed.ONE or now_ms - due[-1] < TICK_MISSED_MS:
         chosen = due[-1:]
     else:
