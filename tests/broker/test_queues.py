@@ -84,15 +84,16 @@ def test_a_job_that_is_cancelled_has_no_result_to_wait_for() -> None:
     with_queues(scene)
 
 
-def test_results_of_so_many_jobs_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_wait_for_results_be_it_of_one_job_or_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "WAITERS_MAX", 1)
 
     async def scene(queues: Queues) -> None:
         first, second = await queues.enqueue("a", "b")
         waiting = waits(queues, first)
         await rest()
-        error = await refused(queues.queueing.result(ResultRequest(id=second, wait_ms=1)))
-        assert isinstance(error, TooManyRequests)
+        for id in (first, second):
+            error = await refused(queues.queueing.result(ResultRequest(id=id, wait_ms=1)))
+            assert isinstance(error, TooManyRequests)
         queues.queueing.stop_waiting()
         await waiting
 

@@ -370,6 +370,11 @@ class Queueing:
         except UnknownJob:
             return ""
 
+    async def scheduled_for(self, name: str) -> str:
+        """Return the queue of a recurring job, "" if there is none of that name."""
+        held = (await self._store.schedules())[1]
+        return next((schedule.queue for schedule in held if schedule.name == name), "")
+
     # Recurring jobs -----------------------------------------------------------------------
 
     async def schedule(

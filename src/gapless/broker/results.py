@@ -17,6 +17,7 @@ class Results:
         self._store = store
         self._clock = clock
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiters = 0
         self._stopped = False
 
     def stop(self) -> None:
@@ -35,10 +36,11 @@ class Results:
 
         Raises:
             UnknownJob: there is none (any more): its result is not kept, or it was cancelled.
-            TooManyRequests: results of WAITERS_MAX jobs are waited for on this node.
+            TooManyRequests: WAITERS_MAX wait for results on this node.
         """
-        if len(self._waiting) >= WAITERS_MAX:
-            raise TooManyRequests(f"results of {WAITERS_MAX} jobs are waited for already")
+        if self._waiters >= WAITERS_MAX:
+            raise TooManyRequests(f"{WAITERS_MAX} calls wait for results already")
+        self._waiters += 1
         event = asyncio.Event()
         self._waiting.setdefault(id, set()).add(event)
         ends_ms = self._clock.now_ms() + wait_ms
@@ -53,6 +55,7 @@ class Results:
                 timer.cancel()
                 event.clear()
         finally:
+            self._waiters -= 1
             self._waiting[id].discard(event)
             if not self._waiting[id]:
                 del self._waiting[id]

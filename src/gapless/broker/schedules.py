@@ -112,7 +112,7 @@ class Scheduler:
                 self._timer = self._clock.after(max(1, wait_ms), self._soon)
 
     async def _fire(self, schedule: Schedule, now_ms: int) -> int:
-        """Fire what is due of a schedule, TICKS_MAX at once; return how long it is until there is more to do."""
+        """Fire what is due of a schedule, TICKS_MAX at once; return how long until there is more to do."""
         try:
             recurring = _decode(schedule.spec)
             due = takewhile(lambda tick_ms: tick_ms <= now_ms, ticks(recurring, schedule.last_ms))

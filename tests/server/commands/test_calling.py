@@ -7,6 +7,7 @@ import pytest
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
 from gapless.core.limits import RPC_WAIT_MAX_MS
+from gapless.protocol.schedules import ScheduleRequest
 from tests.broker.queueing import MAIL, Queues, with_queues
 from tests.conversation import Peer, rest, token
 
@@ -98,6 +99,19 @@ def test_a_right_to_one_queue_settles_no_job_of_another() -> None:
         assert (await ask(peer, "extend", leases=[lease]))["code"] == 103
         assert (await ask(peer, "job", id=job.id))["code"] == 103
         assert (await ask(peer, "job", id="nothing"))["code"] == 1005
+
+    with_queues(scene, *MANY)
+
+
+def test_a_right_to_one_queue_takes_no_recurring_job_from_another() -> None:
+    async def scene(queues: Queues) -> None:
+        peer = await user(queues, open=["manage"])
+        mine = {"queue": "open", "every_ms": 60_000}
+        assert "next_ms" in await ask(peer, "schedule", name="mine", **mine)
+        assert "next_ms" in await ask(peer, "schedule", name="mine", **mine)
+        await queues.queueing.schedule(ScheduleRequest(name="bills", queue="mail", every_ms=60_000))
+        assert (await ask(peer, "schedule", name="bills", **mine))["code"] == 103
+        assert {each.queue for each in (await queues.store.schedules())[1]} == {"mail", "open"}
 
     with_queues(scene, *MANY)
 

@@ -13,6 +13,7 @@ from gapless.protocol.codes import error_of
 from gapless.protocol.hooks import Calling
 from gapless.protocol.messages import Reply, RpcRequest, RpcResult, payload
 from gapless.protocol.payloads import Failure
+from gapless.protocol.schedules import ScheduleRequest
 from gapless.server import hooking
 from gapless.server.commands import publishing, rights
 from gapless.server.hooks import Hooks
@@ -108,4 +109,6 @@ async def _names(verbs: Verbs, family: str, asked: Any) -> set[str]:
         return {await verbs.queueing.queue_of(each.id) for each in held} - GONE
     if isinstance(asked, wire.JobRequest | wire.CancelRequest | wire.ResultRequest):
         return {await verbs.queueing.queue_of(asked.id)} - GONE
+    if isinstance(asked, ScheduleRequest):  # it may take the place of another queue's
+        return {asked.queue, await verbs.queueing.scheduled_for(asked.name)} - GONE
     return {getattr(asked, "queue", "")}
