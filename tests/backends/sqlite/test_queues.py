@@ -174,7 +174,7 @@ def test_answers_are_forgotten_with_the_tables_of_their_minutes(kept: Kept) -> N
         kept.enqueue(Job("q", b"1"))
         kept.settle(*map(ack, kept.claim()))
         kept.now_ms += 60_000
-    assert len(kept.tables("settled%")) == len(kept.tables("claimed%")) == 3
+    assert len(kept.tables("settled%")) == len(kept.tables("requested%")) == 3
     kept.now_ms += SETTLED_MS
     assert kept.database.is_due()
     kept.database.write([])
