@@ -43,6 +43,7 @@ def limited(namespaces: Namespaces, channel: str, user: str) -> bool:
         PermissionDenied: it is limited to others, or needs a subscription token.
         UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
     """
+    namespaces.of(channel)
     if namespaces.is_private(channel):
         raise PermissionDenied(f"channel {channel!r} needs a subscription token")
     return limited_to(namespaces, channel, user)
