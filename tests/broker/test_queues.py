@@ -5,13 +5,17 @@ import asyncio
 import pytest
 
 from gapless.broker import results
+from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
 from gapless.core.errors import GaplessError, StoreFailed, TooManyRequests, UnknownJob
 from gapless.core.jobs import Deed, Settlement, State
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
+from gapless.protocol.messages import payload
 from gapless.protocol.queues import (
     CancelRequest,
     ClaimedJob,
+    Emit,
+    EmitPublish,
     JobRequest,
     ListQueuesRequest,
     NewSettlement,
@@ -84,7 +88,9 @@ def test_a_job_that_is_cancelled_has_no_result_to_wait_for() -> None:
     with_queues(scene)
 
 
-def test_only_so_many_wait_for_results_be_it_of_one_job_or_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_wait_for_results_be_it_of_one_job_or_of_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(results, "WAITERS_MAX", 1)
 
     async def scene(queues: Queues) -> None:
@@ -156,3 +162,20 @@ def test_what_fails_in_the_store_is_told_item_by_item() -> None:
         assert isinstance(item.error.error(), StoreFailed)
 
     with_queues(scene, MAIL)
+
+
+def test_what_a_repeated_settlement_has_emitted_is_told_to_followers_once() -> None:
+    async def scene(queues: Queues) -> None:
+        reader = await queues.stage.reader("room")
+        await queues.enqueue("a")
+        [job] = await queues.claim()
+        emit = Emit(publish=EmitPublish(channel="room", data=payload(b'"done"')))
+        ack = SettleRequest(
+            settlements=[NewSettlement(id=job.id, fence=job.fence, deed=Deed.ACK, emit=(emit,))]
+        )
+        first = await queues.queueing.settle(ack)
+        assert await queues.queueing.settle(ack) == first
+        await rest()
+        assert len([said for said in reader.heard() if "push" in said]) == 1
+
+    with_queues(scene, without=Namespace(allow_subscribe_for_client=True, allow_subscribe_for_anonymous=True))

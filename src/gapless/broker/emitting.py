@@ -47,6 +47,10 @@ class Emitting:
         stored = [each for each in emitted if isinstance(each, Stored)]
         if entries:
             self._broker.landed(entries, stored)
+        return self.told(emits, emitted)
+
+    def told(self, emits: Sequence[Emit], emitted: Sequence[Stored | Enqueued]) -> tuple[wire.Emitted, ...]:
+        """Return what became of each, where those who follow it have been told before."""
         return tuple(map(_told, emits, emitted))
 
 

@@ -298,7 +298,8 @@ class Queueing:
         if isinstance(outcome, GaplessError):
             return wire.SettledItem(error=failure_of(outcome))
         self._results.ended(settlement.id)
-        emitted = self._emitting.landed(settlement.emit, outcome.emitted) if settlement.emit else ()
+        hand_on = self._emitting.told if outcome.again else self._emitting.landed
+        emitted = hand_on(settlement.emit, outcome.emitted) if settlement.emit else ()
         return wire.SettledItem(
             result=wire.SettledJob(state=outcome.state, due_ms=outcome.due_ms, emitted=emitted)
         )

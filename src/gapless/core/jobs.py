@@ -183,11 +183,15 @@ class Settlement(Struct):
 
 
 class Settled(Struct, frozen=True, tag="settled"):
-    """A settlement that holds: where the job is now, when it is next due, and what became of its emits."""
+    """A settlement that holds: where the job is now, when it is next due, and what became of its emits.
+
+    `again`: it was carried out before, and this is how that was answered.
+    """
 
     state: State
     due_ms: int = 0
     emitted: tuple[Stored | Enqueued, ...] = ()
+    again: bool = False
 
 
 class View(Struct):

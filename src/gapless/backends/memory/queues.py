@@ -261,7 +261,7 @@ class MemoryQueues(Emitting, Queues):
         while settled and settled[oldest := next(iter(settled))][3] + SETTLED_MS <= now_ms:
             del settled[oldest]
         if asked.fence in settled and settled[asked.fence][:2] == (asked.id, asked.deed):
-            return settled[asked.fence][2]
+            return structs.replace(settled[asked.fence][2], again=True)
         job = self._leased(asked.id, asked.fence, now_ms)
         emitted = self._emit_of(job, asked, now_ms)
         self._carry_out(job, asked, now_ms)

@@ -107,7 +107,7 @@ class Answers:
         if row is None or row[:3] != (number, generation, DEEDS.index(deed)) or row[6] + SETTLED_MS <= now_ms:
             return None
         emitted = tuple(_unpack(*one) for one in _decode_emitted(row[5])) if row[5] else ()
-        return Settled(STATES[row[3]], row[4], emitted)
+        return Settled(STATES[row[3]], row[4], emitted, again=True)
 
     def hold_claim(self, id: bytes, leases: Sequence[tuple[int, int]], now_ms: int) -> None:
         """Remember the jobs that were claimed by a request, and the fences of their leases."""
