@@ -294,8 +294,8 @@ class Queues(ABC):
         """Carry out settlements, each in one transaction with what it emits.
 
         A repeat of the same deed with the same fence within SETTLED_MS is answered as the first was, and
-        marked `again`. With another deed, or when the lease has ended, it is LeaseLost, and nothing of it holds. What it emits is
-        checked as by `append` and `enqueue`; if anything of it is refused, all of it is.
+        marked `again`. With another deed, or when the lease has ended, it is LeaseLost, and nothing of it
+        holds. What it emits is checked as by `append` and `enqueue`; if anything is refused, all of it is.
         """
 
     @abstractmethod
