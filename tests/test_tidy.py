@@ -24,6 +24,7 @@ PUBLIC = [
     "Job",
     "Message",
     "Middleware",
+    "Position",
     "Refuse",
     "Reject",
     "Release",

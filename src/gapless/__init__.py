@@ -3,6 +3,7 @@
 TYPE_CHECKING = False  # as type checkers know it; `typing` alone takes longer to import than all of this
 if TYPE_CHECKING:
     from gapless.core import errors
+    from gapless.core.stream import Position
     from gapless.library import hooks
     from gapless.library.delivery import Job, Message
     from gapless.library.depends import Depends
@@ -20,6 +21,7 @@ __all__ = [
     "Job",
     "Message",
     "Middleware",
+    "Position",
     "Refuse",
     "Reject",
     "Release",
@@ -38,6 +40,7 @@ _FOUND_IN = {
     "Job": "library.delivery",
     "Message": "library.delivery",
     "Middleware": "library.running",
+    "Position": "core.stream",
     "Refuse": "library.hooks",
     "Reject": "library.outcomes",
     "Release": "library.outcomes",

@@ -104,7 +104,9 @@ def test_the_web_socket_is_beside_the_api(url: str, websocket: str) -> None:
     assert Posting(url, api_key="", tls=None).websocket == websocket
 
 
-@pytest.mark.parametrize("url", ["here:8000", "ftp://here", "http://", "http://name:word@here"])
+@pytest.mark.parametrize(
+    "url", ["here:8000", "ftp://here", "http://", "http://:80", "http://here:port", "http://name:word@here"]
+)
 def test_what_is_no_url_of_a_server_is_told_at_once(url: str) -> None:
     with pytest.raises(ConfigError):
         Posting(url, api_key="", tls=None)

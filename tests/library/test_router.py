@@ -231,6 +231,7 @@ def test_recurring_functions_have_a_queue_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
+        ({"retry": 3}, r"retry.*Backoff\(5\)"),
         ({"lease": "soon"}, "lease.*soon"),
         ({"lease": "1ms"}, "lease.*100ms"),
         ({"timeout": -1}, "timeout"),

@@ -2,7 +2,7 @@
 
 import ssl
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp
 import msgspec
@@ -63,7 +63,7 @@ class Posting:
 
     def __init__(self, url: str, *, api_key: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        if parts.scheme not in ("http", "https") or not _is_place(parts) or "@" in parts.netloc:
             raise ConfigError(f"{url!r} is no http:// or https:// URL of a server, without name and password")
         path = parts.path.rstrip("/")
         self._api = f"{parts.scheme}://{parts.netloc}{path or API}"
@@ -137,6 +137,14 @@ class Posting:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
             raise OutcomeUnknown(f"{self._api}: the answer was lost: {reason}") from error
+
+
+def _is_place(parts: SplitResult) -> bool:
+    """Tell whether a URL has a host, and a port that can be one if any."""
+    try:
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _read(status: int, answer: bytes) -> _Reply:

@@ -148,7 +148,7 @@ def queue_terms(  # noqa: PLR0913 # as many as QueueSaid has
         raise ConfigError(f"{named(function)}: what is acknowledged first cannot be so by hand")
     return QueueTerms(
         options=QueueOptions(
-            retry=(retry or Backoff()).policy,
+            retry=said.backoff(retry).policy,
             lease_ms=said.lease_ms(lease),
             in_flight_max=in_flight,
             in_flight_per_worker_max=in_flight_per_worker,
@@ -230,6 +230,11 @@ class _Said:
             choices = ", ".join(repr(str(choice)) for choice in allowed)
             raise ConfigError(f"{named(self._function)}: {option}: {value!r} is none of {choices}")
         return value
+
+    def backoff(self, value: Backoff | None) -> Backoff:
+        if value is not None and not isinstance(value, Backoff):
+            raise ConfigError(f"{named(self._function)}: retry: {value!r} is no Backoff, as Backoff(5) is")
+        return value or Backoff()
 
     def executor(self, value: Executor) -> Executor:
         self.one_of("executor", value, "thread", "process")
