@@ -116,6 +116,24 @@ async def test_a_subscription_goes_on_from_where_it_is_told(opened: Opened) -> N
             assert (await anext(following)).data == 5
 
 
+@on_a_loop
+async def test_a_partition_of_a_stream_is_followed_as_a_channel(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders", StreamSettings(partitions=2))
+        first = await gl.append("orders", 1, partition=1)
+        channel, start = "stream:orders/1", Position(first.epoch, 0)
+        async with aclosing(gl.subscribe(channel, after=start)) as following:
+            assert (await anext(following)).data == 1
+            await gl.append("orders", 0, partition=0)
+            await gl.append("orders", 2, partition=1, headers={"a": "b"})
+            live = await anext(following)
+            assert (live.data, live.tags, live.position) == (2, {"a": "b"}, Position(first.epoch, 2))
+        for unknown in ("stream:orders/2", "stream:oders/0"):
+            async with aclosing(gl.subscribe(unknown)) as following:
+                with pytest.raises((UnknownChannel, UnknownStream, BadRequest)):
+                    await anext(following)
+
+
 def page_epoch(publication: object) -> str:
     position = getattr(publication, "position", None)
     assert isinstance(position, Position)
