@@ -45,6 +45,26 @@ async def test_what_waits_joins_the_next_request_and_is_answered_in_its_place() 
 
 
 @on_a_loop
+async def test_who_asks_again_as_soon_as_all_requests_are_answered_is_not_forgotten() -> None:
+    sender = Sender()
+    joining = Joining[int, int](sender.send, lambda item: 1)
+
+    async def twice() -> tuple[int, int]:
+        return await joining.one(1), await joining.one(2)
+
+    asking = asyncio.ensure_future(twice())
+    await until(lambda: len(sender.sent) == 1)
+    other = asyncio.ensure_future(joining.one(3))
+    await until(lambda: len(sender.sent) == 2)
+    for answer in sender.answers:
+        answer.set_result(None)
+    assert await other == -3
+    await until(lambda: len(sender.sent) == 3)
+    sender.answers[2].set_result(None)
+    assert await asking == (-1, -2)
+
+
+@on_a_loop
 async def test_a_request_is_bounded_in_items_and_in_bytes() -> None:
     sent: list[list[int]] = []
 

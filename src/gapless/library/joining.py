@@ -33,6 +33,7 @@ class Joining(Generic[Item, Outcome]):
         self._size_bytes = size_bytes
         self._waiting: deque[tuple[Item, int, asyncio.Future[Outcome]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
+        self._flying = 0
 
     async def one(self, item: Item) -> Outcome:
         """Have an item sent, and return its outcome. Who gives up waiting may have had it carried out.
@@ -47,7 +48,8 @@ class Joining(Generic[Item, Outcome]):
         except _FAULTS as error:
             raise BadRequest(f"malformed request: {error}") from error
         self._waiting.append((item, size_bytes, outcome))
-        if len(self._flights) < FLIGHTS_MAX:
+        if self._flying < FLIGHTS_MAX:
+            self._flying += 1
             flight = loop.create_task(self._fly())
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
@@ -59,8 +61,11 @@ class Joining(Generic[Item, Outcome]):
 
     async def _fly(self) -> None:
         """Send what waits, again and again until nothing does."""
-        while self._waiting:
-            await self._carry(self._take())
+        try:
+            while self._waiting:
+                await self._carry(self._take())
+        finally:
+            self._flying -= 1  # not when the task is seen to be done: who asks before that would be forgotten
 
     async def _carry(self, taken: Taken[Item, Outcome]) -> None:
         try:
