@@ -78,7 +78,7 @@ class Remote:
         """See `Transport.call`. Jobs and settlements that are asked for one at a time are joined."""
         match request:
             case EnqueueRequest():
-                if len(request.jobs) == 1:
+                if len(request.jobs) == 1 and not request.request:
                     return EnqueueAnswer(jobs=[await self._joined(self._enqueues, request.jobs[0])])
                 request = replace(request, request=request.request or self._id())
             case SettleRequest(settlements=[settlement]):

@@ -10,6 +10,8 @@ import pytest
 from gapless.backends import Options
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Log
+from gapless.backends.sqlite.queues.port import Settle
+from gapless.backends.sqlite.queues.settling import Settling
 from gapless.backends.sqlite.work import Work
 from gapless.core.errors import LimitExceeded, PositionConflict, StoreDamaged, StoreFull
 from gapless.core.jobs import (
@@ -39,16 +41,6 @@ class Call(Work):
         return self.call(log)
 
 
-class Settle(Work):
-    """A call whose items may be undone."""
-
-    def __init__(self, settlements: list[Settlement]) -> None:
-        self.settlements = settlements
-
-    def carry_out(self, log: Log) -> Any:
-        return log.queues.settle(self.settlements, self.refused)
-
-
 class Kept:
     """A store with a queue, whose clock stands still."""
 
@@ -73,7 +65,7 @@ class Kept:
         return claimed
 
     def settle(self, *settlements: Settlement) -> Any:
-        return self.database.write([Settle(list(settlements))])[0]
+        return self.database.write([Settle(settlements)])[0]
 
     def counted(self) -> Counted:
         counted: Counted = self.call(lambda log: log.queues.queues())["q"].counted
@@ -237,3 +229,27 @@ def test_counts_are_made_anew_when_the_store_is_opened(kept: Kept) -> None:
     assert kept.counted() == Counted(ready=3, delayed=1, leased=1, dead=1)
     kept.now_ms += 10_000
     assert kept.counted().ready + kept.counted().delayed == 5
+
+
+def test_what_is_refused_half_done_lets_the_rest_be_carried_out_a_few_times_only(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried_out = 0
+    settle = Settling.settle
+
+    def counting(self: Settling, settlements: Any, refused: Any) -> Any:
+        nonlocal carried_out
+        carried_out += len(settlements)
+        return settle(self, settlements, refused)
+
+    monkeypatch.setattr(Settling, "settle", counting)
+    kept.enqueue(*[Job("q", b"1")] * 64)
+    good = Entry("s", b"good", Retention())
+    bad = Entry("s", b"bad", Retention(), expected=Position("another", 7))
+    asked = [
+        Settlement(job.id, job.fence, Deed.ACK, emit=[good, bad] if at % 2 else [good])
+        for at, job in enumerate(kept.claim(64))
+    ]
+    answers = kept.settle(*asked)
+    assert [isinstance(answer, Settled) for answer in answers] == [True, False] * 32
+    assert carried_out < 64 * 20

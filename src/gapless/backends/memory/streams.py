@@ -246,14 +246,6 @@ class MemoryStreams(Streams):
             self._hold(entry, stored)
         return stored
 
-    def refusal(self, entry: Entry, now_ms: int) -> GaplessError | None:
-        """Return what `admit` would raise, changing nothing."""
-        try:
-            self.admit(entry, now_ms, only_check=True)
-        except GaplessError as error:
-            return error
-        return None
-
     def _is_stale(self, entry: Entry, log: _Log) -> bool:
         if not entry.version or entry.transient:
             return False

@@ -18,7 +18,7 @@ from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.schema import PAGE_BYTES, number
 from gapless.backends.sqlite.streams import Streams
 from gapless.backends.sqlite.witness import Witness
-from gapless.backends.sqlite.work import Undo
+from gapless.backends.sqlite.work import Undo, Work
 from gapless.core.errors import StoreError, StoreFull, StoreRefused
 from gapless.core.limits import CLOCK_AHEAD_MS
 from gapless.ports import Checked, Compacted
@@ -30,6 +30,8 @@ log: Final = logging.getLogger("gapless.store")
 # Rows deleted in one transaction: a few beside appends, more when nothing else waits.
 DELETED_ROWS = 64
 DELETED_ROWS_IDLE = 512
+# Transactions that are undone for what was refused half done, before the rest is taken apart.
+UNDOS_MAX = 8
 
 
 class Database:
@@ -144,30 +146,45 @@ class Database:
         """
         if self.disk.is_short():
             self.disk.check_room(self._unused_bytes())
-        try:
-            outcomes = self._transact_all(orders)
-        except apsw.FullError:
-            self.disk.fill()
-            try:
-                outcomes = self._transact_all(orders)
-            except apsw.FullError:
-                self._is_stuck = True
-                self.log.stop(orders)
-                return [StoreFull("the disk is full; make room")] * len(orders)
-        self._is_stuck = False
+        outcomes = self._carry_out(orders)
         self.disk.check_same()
         if self.log.seq != self._seen_seq:
             self._seen_seq = self.log.seq
             self._witness.write(self.epoch, self.log.seq)
         return outcomes
 
-    def _transact_all(self, orders: Sequence[Order]) -> list[Outcome]:
-        """Do it anew, without what was refused, as often as something is."""
-        while True:
+    def _carry_out(self, orders: Sequence[Order]) -> list[Outcome]:
+        """Carry out all, anew without what was refused; what is refused too often, in ever smaller parts."""
+        for _ in range(UNDOS_MAX):
             try:
-                return self._transact(orders)
+                return self._transact_with_room(orders)
             except Undo:
                 self._undo()
+        if len(orders) > 1:
+            at = len(orders) // 2
+            return self._carry_out(orders[:at]) + self._carry_out(orders[at:])
+        assert isinstance(orders[0], Work)
+        halves = orders[0].halves()
+        assert halves is not None  # one thing is refused once
+        answers: list[Outcome] = []
+        for half in halves:
+            [told] = self._carry_out([half])
+            answers += told if isinstance(told, list) else [told] * half.items
+        return [answers]
+
+    def _transact_with_room(self, orders: Sequence[Order]) -> list[Outcome]:
+        try:
+            outcomes = self._transact(orders)
+        except apsw.FullError:
+            self.disk.fill()
+            try:
+                outcomes = self._transact(orders)
+            except apsw.FullError:
+                self._is_stuck = True
+                self.log.stop(orders)
+                return [StoreFull("the disk is full; make room")] * len(orders)
+        self._is_stuck = False
+        return outcomes
 
     def _transact(self, orders: Sequence[Order]) -> list[Outcome]:
         connection = self._connection

@@ -9,7 +9,7 @@ import msgspec
 from gapless.backends.sqlite.emitting import emit
 from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.membership import Reader
-from gapless.backends.sqlite.work import Undo, Work
+from gapless.backends.sqlite.work import Undo, Work, split
 from gapless.core.errors import GaplessError, UnknownStream
 from gapless.core.group_rules import (
     check_group,
@@ -44,12 +44,22 @@ class _Commits(Work):
     def __init__(
         self, source: str, group: str, member: str, commits: Sequence[Commit], streams: Sequence[str]
     ) -> None:
+        self._asked = source, group, member, streams
         self._group = source, group
         self._member = member
         self._commits = commits
+        self.items = len(commits)
         self._streams = streams
         self.weight = sum(1 + len(commit.emit) for commit in commits)
         self.size = sum(len(emitted.data) for commit in commits for emitted in commit.emit)
+
+    def halves(self) -> "tuple[_Commits, _Commits]":
+        source, group, member, streams = self._asked
+        at = len(self._commits) // 2
+        parts = self._commits[:at], self._commits[at:]
+        before, after = [_Commits(source, group, member, commits, streams) for commits in parts]
+        before.refused, after.refused = split(self.refused, at)
+        return before, after
 
     def carry_out(self, log: Log) -> list[Committed | GaplessError]:
         reader = log.memberships.find(*self._group) or Reader([])

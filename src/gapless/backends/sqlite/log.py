@@ -215,14 +215,6 @@ class Log:
             self._keys.hold(key, stored)
         return stored
 
-    def refusal(self, entry: Entry) -> GaplessError | None:
-        """Return what `admit` would raise, changing nothing."""
-        try:
-            self._check(entry, None if entry.key is None else digest(entry))
-        except GaplessError as error:
-            return error
-        return None
-
     def _check(self, entry: Entry, key: Digests | None) -> Stream | Stored:
         """Return where an entry goes, or the answer that it has without being stored."""
         if key and (held := self._keys.find(key)):

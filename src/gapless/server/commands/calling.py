@@ -65,7 +65,7 @@ async def _call(session: Session, id: int, verbs: Verbs, verb: str, asked: Any) 
     if isinstance(asked, wire.ClaimRequest):
         worker = f"{user}/{asked.worker}" if asked.worker else user or "anonymous"
         asked = replace(asked, worker=worker[:JOB_KEY_BYTES_MAX])
-    answer = await verbs.call(verb, asked, f"user {user}")
+    answer = await verbs.call(verb, asked, f"user {user}" if user else f"client {session.info.client}")
     if not session.expired():
         session.send(Reply(id, rpc=RpcResult(payload(_encode(_discreet(answer))))))
 

@@ -9,7 +9,7 @@ from gapless.backends.sqlite.keys import Digests
 from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
 from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue
 from gapless.backends.sqlite.queues.tending import Tending
-from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, StoreFull, TooManyRequests
+from gapless.core.errors import KeyConflict, LimitExceeded, StoreFull, TooManyRequests
 from gapless.core.job_rules import check_batch, first_due_ms, id_of
 from gapless.core.jobs import Enqueued, Job
 from gapless.core.limits import PRIORITY_MAX
@@ -37,14 +37,6 @@ class _Plan:
 
 class Enqueueing(Tending):
     """What is enqueued, by itself or with a settlement or commit."""
-
-    def refusal(self, jobs: Sequence[Job]) -> GaplessError | None:
-        """Return what `enqueue_now` would raise, changing nothing."""
-        try:
-            self._plan(jobs)
-        except GaplessError as error:
-            return error
-        return None
 
     def enqueue_now(self, jobs: Sequence[Job]) -> list[Enqueued]:
         """Enqueue all of them in the transaction that is open.

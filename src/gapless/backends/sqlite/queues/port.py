@@ -7,7 +7,7 @@ from typing import Any
 
 from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.queues.writing import Queueing, each
-from gapless.backends.sqlite.work import Work
+from gapless.backends.sqlite.work import Work, split
 from gapless.core.errors import GaplessError
 from gapless.core.job_rules import check_lease, check_request
 from gapless.core.jobs import (
@@ -29,7 +29,7 @@ from gapless.core.limits import CLAIM_JOBS_MAX, JOB_EMITS_MAX
 from gapless.core.stream import Entry
 from gapless.ports import Queues
 
-__all__ = ["SqliteQueues"]
+__all__ = ["Settle", "SqliteQueues"]
 
 
 class _Call(Work):
@@ -41,14 +41,25 @@ class _Call(Work):
         return self._call(log.queues)
 
 
-class _Settle(Work):
+class Settle(Work):
+    """Settlements, each of which is carried out or refused by itself."""
+
     def __init__(self, settlements: Sequence[Settlement]) -> None:
         # More than that is refused anyway, whatever it is.
         lists = [settlement.emit for settlement in settlements if len(settlement.emit) <= JOB_EMITS_MAX]
         emits = [emit for emits in lists for emit in emits]
         self.weight = len(settlements) + len(emits)
-        self.size = sum(map(_weight, emits))
+        self.size = sum(map(_weight, emits)) + sum(
+            [len(one.result or b"") + len(one.details) for one in settlements]
+        )
         self._settlements = settlements
+        self.items = len(settlements)
+
+    def halves(self) -> "tuple[Settle, Settle]":
+        at = len(self._settlements) // 2
+        before, after = Settle(self._settlements[:at]), Settle(self._settlements[at:])
+        before.refused, after.refused = split(self.refused, at)
+        return before, after
 
     def carry_out(self, log: Log) -> list[Settled | GaplessError]:
         return log.queues.settle(self._settlements, self.refused)
@@ -114,7 +125,7 @@ class SqliteQueues(Queues):
         return told
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | GaplessError]:
-        told: list[Settled | GaplessError] = await self.work(_Settle(settlements))
+        told: list[Settled | GaplessError] = await self.work(Settle(settlements))
         return told
 
     async def cancel(self, id: str) -> View:
