@@ -88,7 +88,10 @@ class Enqueueing(Tending):
             if payload != digests[1]:
                 raise KeyConflict("the message id belongs to another payload")
             return step
-        held = self.jobs.keys.find(digests)
+        try:
+            held = self.jobs.keys.find(digests)
+        except KeyConflict:
+            raise KeyConflict("the message id belongs to another payload") from None
         return Enqueued(id_of(held.offset, held.epoch), fresh=False) if held else None
 
     def _named(self, plan: _Plan, queue: Queue, job: Job) -> Enqueued | int | None:
