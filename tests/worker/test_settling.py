@@ -11,7 +11,7 @@ from gapless.core.jobs import Deed, State
 from gapless.library.outcomes import Outcome
 from gapless.protocol.queues import SettleAnswer, SettledItem, SettledJob, SettleRequest
 from gapless.worker.settling import Settling, settlement
-from tests.server.serving import HandClock, on_a_loop
+from tests.server.serving import HandClock, on_a_loop, until
 
 
 class Store(Gapless):
@@ -79,3 +79,38 @@ async def test_a_store_that_is_away_is_asked_until_it_answers() -> None:
         await asyncio.sleep(0)
         clock.move(1_000)
     assert store.asked == [["0"]] * 3
+
+
+class SlowStore(Store):
+    """Answers all settlements at once, when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = 0
+        self.answering = asyncio.Event()
+
+    async def ask(self, verb: str, request: Any) -> Any:
+        answer = await super().ask(verb, request)
+        self.held += 1
+        await self.answering.wait()
+        return answer
+
+
+@on_a_loop
+async def test_what_is_put_as_soon_as_all_requests_are_answered_is_not_forgotten() -> None:
+    store = SlowStore()
+    told: list[SettledItem] = []
+    settling = Settling(store, HandClock(), Random(7))
+
+    def put_another(item: SettledItem) -> None:
+        told.append(item)
+        asyncio.get_running_loop().call_soon(settling.put, ack("2"), told.append)
+
+    settling.put(ack("0"), put_another)
+    await until(lambda: store.held == 1)
+    settling.put(ack("1"), told.append)
+    await until(lambda: store.held == 2)
+    store.answering.set()
+    await until(lambda: len(told) == 3)
+    await settling.finish()
+    assert store.asked == [["0"], ["1"], ["2"]]

@@ -54,12 +54,13 @@ class Settling:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[NewSettlement, Told]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
+        self._flying = 0
         self._starting = False
 
     def put(self, new: NewSettlement, told: Told) -> None:
         """Settle soon, together with others."""
         self._waiting.append((new, told))
-        if not self._starting and len(self._flights) < FLIGHTS_MAX:
+        if not self._starting and self._flying < FLIGHTS_MAX:
             self._starting = True
             self._loop.call_soon(self._start)
 
@@ -76,13 +77,17 @@ class Settling:
 
     def _start(self) -> None:
         self._starting = False
+        self._flying += 1
         flight = self._loop.create_task(self._fly())
         self._flights.add(flight)
         flight.add_done_callback(self._flights.discard)
 
     async def _fly(self) -> None:
-        while self._waiting:
-            await self._settle(self._take())
+        try:
+            while self._waiting:
+                await self._settle(self._take())
+        finally:
+            self._flying -= 1  # at once: what is put before the task is seen to be done is not forgotten
 
     def _take(self) -> list[tuple[NewSettlement, Told]]:
         taken: list[tuple[NewSettlement, Told]] = []
