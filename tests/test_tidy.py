@@ -56,6 +56,7 @@ TAKEN = re.compile(
 # The outermost shells, and all that each may take.
 SHELLS = {
     "cli/doctor.py": {"os.urandom", "time.perf_counter_ns", "time.time_ns"},
+    "cli/nearby.py": {"random.SystemRandom"},
     "cli/serving.py": {"random.SystemRandom"},
     "cli/supervision.py": {"time.monotonic_ns"},
     "cli/tailing.py": {"random.SystemRandom"},

@@ -28,7 +28,8 @@ COMMANDS_HEAD = """# Command line
 
 Each command has `--help`. An error is one line on standard error; the exit code is 2 when what was asked for is wrong, 1 when
 the world is. `--json` prints objects for machines: what the API answers. Commands that call a server take its URL with
-`--url`, and its key with `--api-key` or `GAPLESS_HTTP_API__KEY`; or both from the server's own file with `--config`. What cannot be undone is
+`--url`, and its key with `--api-key` or `GAPLESS_HTTP_API__KEY`; or both from the server's own file with `--config`. The
+commands of `gapless queue` and `gapless stream` take a file too, `--url sqlite:app.db`: they join the process that has it open, or open it. What cannot be undone is
 asked for at a terminal; without one it needs `--yes`.
 """
 

@@ -20,10 +20,21 @@ from gapless.protocol.payloads import Failure
 if TYPE_CHECKING:
     from gapless.server.config import Config
 
-__all__ = ["Server", "as_json", "at_api", "at_server", "configured_at", "parted", "refusal", "trusted"]
+__all__ = [
+    "FILE",
+    "Server",
+    "as_json",
+    "at_api",
+    "at_server",
+    "configured_at",
+    "parted",
+    "refusal",
+    "trusted",
+]
 
 Command = Callable[..., None]
 
+FILE: Final = "sqlite:"
 ANSWER_SECONDS_MAX: Final = 30
 PART_BYTES: Final = 1024 * 1024
 
@@ -33,12 +44,22 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def _reached_by(*key_options: str) -> Callable[[Command], Command]:
-    """Return what gives a command the options that say where the server is; it takes a `server`."""
+def _reached_by(*key_options: str, files: bool = False) -> Callable[[Command], Command]:
+    """Return what gives a command the options that say where the server is; it takes a `server`.
+
+    With `files` that may be a file instead, which is asked in this process.
+    """
+    what = "The server, or sqlite:FILE, which is opened here." if files else "The server."
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(url: str, api_key: str, ca_file: Path | None, server_file: Path | None, **given: Any) -> None:
+            if files and url.startswith(FILE):
+                from gapless.cli.nearby import nearby
+
+                with nearby(url, server_file) as server:
+                    command(server=server, **given)
+                return
             server = Server(url, api_key, ca_file)
             command(server=server if server_file is None else _of_file(server_file, server), **given)
 
@@ -49,7 +70,7 @@ def _reached_by(*key_options: str) -> Callable[[Command], Command]:
             click.option(
                 *key_options, "api_key", default="", envvar="GAPLESS_HTTP_API__KEY", help="The API key."
             ),
-            click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server."),
+            click.option("--url", default="http://127.0.0.1:8000", show_default=True, help=what),
         ):
             run = option(run)
         return run
@@ -58,8 +79,8 @@ def _reached_by(*key_options: str) -> Callable[[Command], Command]:
 
 
 at_server = _reached_by("--api-key", "--key")
-at_api = _reached_by("--api-key")
-"""As `at_server`, for commands in which a key is that of a job or message."""
+at_api = _reached_by("--api-key", files=True)
+"""As `at_server`, for queues and streams: a key is that of a job or message, a file may be asked."""
 
 
 def _of_file(file: Path, given: "Server") -> "Server":

@@ -17,6 +17,7 @@ from gapless.core.errors import BadRequest, GaplessError, NotAvailable, StoreErr
 from gapless.core.stream import Position
 from gapless.library.inbox import Inbox
 from gapless.ports import Clock, Streams
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.server.api import Api
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, from_file, read
@@ -113,6 +114,10 @@ class Local:
         """See `Transport.call`."""
         self._usable()
         return await self._having().call(verb, _checked(request))
+
+    def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        """Yield messages again when they are due; those of a list together. Raises as `Replaying.replay`."""
+        return self._having().streaming.replay(_checked(request))
 
     def _having(self) -> Verbs:
         if self._verbs is None:

@@ -4,7 +4,7 @@ It ends where the partitions ended when it began. Nothing is held but a page of 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from heapq import heapify, heappop, heapreplace
 
 from gapless.broker.streams.places import before_offset, why_lost
@@ -31,7 +31,7 @@ class Replaying:
         self._sources = sources
         self._replays = 0
 
-    async def replay(self, request: ReplayRequest) -> AsyncIterator[list[ReplayedMessage]]:
+    async def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
         """Yield messages when they are due; those of one list are due together.
 
         Raises:
@@ -48,7 +48,7 @@ class Replaying:
         finally:
             self._replays -= 1
 
-    async def _replay(self, request: ReplayRequest) -> AsyncIterator[list[ReplayedMessage]]:
+    async def _replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
         source = await self._sources.find(request.source)
         readers = await self._readers(request, source)
         heap = [(reader.time_ms, reader.partition, reader) for reader in readers if await reader.next()]
