@@ -2,12 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from msgspec import Struct
 
 from gapless import Gapless
-from gapless.core.errors import BadRequest, GaplessError, PositionLost, UnknownQueue, UnknownStream
+from gapless.core.errors import (
+    BadRequest,
+    GaplessError,
+    PositionLost,
+    UnknownChannel,
+    UnknownQueue,
+    UnknownStream,
+)
 from gapless.core.jobs import State
 from gapless.core.stream import Position
 from gapless.protocol.groups import HeartbeatRequest
@@ -32,6 +40,22 @@ BAD: dict[str, tuple[Call, type[GaplessError], str]] = {
     ),
     "a claim with a typing error": (lambda gl: gl.claim("mial", wait="20s"), UnknownQueue, "mial"),
     "a stream with a typing error": (lambda gl: gl.append("oders", 1), UnknownStream, "oders"),
+    "a page of a stream with a typing error": (lambda gl: gl.streams.page("oders"), UnknownStream, "oders"),
+    "a member of a group with a typing error": (
+        lambda gl: gl.ask("stream/heartbeat", HeartbeatRequest(source="oders", group="readers", member="m")),
+        UnknownStream,
+        "oders",
+    ),
+    "the history of a stream with a typing error": (
+        lambda gl: gl.history("stream:oders/0"),
+        UnknownChannel,
+        "no partition",
+    ),
+    "the history of a partition that is not there": (
+        lambda gl: gl.history("stream:orders/1"),
+        UnknownChannel,
+        "no partition",
+    ),
     "a schedule into nowhere": (
         lambda gl: gl.schedules.add(ScheduleRequest(name="s", queue="mial", data=NULL, every_ms=1_000)),
         UnknownQueue,
@@ -80,6 +104,7 @@ async def stands(gl: Gapless) -> tuple[object, ...]:
         [each.stream for each in (await gl.streams.list()).streams if each.stream != "gapless.audit"],
         (await gl.schedules.list()).schedules,
         (await gl.streams.lag("orders", "readers")).partitions[0].position,
+        [each.group for each in (await gl.streams.groups()).groups],
     )
 
 
@@ -162,3 +187,21 @@ async def _has(handled: list[Order], count: int) -> bool:
 
 async def _all_dead(gl: Gapless, *ids: str) -> bool:
     return {(await gl.jobs.look(id)).state for id in ids} == {State.DEAD}
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:app.db"])
+@on_a_loop
+async def test_a_channel_is_a_stream_once_something_was_published(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Gapless(url) as gl:
+        await gl.publish("room", 1)
+        await gl.streams.heartbeat(HeartbeatRequest(source="room", group="readers", member="m-1"))
+        assert [message.offset for message in (await gl.streams.page("room")).messages] == [1]
+        with pytest.raises(UnknownStream, match="publish to the channel first"):
+            await gl.streams.page("rom")
+        with pytest.raises(UnknownStream, match="declare the stream"):
+            await gl.streams.heartbeat(HeartbeatRequest(source="rom", group="readers", member="m-1"))
+        found = (await gl.streams.groups()).groups
+        assert [(each.source, each.group) for each in found] == [("room", "readers")]

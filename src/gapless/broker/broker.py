@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, TypedDict, Unpack
 
@@ -87,7 +87,8 @@ class Broker:
         self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
         self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
         self.arrivals = Arrivals(clock)
-        self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets it
+        self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets these
+        self.find_partition: Callable[[str], Awaitable[bool]] = _has_no_partition
         self._clock = clock
         self._append = in_lanes(store)
         self._bus = bus or store.bus
@@ -341,7 +342,7 @@ class Broker:
         if channel is None:
             rules = self.namespaces.of(name)
             if rules.namespace.name == STREAMS and not self.is_partition(name):
-                raise UnknownChannel(f"{name!r} is no partition of a stream that there is")
+                raise _no_partition(name)
             channel = self.hub.channel(name, rules)
             self.placing.idle(channel)  # until somebody has subscribed
         return channel
@@ -363,6 +364,19 @@ class Broker:
 
     # Look ---------------------------------------------------------------------------------
 
+    async def check_kept(self, channel: str) -> None:
+        """Let it be known if a channel has no history.
+
+        Raises:
+            UnknownChannel: there is no such namespace, or partition of a stream.
+            NotAvailable: the channel keeps no history.
+        """
+        namespace = self.namespaces.of(channel).namespace
+        if namespace.name == STREAMS and not await self.find_partition(channel):
+            raise _no_partition(channel)
+        if not namespace.history:
+            raise NotAvailable(f"channel {channel!r} keeps no history")
+
     async def history(
         self, channel: str, *, limit: int, since: Position | None = None, reverse: bool = False
     ) -> History:
@@ -372,8 +386,7 @@ class Broker:
             NotAvailable: the channel keeps no history.
             PositionLost: what lies after `since` cannot be told.
         """
-        if not self.namespaces.of(channel).namespace.history:
-            raise NotAvailable(f"channel {channel!r} keeps no history")
+        await self.check_kept(channel)
         if limit <= 0:
             heads = await self.store.heads([channel])
             return History(heads.epoch, heads.heads[channel].last, [])
@@ -477,3 +490,11 @@ class Broker:
             log.warning("the store could not be checked: %s", error)
         finally:
             self._check_later()
+
+
+async def _has_no_partition(channel: str) -> bool:
+    return False
+
+
+def _no_partition(channel: str) -> UnknownChannel:
+    return UnknownChannel(f"{channel!r} is no partition of a stream that there is")

@@ -13,7 +13,6 @@ from typing import Final
 from gapless.broker.broker import Broker
 from gapless.broker.newest import Newest, Scroll
 from gapless.core.errors import (
-    NotAvailable,
     PositionLost,
     PositionTrimmed,
     TimelineGone,
@@ -59,11 +58,11 @@ class Scrolling:
         """Return the newest `size` items, most often without reading them again.
 
         Raises:
-            UnknownChannel, BadRequest: there is no such namespace, or the name is malformed.
+            UnknownChannel, BadRequest: there is no such namespace or partition, or the name is malformed.
             NotAvailable: the channel keeps no history.
             TooManyRequests: too many wait for the store.
         """
-        self._check_kept(channel)
+        await self._broker.check_kept(channel)
         newest = self._held.get(channel)
         if newest is None or not newest.serves(size) or not await self._followed(channel, newest):
             return await self._read_newest(channel, size)
@@ -75,7 +74,7 @@ class Scrolling:
         Raises as `newest` does, and:
             TimelineGone: the position is of a timeline that the store does not continue.
         """
-        self._check_kept(channel)
+        await self._broker.check_kept(channel)
         if not isinstance(point, int):
             point = point._replace(offset=point.offset - 1)
         return self._scroll(
@@ -88,7 +87,7 @@ class Scrolling:
         Raises as `before` does, and:
             PositionTrimmed: what followed the position is no longer kept.
         """
-        self._check_kept(channel)
+        await self._broker.check_kept(channel)
         return self._scroll(channel, await self._at(channel, point, lambda at: self._from(channel, at, size)))
 
     async def around(self, channel: str, point: Position | int, size: int) -> Scroll:
@@ -96,7 +95,7 @@ class Scrolling:
 
         Raises as `after` does.
         """
-        self._check_kept(channel)
+        await self._broker.check_kept(channel)
         return self._scroll(
             channel, await self._at(channel, point, lambda at: self._about(channel, at, size))
         )
@@ -105,10 +104,6 @@ class Scrolling:
         """Hear that a message of the channel was erased: nothing of it may be told any more."""
         self._forgotten += 1
         self._let_go(channel)
-
-    def _check_kept(self, channel: str) -> None:
-        if not self._broker.namespaces.of(channel).namespace.history:
-            raise NotAvailable(f"channel {channel!r} keeps no history")
 
     def _scroll(self, channel: str, page: Page) -> Scroll:
         items = self._encode(channel, page)

@@ -1,6 +1,7 @@
 """What can be read as a stream: those that were declared, namespaces with a feed, and single channels."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,10 +14,12 @@ from gapless.core.errors import BadRequest, NotAvailable, UnknownStream
 from gapless.core.groups import StreamOptions
 from gapless.core.limits import WAITING_CHECK_MS
 from gapless.core.stream import Retention
-from gapless.ports import Clock, Groups
+from gapless.ports import Clock, Store
 from gapless.protocol.streams import StreamSettings
 
 __all__ = ["Source", "Sources", "options_of", "settings_of"]
+
+_NO_STREAM: Final = ""  # stands where every stream does that is not there; those that are, stand above
 
 
 class Source(Struct, frozen=True):
@@ -50,14 +53,14 @@ class Source(Struct, frozen=True):
 class Sources:
     """The sources of a node. What is known of declared streams is up to a second old."""
 
-    def __init__(self, store: Groups, clock: Clock, broker: Broker, rules: Sequence[StreamRule] = ()) -> None:
+    def __init__(self, store: Store, clock: Clock, broker: Broker, rules: Sequence[StreamRule] = ()) -> None:
         self._store = store
         self._clock = clock
         self._broker = broker
         self.rules = rules
         self._known: dict[str, Source] = {}
         self._until_ms = 0
-        broker.is_partition = self.has_channel
+        broker.is_partition, broker.find_partition = self.has_channel, self.find_channel
 
     async def declared(self) -> dict[str, Source]:
         """Return all declared streams as they are now."""
@@ -101,9 +104,22 @@ class Sources:
             BadRequest: the name is malformed.
         """
         found = self.look(source) or await self._find(source)
-        return found if found is not None else self._channel(source)
+        if found is None:
+            found, named = self._channel(source)
+            if not named and not await self._is_there(source):
+                raise UnknownStream(
+                    f"there is no stream {source!r}, and nothing was published to a channel of that name:"
+                    " declare the stream, add a rule for it under streams, or publish to the channel first"
+                )
+        return found
 
-    def _channel(self, name: str) -> Source:
+    async def _is_there(self, channel: str) -> bool:
+        """Tell whether the store knows a channel, or a group reads it already."""
+        heads = (await self._store.heads([channel, _NO_STREAM])).heads
+        return heads[channel].last > heads[_NO_STREAM].last or bool(await self._store.groups(channel))
+
+    def _channel(self, name: str) -> tuple[Source, bool]:
+        """Return a channel as a source, and whether a namespace of its own stands for it."""
         hide_system(name)
         namespaces = self._broker.namespaces
         boundary = namespaces.grammar.namespace_boundary
@@ -116,13 +132,19 @@ class Sources:
             if boundary in name:
                 raise NotAvailable(f"channel {name!r} keeps no history")
             raise _unknown(name)
-        return Source(name, (name,), StreamOptions(), declared=False)
+        return Source(name, (name,), StreamOptions(), declared=False), bool(namespace.name)
 
     def has_channel(self, channel: str) -> bool:
         """Tell whether a channel of the namespace of streams is a partition of a declared one."""
         name, _, partition = channel.removeprefix(f"{STREAMS}:").rpartition("/")
         source = self._known.get(name)
         return source is not None and int(partition) < len(source.streams)
+
+    async def find_channel(self, channel: str) -> bool:
+        """As `has_channel`; what is not known is looked for."""
+        if not self.has_channel(channel):
+            await self.declared()
+        return self.has_channel(channel)
 
     # Changes ------------------------------------------------------------------------------
 
