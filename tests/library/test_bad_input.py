@@ -18,7 +18,7 @@ from gapless.core.errors import (
 )
 from gapless.core.jobs import State
 from gapless.core.stream import Position
-from gapless.protocol.groups import HeartbeatRequest
+from gapless.protocol.groups import HeartbeatRequest, SeekRequest
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import NewJob
 from gapless.protocol.schedules import ScheduleRequest
@@ -73,6 +73,26 @@ BAD: dict[str, tuple[Call, type[GaplessError], str]] = {
         BadRequest,
         "never",
     ),
+    "a malformed cron expression": (
+        lambda gl: gl.schedules.add(ScheduleRequest(name="s", queue="mail", data=NULL, cron="* *")),
+        BadRequest,
+        "'[*] [*]' is no cron expression: wrong number of fields",
+    ),
+    "a header that is no text": (
+        lambda gl: gl.enqueue("mail", 1, headers={"a": 5}),  # type: ignore[dict-item]
+        BadRequest,
+        "headers: 'a' is int, and has to be text",
+    ),
+    "a seek to an offset beyond the end": (
+        lambda gl: gl.ask("stream/seek", SeekRequest(source="orders", group="readers", offset=99_999)),
+        PositionLost,
+        "offset 99999 is beyond the end: the partition has offsets 1 to 1",
+    ),
+    "a seek in an empty partition": (
+        lambda gl: gl.ask("stream/seek", SeekRequest(source="empty", group="readers", offset=7)),
+        PositionLost,
+        "offset 7 is beyond the end: the partition is empty, and the next offset is 1",
+    ),
     "a seek beyond the end": (
         lambda gl: gl.streams.seek("orders", "readers", {0: Position(EPOCH, 7)}),
         PositionLost,
@@ -120,7 +140,10 @@ def test_what_cannot_be_leaves_nothing_behind(
             await gl.queues.declare("mail")
             await gl.streams.declare("orders", StreamSettings(partitions=1))
             monkeypatch.setitem(globals(), "EPOCH", (await gl.append("orders", 1)).epoch)
-            await gl.ask("stream/heartbeat", HeartbeatRequest(source="orders", group="readers", member="m-1"))
+            await gl.streams.declare("empty", StreamSettings(partitions=1))
+            for source in ("orders", "empty"):
+                joined = HeartbeatRequest(source=source, group="readers", member="m-1")
+                await gl.ask("stream/heartbeat", joined)
             before = await stands(gl)
             with pytest.raises(refusal, match=words):
                 await bad(gl)

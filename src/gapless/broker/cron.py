@@ -4,7 +4,7 @@ An expression that names an hour which a day skips fires right after it; one tha
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -54,9 +54,19 @@ def _cron(expression: str, zone: ZoneInfo, after_ms: int) -> Iterator[int]:
     try:
         found = CronSim(expression, datetime.fromtimestamp(after_ms // 1000, zone))
     except (CronSimError, ValueError, OverflowError) as error:
-        why = str(error) or "malformed"
-        raise BadRequest(f"cron expression {expression!r} never fires: {why[:1].lower()}{why[1:]}") from error
+        raise _refusal(expression, str(error) or "malformed") from error
     return (int(at.timestamp() * 1000) for at in found)
+
+
+def _refusal(expression: str, why: str) -> BadRequest:
+    """Return the error that says why there are no ticks: one that fits in other months is well formed."""
+    fields = expression.split()
+    fields[-2:-1] = ["*"]
+    try:
+        CronSim(" ".join(fields), datetime.fromtimestamp(0, UTC))
+    except (CronSimError, ValueError, OverflowError):
+        return BadRequest(f"{expression!r} is no cron expression: {why[:1].lower()}{why[1:]}")
+    return BadRequest(f"cron expression {expression!r} never fires: {why[:1].lower()}{why[1:]}")
 
 
 @lru_cache(maxsize=64)

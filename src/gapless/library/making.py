@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from gapless.core.errors import BadRequest
 from gapless.core.stream import Position
 from gapless.library.payloads import Encoded, encode, wire
 from gapless.library.times import Duration, Instant, duration_ms, instant_ms
@@ -107,8 +108,16 @@ def wire_position(position: Position | None) -> StreamPosition | None:
 
 
 def headers_of(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return headers of their own, for what is sent."""
-    return dict(headers) if headers else {}
+    """Return headers of their own, for what is sent.
+
+    Raises:
+        BadRequest: one is not text.
+    """
+    given: dict[Any, Any] = dict(headers) if headers else {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise BadRequest(f"headers: {name!r} is {type(value).__name__}, and has to be text")
+    return given
 
 
 def _body(payload: object) -> dict[str, Any]:

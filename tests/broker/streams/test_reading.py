@@ -96,7 +96,7 @@ def test_what_is_trimmed_or_not_there_yet_is_said_with_what_is_kept(with_streams
         assert trimmed.value.offset == 4
         with pytest.raises(PositionTrimmed, match="offsets 5 to 10"):
             await streams.read(after=streams.position(3))
-        with pytest.raises(PositionLost, match="offset 11 is beyond the end: the partition has"):
+        with pytest.raises(PositionLost, match="offset 12 is beyond the end: the partition has"):
             await streams.read(offset=12)
         with pytest.raises(PositionLost, match="beyond the end"):
             await streams.read(after=streams.position(11))

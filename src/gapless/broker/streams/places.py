@@ -18,7 +18,7 @@ async def before_offset(streams: Streams, stream: str, offset: int) -> Position:
     heads = await streams.heads([stream])
     position, head = Position(heads.epoch, offset - 1), heads.heads[stream]
     if not head.floor <= position.offset <= head.last:
-        raise _outside(position, heads.epoch, head)
+        raise _outside(position, heads.epoch, head, offset)
     return position
 
 
@@ -30,20 +30,26 @@ async def why_lost(streams: Streams, stream: str, position: Position) -> Positio
     if known and (position.offset < head.floor or position.epoch == heads.epoch):
         return _outside(position, heads.epoch, head)
     return TimelineGone(
-        f"{position.epoch}:{position.offset} is of a timeline that the store does not continue; the partition"
-        f" has offsets {head.floor + 1} to {head.last} of {heads.epoch}",
+        f"{position.epoch}:{position.offset} is of a timeline that the store does not continue:"
+        f" {_kept(head)}, of {heads.epoch}",
         epoch=heads.epoch,
         offset=head.last,
     )
 
 
-def _outside(position: Position, epoch: str, head: Head) -> PositionLost:
-    kept = f"the partition has offsets {head.floor + 1} to {head.last}"
+def _outside(position: Position, epoch: str, head: Head, asked: int | None = None) -> PositionLost:
+    """Return why a position does not hold; `asked` is the offset that was named, if it is another."""
     if position.offset < head.floor:
-        return PositionTrimmed(
-            f"what follows offset {position.offset} is no longer kept: {kept}", epoch=epoch, offset=head.floor
-        )
-    return PositionLost(f"offset {position.offset} is beyond the end: {kept}")
+        gone = f"what follows offset {position.offset}" if asked is None else f"offset {asked}"
+        return PositionTrimmed(f"{gone} is no longer kept: {_kept(head)}", epoch=epoch, offset=head.floor)
+    beyond = position.offset if asked is None else asked
+    return PositionLost(f"offset {beyond} is beyond the end: {_kept(head)}")
+
+
+def _kept(head: Head) -> str:
+    if head.last <= head.floor:
+        return f"the partition is empty, and the next offset is {head.last + 1}"
+    return f"the partition has offsets {head.floor + 1} to {head.last}"
 
 
 async def is_held(streams: Streams, stream: str, position: Position) -> bool:
