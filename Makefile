@@ -21,6 +21,7 @@ dev: $(VENV)/installed ## install gapless and run it with all defaults: insecure
 
 test: $(VENV)/installed-dev $(NODE_SDK) $(AUTOBAHN) check ## install all that the tests need, then run every check and test
 	@tools/install-programs
+	@tools/install-proxies
 	$(BIN)/pytest --numprocesses $(WORKERS) $(OUTSIDE:%=--ignore=%)
 	$(BIN)/pytest $(OUTSIDE)
 

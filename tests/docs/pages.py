@@ -248,7 +248,7 @@ KINDS: dict[str, Callable[[Run, str], None]] = {
     "json": configuration("json"),
     "html": nothing,
     "text": nothing,
-    "nginx": nothing,
+    "nginx": nothing,  # test_proxies runs these three
     "haproxy": nothing,
     "caddy": nothing,
     "yaml": nothing,  # rules for Prometheus: test_pages looks at the metrics that they name
