@@ -293,6 +293,10 @@ async def test_a_message_that_fails_holds_its_partition_up_and_one_that_is_rejec
                 await on_order.append(n)
             await until(lambda: _caught_up(gl))
         assert seen == [0, 1, 1, 1, 2, 3]
+        [told] = (await gl.streams.audit(name="orders", what="pass_over")).records
+        assert told.details["group"] == "billing"
+        assert (told.details["partition"], told.details["reason"]) == (0, "no order")
+        assert (await gl.streams.page("orders")).messages[2].offset == told.details["offset"]
 
 
 @on_a_loop

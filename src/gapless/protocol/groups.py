@@ -142,7 +142,8 @@ class FetchAnswer(Answer):
 class NewCommit(Request):
     """How far a member has handled a partition: everything up to `offset` of `epoch`.
 
-    `emit` is stored in one transaction with it, or nothing is.
+    `emit` is stored in one transaction with it, or nothing is. `passed_over` says why the message at `offset`
+    was not handled, and never will be; the audit stream has a `pass_over` of it then.
     """
 
     partition: Partition
@@ -150,6 +151,7 @@ class NewCommit(Request):
     offset: Offset
     epoch: str
     emit: Annotated[tuple[Emit, ...], Meta(max_length=JOB_EMITS_MAX)] = ()
+    passed_over: str = ""
 
 
 class CommitRequest(Request):

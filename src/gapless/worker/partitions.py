@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -39,6 +39,15 @@ class Place(Struct):
     after: StreamPosition
 
 
+class _Move(NamedTuple):
+    """What was handled up to an offset and is not committed; or why the message there was `passed_over`."""
+
+    offset: int
+    epoch: str
+    emit: list[Emit]
+    passed_over: str = ""
+
+
 class Serving:
     """Handles a partition, once what served it before (`predecessor`) has let go.
 
@@ -65,7 +74,7 @@ class Serving:
         self._number = 0
         self._through = 0
         self._pages: asyncio.Queue[ReadAnswer] = asyncio.Queue()
-        self._moves: deque[tuple[int, str, list[Emit]]] = deque()  # handled, and not committed
+        self._moves: deque[_Move] = deque()
         self._loop = asyncio.get_running_loop()
         self._committing: asyncio.Task[None] | None = None
         self._serving = self._loop.create_task(self._serve(predecessor))
@@ -124,7 +133,7 @@ class Serving:
             elif left:
                 await self._wait(left[0], end, attempt)
         if not left:
-            self._moved(page.through, page.epoch, [])
+            self._moved(_Move(page.through, page.epoch, []))
 
     async def _run(self, epoch: str, messages: list[StreamMessage], *, solo: bool) -> End:
         solo = solo or self._terms.executor == "process"
@@ -175,13 +184,13 @@ class Serving:
     def _handled(self, offset: int, epoch: str, emit: list[Emit]) -> None:
         self._through = offset
         self._shared.counters.done += 1
-        self._moved(offset, epoch, emit)
+        self._moved(_Move(offset, epoch, emit))
 
     def _pass_over(self, message: StreamMessage, epoch: str, outcome: Outcome) -> None:
         where = f"offset {message.offset} of partition {self.place.partition}"
         log.error("%s: %s is passed over: %s", self._handler.name, where, outcome.reason)
         self._shared.counters.failed += 1
-        self._moved(message.offset, epoch, [])
+        self._moved(_Move(message.offset, epoch, [], outcome.reason or "no reason"))
 
     async def _wait(self, message: StreamMessage, end: End, attempt: int) -> None:
         """Let a message that failed wait; what follows it in its partition waits too."""
@@ -197,8 +206,8 @@ class Serving:
 
     # Commit -------------------------------------------------------------------------------
 
-    def _moved(self, offset: int, epoch: str, emit: list[Emit]) -> None:
-        self._moves.append((offset, epoch, emit))
+    def _moved(self, move: _Move) -> None:
+        self._moves.append(move)
         if self._committing is None or self._committing.done():
             self._committing = self._loop.create_task(self._commit())
 
@@ -226,19 +235,20 @@ class Serving:
             failed += 1
 
     def _next_commit(self) -> NewCommit:
-        offset, epoch, emit = self._moves.popleft()
-        emits = list(emit)
-        while self._moves and len(emits) + len(self._moves[0][2]) <= JOB_EMITS_MAX:
-            if self._moves[0][1] != epoch:
+        move = self._moves.popleft()
+        emits = list(move.emit)
+        while self._moves and len(emits) + len(self._moves[0].emit) <= JOB_EMITS_MAX:
+            if self._moves[0].epoch != move.epoch or move.passed_over:
                 break
-            offset, epoch, emit = self._moves.popleft()
-            emits += emit
+            move = self._moves.popleft()
+            emits += move.emit
         return NewCommit(
             partition=self.place.partition,
             fence=self.place.fence,
-            offset=offset,
-            epoch=epoch,
+            offset=move.offset,
+            epoch=move.epoch,
             emit=tuple(emits),
+            passed_over=move.passed_over,
         )
 
     async def _ask(self, new: NewCommit) -> None:

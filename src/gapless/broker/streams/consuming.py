@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from gapless.broker.audit import record
 from gapless.broker.emitting import Emitting
+from gapless.broker.jobs import cut_reason
 from gapless.broker.streams.sources import Source, Sources
 from gapless.core.errors import GaplessError
 from gapless.core.groups import Assigned, Commit, Held
@@ -130,13 +132,16 @@ class Consuming:
                 items[index] = CommittedItem(error=failure_of(outcome))
                 continue
             told = self._emitting.landed(commit.emit, outcome) if outcome else ()
-            asked = len(request.commits[index].emit)  # a record may stand behind it
+            asked = len(request.commits[index].emit)  # records may stand behind it
             items[index] = CommittedItem(result=CommittedPartition(emitted=told[:asked]))
         return CommitAnswer(commits=[item for item in items if item is not None])
 
     async def _taken(self, request: CommitRequest, source: Source, new: NewCommit, who: str) -> Commit:
         emits = await self._emitting.taken(new.emit)
+        told: dict[str, Any] = {"group": request.group, "partition": new.partition, "offset": new.offset}
+        if new.passed_over:
+            why = cut_reason(new.passed_over)
+            emits.append(record("pass_over", who or request.member, source.name, **told, reason=why))
         if source.options.audit:
-            told = {"group": request.group, "partition": new.partition, "offset": new.offset}
             emits.append(record("commit", who or request.member, source.name, **told))
         return Commit(new.partition, new.fence, Position(new.epoch, new.offset), emits)
