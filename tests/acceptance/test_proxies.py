@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 PROXIES = ROOT / ".cache/proxies/usr"
 PAGE = (ROOT / "docs/howto/tls.md").read_text()
 DEADLINE_SECONDS = 20
+POLL_SECONDS = 0.02
 HOST = "chat.example.com"
 OPEN = {
     "client": {"insecure": True},
@@ -103,15 +105,18 @@ def port(request: pytest.FixtureRequest, program: Program, tmp_path: Path) -> It
 
 def until_it_serves(port: int, process: subprocess.Popen[bytes], said: Path) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        assert process.poll() is None, said.read_text()
+    while not serves(port):
         assert time.monotonic() < deadline, said.read_text()
-        try:
-            if asked(port, "GET", "/api/channels/chat/messages").status == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        time.sleep(0.05)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLL_SECONDS)
+            raise AssertionError(said.read_text())
+
+
+def serves(port: int) -> bool:
+    try:
+        return asked(port, "GET", "/api/channels/chat/messages").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def any_server() -> ssl.SSLContext:
