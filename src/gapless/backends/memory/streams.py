@@ -216,7 +216,7 @@ class MemoryStreams(Streams):
                 outcomes.append(error)
         return outcomes
 
-    def admit(self, entry: Entry, now_ms: int, *, only_check: bool = False) -> Stored:
+    def admit(self, entry: Entry, now_ms: int) -> Stored:
         """Append at once; what was queued before has to be committed.
 
         Raises:
@@ -234,8 +234,6 @@ class MemoryStreams(Streams):
             self._check_expected(entry, log)
         if size > self._bytes_max or key is not None or entry.retention.group or entry.also is not None:
             self._check_limits(entry)
-        if only_check:
-            return Stored(self.epoch, log.last, now_ms, fresh=False)
         if entry.transient:
             stored = Stored(self.epoch, 0, now_ms)
         else:

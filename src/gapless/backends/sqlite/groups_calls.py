@@ -44,7 +44,6 @@ class _Commits(Work):
     def __init__(
         self, source: str, group: str, member: str, commits: Sequence[Commit], streams: Sequence[str]
     ) -> None:
-        self._asked = source, group, member, streams
         self._group = source, group
         self._member = member
         self._commits = commits
@@ -54,10 +53,9 @@ class _Commits(Work):
         self.size = sum(len(emitted.data) for commit in commits for emitted in commit.emit)
 
     def halves(self) -> "tuple[_Commits, _Commits]":
-        source, group, member, streams = self._asked
         at = len(self._commits) // 2
         parts = self._commits[:at], self._commits[at:]
-        before, after = [_Commits(source, group, member, commits, streams) for commits in parts]
+        before, after = [_Commits(*self._group, self._member, commits, self._streams) for commits in parts]
         before.refused, after.refused = split(self.refused, at)
         return before, after
 
