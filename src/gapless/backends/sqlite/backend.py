@@ -20,7 +20,7 @@ from gapless.backends.sqlite.queues.port import SqliteQueues
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
 from gapless.backends.sqlite.work import Work
-from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer, weigh
+from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
     ConfigError,
     GaplessError,
@@ -92,18 +92,19 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         return store
 
     def append(self, entries: Sequence[Entry], done: Done) -> None:
-        self._order(entries, sum([len(entry.data) + len(entry.meta) for entry in entries]), done)
+        size = sum([len(entry.data) + len(entry.meta) for entry in entries])
+        self._order(entries, len(entries), size, done)
 
-    def _order(self, orders: Sequence[Order], size: int, waits: Any) -> None:
+    def _order(self, orders: Sequence[Order], weight: int, size: int, waits: Any) -> None:
         self._check_open()
         if (
-            self._queue_entries + weigh(orders) > self._options.writer_entries_max
+            self._queue_entries + weight > self._options.writer_entries_max
             or self._queue_bytes + size > self._options.writer_bytes_max
         ):
             raise TooManyRequests("the writer's queue is full")
-        self._queue_entries += weigh(orders)
+        self._queue_entries += weight
         self._queue_bytes += size
-        self._writer.order((orders, size, waits))
+        self._writer.order((orders, weight, size, waits))
 
     async def read(
         self,
@@ -135,12 +136,12 @@ class Backend(SqliteQueues, SqliteGroups, Store):
 
     async def trim(self, stream: str, through: int) -> Heads:
         future: asyncio.Future[Heads] = self._loop.create_future()
-        self._order((Trim(stream, through),), 0, future)
+        self._order((Trim(stream, through),), 1, 0, future)
         return await future
 
     async def erase(self, stream: str, offset: int) -> bool:
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._order((Erase(stream, offset),), 0, future)
+        self._order((Erase(stream, offset),), 1, 0, future)
         return await future
 
     async def last_keyed(self, stream: str, keyed: str) -> int:
@@ -158,7 +159,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
     async def work(self, work: Work) -> Any:
         """Have a call of another port carried out, in the order of all calls."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._order((work,), work.size, future)
+        self._order((work,), work.weight, work.size, future)
         return await future
 
     async def store_all(self, emits: Sequence[Emit]) -> tuple[Stored | Enqueued, ...]:
@@ -252,9 +253,9 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         return await future
 
     def _on_committed(self, taken: list[Queued], outcomes: list[Outcome], woken: set[str]) -> None:
-        for orders, size, _ in taken:
+        for _, weight, size, _ in taken:
+            self._queue_entries -= weight
             self._queue_bytes -= size
-            self._queue_entries -= 0 if isinstance(orders, Lift) else weigh(orders)
         tell(self._loop, self._answers(taken, outcomes))
         self.wake(woken)
 
@@ -262,12 +263,12 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         self, taken: list[Queued], outcomes: Sequence[Outcome]
     ) -> Iterator[tuple[Sequence[Entry], Done, Sequence[Appended]]]:
         start = 0
-        for orders, _, waits in taken:
+        for orders, _, _, waits in taken:
             if isinstance(orders, Lift):
                 continue
             told = outcomes[start : start + len(orders)]
             start += len(orders)
-            if isinstance(orders[0], Trim | Erase | Work):
+            if isinstance(waits, asyncio.Future):
                 _resolve(waits, told[0])
             else:
                 entries = cast(Sequence[Entry], orders)
@@ -279,7 +280,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
             # What was refused only for what stood before it stops nothing itself.
             refused = isinstance(outcome, GaplessError) and type(outcome) is not Unavailable
             if refused and entry.origin is not None:
-                self._writer.order((Lift(entry.origin, entry.stream), 0, None))
+                self._writer.order((Lift(entry.origin, entry.stream), 0, 0, None))
 
     def _on_answered(self, answers: list[tuple[Ask, Any]]) -> None:
         for (_, future), answer in answers:
@@ -303,7 +304,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
 
 
 def _count(queued: Sequence[Queued]) -> int:
-    return sum(len(orders) for orders, _, _ in queued if not isinstance(orders, Lift))
+    return sum(len(orders) for orders, *_ in queued if not isinstance(orders, Lift))
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:

@@ -19,12 +19,11 @@ from gapless.backends import Options, Slices
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Order, Outcome
 from gapless.backends.sqlite.reader import Reader
-from gapless.backends.sqlite.work import Work
 from gapless.core.errors import GaplessError, StoreDamaged, StoreError, StoreFailed
 from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Page
 
-__all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer", "weigh"]
+__all__ = ["Ask", "Chore", "Lift", "Listener", "Queued", "Writer"]
 
 # Readers served between two commits: neither may wait for the other for long.
 ASKS_PER_TURN = 16
@@ -42,15 +41,10 @@ class Lift(Struct, frozen=True):
     stream: str
 
 
-# Orders of one call, how many bytes they weigh in the queue, and who waits for their outcomes.
-Queued = tuple[Sequence[Order] | Lift, int, Any]
+# Orders of one call, how many they and how many bytes count in the queue, and who waits: a future, or `Done`.
+Queued = tuple[Sequence[Order] | Lift, int, int, Any]
 # A question of a reader, and who waits for the answer.
 Ask = tuple[Callable[[Reader, int], Any], "asyncio.Future[Any]"]
-
-
-def weigh(orders: Sequence[Order]) -> int:
-    """Return what the orders of one call count against the limits of a queue or commit."""
-    return orders[0].weight if orders and isinstance(orders[0], Work) else len(orders)
 
 
 class Chore:
@@ -195,14 +189,14 @@ class Writer:
                 database.log.lift(orders.origin, orders.stream)
             else:
                 taken.append(queued)
-                count += weigh(orders)
-                size += queued[1]
+                count += queued[1]
+                size += queued[2]
         return taken
 
     def _commit(self, database: Database) -> None:
         start_ns = self._options.elapsed_ns()
         together: list[Order] = []
-        for orders, _, _ in self._taken:
+        for orders, *_ in self._taken:
             assert not isinstance(orders, Lift)
             together += orders
         outcomes = database.write(together)
