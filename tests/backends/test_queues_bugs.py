@@ -338,6 +338,17 @@ def claimed_job_expires_all_the_same() -> AbstractContextManager[Any]:
 
 
 @bug
+def released_job_never_expires() -> AbstractContextManager[Any]:
+    let_expire = MemoryQueues._let_expire
+
+    def let(self: Any, job: KeptJob, now_ms: int) -> None:
+        if job.enqueued_ms == now_ms or not job.worker:
+            let_expire(self, job, now_ms)
+
+    return patch.object(MemoryQueues, "_let_expire", let)
+
+
+@bug
 def failures_never_bury() -> AbstractContextManager[Any]:
     return patch.object(tending, "after_failure", lambda retry, attempt, *_: retry.delay_ms(attempt, 0.5))
 

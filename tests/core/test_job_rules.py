@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.core.errors import BadRequest
-from gapless.core.job_rules import check_job, cut_details, cut_reason, first_due_ms, id_of, number_of
+from gapless.core.job_rules import (
+    check_job,
+    cut_details,
+    cut_reason,
+    expires_at_ms,
+    first_due_ms,
+    id_of,
+    number_of,
+)
 from gapless.core.jobs import STATES, Deed, Job, State
 from gapless.core.limits import JOB_DELAY_MAX_MS, JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
 
@@ -23,6 +31,12 @@ def test_a_job_is_due_only_so_far_ahead() -> None:
     assert first_due_ms(Job("q", b"", at_ms=9 + JOB_DELAY_MAX_MS), 9) == 9 + JOB_DELAY_MAX_MS
     with pytest.raises(BadRequest):
         first_due_ms(Job("q", b"", at_ms=10 + JOB_DELAY_MAX_MS), 9)
+
+
+def test_a_job_that_has_not_started_expires_in_its_time_and_never_before_now() -> None:
+    assert expires_at_ms(1_000, 0, 5_000) is None
+    assert expires_at_ms(1_000, 7, 900) == expires_at_ms(1_000, 7, 1_007) == 1_007
+    assert expires_at_ms(1_000, 7, 5_000) == 5_000
 
 
 @given(st.integers(1, 2**62), st.text("0123456789abcdef", min_size=1, max_size=16))

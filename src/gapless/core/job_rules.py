@@ -45,6 +45,7 @@ __all__ = [
     "check_settlement",
     "cut_details",
     "cut_reason",
+    "expires_at_ms",
     "first_due_ms",
     "id_of",
     "number_of",
@@ -54,7 +55,7 @@ LAPSED = "the lease ran out"
 """The reason of a failure that nobody told."""
 
 EXPIRED = "not started in time"
-"""The reason of a death without a claim."""
+"""The reason of the death of a job that was never claimed, or whose every claim was released."""
 
 SETTLING = {Deed.ACK, Deed.RETRY, Deed.RELEASE, Deed.BURY}
 PURGED = {State.WAITING, State.DEAD, State.DONE}
@@ -77,6 +78,15 @@ def first_due_ms(job: Job, now_ms: int) -> int:
     """
     check_range("how far ahead at_ms lies", job.at_ms - now_ms, -OFFSET_MAX, JOB_DELAY_MAX_MS)
     return max(now_ms + job.delay_ms, job.at_ms)
+
+
+def expires_at_ms(first_ms: int, expires_ms: int, now_ms: int) -> int | None:
+    """Return when a job that has not started expires, which is never before now; None: it does not.
+
+    It first fell due, or falls due, at `first_ms`. A claim starts it; a release is as if that had not been,
+    and a job that was released too late expires at once.
+    """
+    return max(first_ms + expires_ms, now_ms) if expires_ms else None
 
 
 def id_of(number: int, epoch: str) -> str:

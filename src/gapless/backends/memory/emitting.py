@@ -12,7 +12,7 @@ from gapless.backends.memory.jobs import KeptJob
 from gapless.backends.memory.streams import Kept
 from gapless.backends.memory.tending import Tending
 from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, TooManyRequests
-from gapless.core.job_rules import check_job, first_due_ms, id_of
+from gapless.core.job_rules import check_job, expires_at_ms, first_due_ms, id_of
 from gapless.core.jobs import Emit, Enqueued, Job, State
 from gapless.core.stream import Entry, Stored
 
@@ -93,16 +93,16 @@ class Emitting(Tending):
         if job.unique is not None:
             until_ms = now_ms + job.unique_ms if job.unique_ms else 0
             jobs.uniques[job.queue, job.unique] = placed.id, until_ms
-        self._let_expire(placed)
+        self._let_expire(placed, now_ms)
         self._count(placed, "enqueued")
         self._ring(job.queue)
         return placed
 
-    def _let_expire(self, job: KeptJob) -> None:
-        if job.job.expires_ms:
-            job.expires_at_ms = job.first_ms + job.job.expires_ms
-            queue = self._kept.jobs.queues[job.job.queue]
-            heappush(queue.wakes, (job.expires_at_ms, job.number))
+    def _let_expire(self, job: KeptJob, now_ms: int) -> None:
+        at_ms = expires_at_ms(job.first_ms, job.job.expires_ms, now_ms)
+        if at_ms is not None:
+            job.expires_at_ms = at_ms
+            heappush(self._kept.jobs.queues[job.job.queue].wakes, (at_ms, job.number))
 
 
 class _Before:

@@ -19,7 +19,7 @@ class KeptJob:
     place: int
     due_ms: int
     state: State = State.WAITING
-    expires_at_ms: int = 0  # 0: never, or it was claimed
+    expires_at_ms: int = 0  # 0: never, or it was started
     attempt: int = 0
     strikes: int = 0
     alone: bool = False

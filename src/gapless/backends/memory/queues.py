@@ -300,6 +300,9 @@ class MemoryQueues(Emitting, Queues):
                 job.attempt -= 1
                 job.due_ms = now_ms + (asked.delay_ms or 0)
                 self._move(job, Deed.RELEASE, State.WAITING)
+                if not job.attempt:
+                    self._let_expire(job, now_ms)
+                    self._tend(queue, now_ms)
             case Deed.BURY:
                 self._die(job, Deed.BURY, now_ms, reason, details)
 
@@ -362,7 +365,7 @@ class MemoryQueues(Emitting, Queues):
         job.attempt = job.strikes = job.ended_ms = 0
         job.alone = False
         job.worker = job.reason = job.details = ""
-        self._let_expire(job)
+        self._let_expire(job, now_ms)
 
     async def purge(
         self, queue: str, state: State, ids: Sequence[str] | None, *, limit: int, audit: Entry | None = None

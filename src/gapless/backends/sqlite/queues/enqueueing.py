@@ -10,7 +10,7 @@ from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
 from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue
 from gapless.backends.sqlite.queues.tending import Tending
 from gapless.core.errors import KeyConflict, LimitExceeded, StoreFull, TooManyRequests
-from gapless.core.job_rules import check_batch, first_due_ms, id_of
+from gapless.core.job_rules import check_batch, expires_at_ms, first_due_ms, id_of
 from gapless.core.jobs import Enqueued, Job
 from gapless.core.limits import PRIORITY_MAX
 from gapless.core.stream import Stored
@@ -140,7 +140,7 @@ class Enqueueing(Tending):
         number, epoch = log.seq, self.jobs.epoch
         is_lined = key is not None and queue.options.ordered
         rank = queue.lowest - priority
-        ends_ms = due_ms + job.expires_ms if job.expires_ms else None
+        ends_ms = expires_at_ms(due_ms, job.expires_ms, now_ms)
         row: list[Any] = [
             number, queue.id, key, priority, job.unique is not None, WAITING, rank, due_ms, due_ms,
             is_lined, number, 0, 0, False, 0, 0, ends_ms, "",

@@ -137,11 +137,9 @@ class Looking(Tending):
         job.attempt = job.strikes = 0
         job.is_alone = False
         job.worker = ""
-        expires_ms = bodies.expires_ms(job.number)
-        ends_ms = self.now_ms + expires_ms if expires_ms else None
         if job.is_lined:
             self.jobs.leave_line(queue, job)
-        self.jobs.move(queue, job, WAITING, due_ms=self.now_ms, ends_ms=ends_ms)
+        self.jobs.move(queue, job, WAITING, due_ms=self.now_ms, ends_ms=self.expires_at_ms(job))
 
     def purge(
         self, name: str, state: State, ids: Sequence[str] | None, limit: int, audit: Entry | None

@@ -9,7 +9,7 @@ from gapless.backends.sqlite.queues.enqueueing import Enqueueing
 from gapless.backends.sqlite.queues.queue import CODES, DONE, WAITING, Queue, Record
 from gapless.backends.sqlite.work import Undo
 from gapless.core.errors import GaplessError, LeaseLost
-from gapless.core.job_rules import check_settlement, cut_details, cut_reason, number_of
+from gapless.core.job_rules import EXPIRED, check_settlement, cut_details, cut_reason, number_of
 from gapless.core.jobs import Deed, Enqueued, Settled, Settlement, State
 from gapless.core.stream import Stored
 
@@ -96,11 +96,18 @@ class Settling(Claiming, Enqueueing):
                 job.is_alone = False
                 self.fail(queue, job, self.now_ms, reason, details, asked.delay_ms)
             case Deed.RELEASE:
-                job.attempt -= 1
-                self.jobs.move(queue, job, WAITING, due_ms=self.now_ms + (asked.delay_ms or 0))
+                self._release(queue, job, asked.delay_ms or 0)
             case _:
                 self.die(queue, job, self.now_ms, reason, details)
         return CODES[job.state]
+
+    def _release(self, queue: Queue, job: Record, delay_ms: int) -> None:
+        job.attempt -= 1
+        ends_ms = None if job.attempt else self.expires_at_ms(job)
+        if ends_ms is not None and ends_ms <= self.now_ms:
+            self.die(queue, job, ends_ms, EXPIRED, "", fails=False)
+        else:
+            self.jobs.move(queue, job, WAITING, due_ms=self.now_ms + delay_ms, ends_ms=ends_ms)
 
     def _ack(self, queue: Queue, job: Record, result: bytes | None) -> State:
         queue.acked += 1

@@ -5,7 +5,7 @@ from typing import Final
 from gapless.backends.sqlite.queues.jobs import Jobs
 from gapless.backends.sqlite.queues.queue import DEAD, WAITING, Queue, Record
 from gapless.core.errors import UnknownJob
-from gapless.core.job_rules import EXPIRED, LAPSED, after_failure, number_of
+from gapless.core.job_rules import EXPIRED, LAPSED, after_failure, expires_at_ms, number_of
 
 __all__ = ["Tending"]
 
@@ -72,6 +72,10 @@ class Tending:
         job.strikes += job.is_alone
         job.is_alone = True
         self.fail(queue, job, job.due_ms, LAPSED, "")
+
+    def expires_at_ms(self, job: Record) -> int | None:
+        """Return when a job that has not started expires, if it does."""
+        return expires_at_ms(job.first_ms, self.jobs.bodies.expires_ms(job.number), self.now_ms)
 
     def fail(
         self, queue: Queue, job: Record, at_ms: int, reason: str, details: str, delay_ms: int | None = None

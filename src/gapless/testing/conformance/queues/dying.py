@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gapless.backends import Options
 from gapless.core.errors import BadRequest, PositionConflict, UnknownJob
@@ -58,13 +59,52 @@ class Dying:
 
     @promise
     async def test_a_job_that_was_claimed_in_time_does_not_expire(self, place: Place, store: Store) -> None:
-        await declare(store)
-        await enqueue(store, b"1", b"2", expires_ms=1_000)
-        one, two = await claim(store)
-        await settle(store, one, Deed.RELEASE)
-        await settle(store, two, Deed.RETRY)
+        await declare(store, lease_ms=1_500)
+        await enqueue(store, b"1", b"2", b"3", expires_ms=1_000)
+        told, again, _ = await claim(store)
+        await settle(store, told, Deed.RETRY)
+        await settle(store, again, Deed.RETRY, delay_ms=0)
+        await settle(store, await claim_one(store), Deed.RELEASE)
         place.time_ms += 5_000
-        assert payloads(await claim(store)) == [b"1", b"2"]
+        assert await found(store, State.WAITING) == [b"1", b"2", b"3"]
+
+    @promise
+    async def test_a_job_whose_only_claim_was_released_expires_as_if_it_had_not_been_claimed(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        [id] = await enqueue(store, b"1", expires_ms=1_000)
+        due_ms = place.time_ms
+        place.time_ms += 400
+        assert (await settle(store, await claim_one(store), Deed.RELEASE)).state is State.WAITING
+        place.time_ms += 599
+        assert await found(store, State.WAITING) == [b"1"]
+        assert (await settle(store, await claim_one(store), Deed.RELEASE)).state is State.WAITING
+        place.time_ms += 100
+        view = await store.look(id)
+        assert (view.state, view.reason, view.ended_ms) == (State.DEAD, EXPIRED, due_ms + 1_000)
+        told = await counted(store)
+        assert (told.ready, told.dead, told.died, told.failed) == (0, 1, 1, 0)
+
+    @promise
+    async def test_a_job_whose_time_to_be_started_passed_while_it_was_leased_dies_when_it_is_released(
+        self, place: Place, store: Store
+    ) -> None:
+        await declare(store)
+        [id] = await enqueue(store, b"1", key="k", expires_ms=1_000)
+        await enqueue(store, b"2", key="k")
+        claimed = await claim_one(store)
+        place.time_ms += 2_000
+        settled = await settle(store, claimed, Deed.RELEASE, delay_ms=500)
+        assert (settled.state, settled.due_ms) == (State.DEAD, 0)
+        assert await settle(store, claimed, Deed.RELEASE, delay_ms=500) == structs.replace(
+            settled, again=True
+        )
+        view = await store.look(id)
+        assert (view.state, view.reason, view.ended_ms) == (State.DEAD, EXPIRED, place.time_ms)
+        told = await counted(store)
+        assert (told.ready, told.leased, told.died, told.failed) == (1, 0, 1, 0)
+        assert payloads(await claim(store)) == [b"2"]
 
     @promise
     async def test_a_job_expires_in_a_paused_queue_and_behind_the_head_of_its_line(
