@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gapless.core.errors import BadRequest
 from gapless.protocol.codec import Codec, codec
-from gapless.protocol.messages import Command, Reply
+from gapless.protocol.messages import Command, PublishResult, Reply
 from tests.protocol.objects import COMMANDS, REPLIES, seen, understood
 
 CODECS = [codec(binary=False), codec(binary=True)]
@@ -42,6 +42,12 @@ def as_numbers(value: Any, like: Any) -> Any:
         case str() if isinstance(like, int):
             return int(value)
     return value
+
+
+@both
+@pytest.mark.parametrize("id", [1, 2**32 - 1])
+def test_the_reply_to_a_publish_is_like_any_other(form: Codec, id: int) -> None:
+    assert form.published(id) == form.reply(Reply(id, publish=PublishResult()))
 
 
 @both

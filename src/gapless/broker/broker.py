@@ -204,7 +204,7 @@ class Broker:
         return await landed
 
     def _hand_over(self, entries: Sequence[Entry], landed: Done) -> None:
-        if all(entry.transient and entry.key is None and not entry.retention.count for entry in entries):
+        if _pass_through(entries):
             passed = Stored(self.placing.epoch, 0, self._clock.now_ms())
             landed(entries, [passed] * len(entries))
         else:
@@ -490,6 +490,14 @@ class Broker:
             log.warning("the store could not be checked: %s", error)
         finally:
             self._check_later()
+
+
+def _pass_through(entries: Sequence[Entry]) -> bool:
+    """Tell whether no store has to see any of them."""
+    for entry in entries:
+        if not entry.transient or entry.key is not None or entry.retention.count:
+            return False
+    return True
 
 
 async def _has_no_partition(channel: str) -> bool:

@@ -3,6 +3,8 @@
 An empty user is anonymous. That a node is insecure is its doors' affair: they do not ask here then.
 """
 
+from typing import Final
+
 from gapless.broker.namespaces import SYSTEM, Namespace, Namespaces
 from gapless.core.errors import PermissionDenied, UnknownChannel
 
@@ -17,6 +19,12 @@ __all__ = [
     "refuse_system",
     "subscribes",
 ]
+
+WHO: Final = ("client", "subscriber", "anonymous")
+RIGHTS: Final = {
+    verb: tuple(f"allow_{verb}_for_{whom}" for whom in WHO) for verb in ("publish", "history", "presence")
+}
+"""The options that allow a verb, one for each of `WHO`."""
 
 
 def is_system(channel: str) -> bool:
@@ -78,10 +86,10 @@ def allowed(namespace: Namespace, verb: str, user: str, *, subscribed: bool) -> 
 
     Who is anonymous needs `for_anonymous` besides, as in Centrifugo.
     """
-    for_client: bool = getattr(namespace, f"allow_{verb}_for_client")
-    for_subscriber: bool = getattr(namespace, f"allow_{verb}_for_subscriber")
-    for_anonymous: bool = getattr(namespace, f"allow_{verb}_for_anonymous")
-    return bool(user or for_anonymous) and (for_client or (for_subscriber and subscribed))
+    for_client, for_subscriber, for_anonymous = RIGHTS[verb]
+    if not user and not getattr(namespace, for_anonymous):
+        return False
+    return bool(getattr(namespace, for_client) or (subscribed and getattr(namespace, for_subscriber)))
 
 
 def check(namespaces: Namespaces, channel: str, verb: str, user: str, *, subscribed: bool) -> None:

@@ -80,6 +80,10 @@ class Codec(ABC):
         """Encode a connect reply to a part, with the server-side subscriptions."""
 
     @abstractmethod
+    def published(self, id: int) -> bytes:
+        """Encode the reply to a publish to a part."""
+
+    @abstractmethod
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:
         """Encode a history reply to a part, its `publications` from what `publication` gave."""
 

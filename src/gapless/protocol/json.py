@@ -111,6 +111,10 @@ class JsonCodec(Codec):
         ]
         return b'%b,"subs":{%b}}}' % (line[:-2], b",".join(each))
 
+    def published(self, id: int) -> bytes:
+        """Fill in the number."""
+        return b'{"id":%d,"publish":{}}' % id
+
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:
         """Splice the publications into the empty array, which is the first field."""
         assert not result.publications

@@ -26,6 +26,7 @@ from gapless.protocol.messages import (
     ConnectResult,
     HistoryResult,
     Publication,
+    PublishResult,
     Reply,
     SubscribeResult,
     payload,
@@ -110,6 +111,10 @@ class ProtobufCodec(Codec):
                 _ENTRY_KEY + _delimited(channel.encode()) + _ENTRY_VALUE + value
             )
         return _delimited(_REPLY_ID + _varint(id) + _REPLY_CONNECT + _delimited(body))
+
+    def published(self, id: int) -> bytes:
+        """Encode like any other reply."""
+        return self.reply(Reply(id=id, publish=PublishResult()))
 
     def history(self, id: int, result: HistoryResult, publications: Sequence[bytes]) -> bytes:
         """Append the publications to the encoded result."""

@@ -136,7 +136,8 @@ class Session:
         if self.allowance is not None:
             self._throttle(len(payload))
         try:
-            self._admit(len(payload))
+            if not self.connected:
+                self._admit(len(payload))
             self._backlog = self.wire.codec.commands(payload)[::-1] + self._backlog
         except BadRequest as error:
             self._reject(error)
@@ -192,8 +193,6 @@ class Session:
         self.disconnected(Disconnect.BAD_REQUEST)
 
     def _admit(self, size_bytes: int) -> None:
-        if self.connected:
-            return
         self._unauthenticated_bytes += size_bytes
         if self._unauthenticated_bytes > self.node.options.unauthenticated_bytes_max:
             raise BadRequest("too much was sent before a connection was granted")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from gapless.backends import Options, Slices, tell
 from gapless.backends.sqlite.compacting import CompactKeys
@@ -262,18 +262,19 @@ class Backend(SqliteQueues, SqliteGroups, Store):
     def _answers(
         self, taken: list[Queued], outcomes: Sequence[Outcome]
     ) -> Iterator[tuple[Sequence[Entry], Done, Sequence[Appended]]]:
-        start = 0
+        start, all_stored = 0, all([type(outcome) is Stored for outcome in outcomes])
         for orders, _, _, waits in taken:
             if isinstance(orders, Lift):
                 continue
-            told = outcomes[start : start + len(orders)]
+            told: Any = outcomes[start : start + len(orders)]
             start += len(orders)
             if isinstance(waits, asyncio.Future):
                 _resolve(waits, told[0])
             else:
-                entries = cast(Sequence[Entry], orders)
-                self._lift(entries, told)
-                yield entries, waits, cast(Sequence[Appended], told)
+                entries: Any = orders
+                if not all_stored:
+                    self._lift(entries, told)
+                yield entries, waits, told
 
     def _lift(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(entries, outcomes, strict=True):

@@ -15,7 +15,6 @@ from gapless.protocol.messages import (
     NO_PAYLOAD,
     Payload,
     PublishRequest,
-    PublishResult,
     Reply,
     RpcRequest,
     RpcResult,
@@ -139,7 +138,7 @@ def _published(session: Session, id: int, outcome: Stored | GaplessError) -> Non
     if isinstance(outcome, GaplessError):
         session.refuse(id, outcome)
     else:
-        session.send(Reply(id, publish=PublishResult()))
+        session.send_part(session.wire.codec.published(id))
 
 
 def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
