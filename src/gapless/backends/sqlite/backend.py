@@ -262,7 +262,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
     def _answers(
         self, taken: list[Queued], outcomes: Sequence[Outcome]
     ) -> Iterator[tuple[Sequence[Entry], Done, Sequence[Appended]]]:
-        start, all_stored = 0, all([type(outcome) is Stored for outcome in outcomes])
+        start, all_stored = 0, set(map(type, outcomes)) == {Stored}
         for orders, _, _, waits in taken:
             if isinstance(orders, Lift):
                 continue
