@@ -5,18 +5,28 @@ import inspect
 from collections.abc import Iterator
 
 import click
+from prometheus_client import CollectorRegistry
 
 from docs.generate.words import said, table
 from gapless.cli import main
 from gapless.core import limits
 from gapless.server.metrics import METRICS
+from gapless.worker.metrics import HandlerMetrics
 
-__all__ = ["command_line_page", "limits_page", "metrics_page"]
+__all__ = ["command_line_page", "handler_metrics", "limits_page", "metrics_page"]
 
 METRICS_HEAD = """# Metrics
 
 `GET /metrics`, with `prometheus.enabled = true`; with `prometheus.key` only for who presents it as a bearer token.
 Names never change their meaning. What to watch is in [Operate](../howto/operate.md).
+
+## Of the server
+"""
+
+HANDLERS_HEAD = """## Of workers
+
+`gapless worker app:gl --metrics 9100` answers `GET /metrics`, and `gl.worker(metrics=registry)` fills a registry of
+prometheus_client. The label `source` is the queue or stream, `group` a stream's. What waits is measured every 15 s.
 """
 
 LIMITS_HEAD = """# Limits
@@ -45,7 +55,19 @@ def metrics_page() -> str:
         )
         for metric in METRICS
     ]
-    return f"{METRICS_HEAD}\n{table(('Metric', 'Type', 'Labels', 'Tells'), lines)}"
+    server = table(("Metric", "Type", "Labels", "Tells"), lines)
+    workers = table(("Metric", "Type", "Tells"), handler_metrics())
+    return f"{METRICS_HEAD}\n{server}\n{HANDLERS_HEAD}\n{workers}"
+
+
+def handler_metrics() -> list[tuple[str, str, str]]:
+    """Return what a worker tells of its handlers: names as they are scraped, types, meanings."""
+    registry = CollectorRegistry()
+    HandlerMetrics(registry, lambda: 0)
+    return [
+        (f"`{metric.name}{'_total' if metric.type == 'counter' else ''}`", metric.type, metric.documentation)
+        for metric in registry.collect()
+    ]
 
 
 def limits_page() -> str:

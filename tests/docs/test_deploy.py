@@ -9,12 +9,18 @@ from configparser import RawConfigParser
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
+from gapless.cli.working import worker
 from gapless.core.durations import milliseconds
 from gapless.server.config import from_file, read
+from gapless.worker.process import FINISH_MS
 from tests.program import GAPLESS, Program
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 INSTALLED = "/opt/gapless/bin/gapless"
+PROGRAM = "/opt/app/bin/gapless"
+UNITS = ("gapless.service", "gapless-worker.service")
 
 
 def instructions(name: str) -> list[str]:
@@ -22,17 +28,18 @@ def instructions(name: str) -> list[str]:
     return re.findall(rf"^{name} (.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
 
 
-def unit() -> dict[str, str]:
-    """What the unit says of the service."""
+def unit(name: str = UNITS[0]) -> dict[str, str]:
+    """What a unit says of its service."""
     parser = RawConfigParser()
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(DEPLOY / "gapless.service")
+    parser.read(DEPLOY / name)
     return dict(parser["Service"])
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    copy = tmp_path / "gapless.service"
-    copy.write_text((DEPLOY / "gapless.service").read_text().replace(INSTALLED, GAPLESS))
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_takes_the_units(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name
+    copy.write_text((DEPLOY / name).read_text().replace(INSTALLED, GAPLESS).replace(PROGRAM, GAPLESS))
     analyze = shutil.which("systemd-analyze")
     command = [analyze, "verify", str(copy)] if analyze else [sys.executable, "-c", ""]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -47,6 +54,15 @@ def test_the_unit_starts_the_server_and_gives_it_time_to_stop() -> None:
     assert arguments == ["serve", "--config", "/etc/gapless/gapless.toml"]
     assert config.store.url == f"sqlite:{service['WorkingDirectory']}/gapless.db"
     assert milliseconds(f"{service['TimeoutStopSec']}s") > config.shutdown.timeout_ms
+
+
+def test_the_workers_unit_starts_a_worker_and_gives_it_time_to_stop() -> None:
+    service = unit(UNITS[1])
+    command, name, *arguments = service["ExecStart"].split()
+    assert (command, name) == (PROGRAM, "worker")
+    said = worker.make_context(name, arguments).params
+    assert said["health_port"] == said["metrics_port"] is not None
+    assert milliseconds(f"{service['TimeoutStopSec']}s") > said["drain_ms"] + FINISH_MS
 
 
 def test_the_image_starts_the_server_and_asks_for_its_health(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_all_commands_metrics_and_limits_stand_in_the_reference() -> None:
         f"## gapless {family} {name}\n" in pages["reference/command-line.md"] for family, name in inner
     )
     assert all(f"| `{metric.name}` |" in pages["reference/metrics.md"] for metric in METRICS)
+    assert "| `gapless_handler_deliveries_total` | counter |" in pages["reference/metrics.md"]
     names = {name for name in vars(limits) if name.isupper()}
     assert all(f"| `{name}` |" in pages["reference/limits.md"] for name in names)
 
