@@ -536,13 +536,17 @@ class Care(Protocol):
     """Care of a running store that is a file; not every backend has it.
 
     The work is done in slices between commits, so that appends and reads go on. Giving up (cancelling) leaves
-    the store as it was, and no half a file. Paths are on the machine of the process that has the store open.
+    the store as it was, and no half a file. Paths are whole ones, on the machine of the process that has the
+    store open.
+
+    Raises:
+        NotAvailable: the store is no file; who shares it learns that from the process that has it open.
     """
 
-    def aside(self, name: str) -> str:
+    async def aside(self, name: str) -> str:
         """Return a path for a temporary file beside the store, which is removed when the store is opened."""
 
-    def free_bytes(self) -> int:
+    async def free_bytes(self) -> int:
         """Return how much room a temporary file beside the store may take."""
 
     async def backup(self, to: str, told: Told) -> None:

@@ -174,3 +174,32 @@ async def test_an_upload_that_breaks_off_leaves_nothing_and_blocks_nobody(tmp_pa
         socket.leave()
         await until(lambda: not list(tmp_path.glob("*.care-*")))
         assert (await done(node, await begin(node, "check")))["result"]["wrong"] == 0
+
+
+@on_a_loop
+async def test_a_node_that_joined_anothers_file_cares_for_it_too(tmp_path: Path) -> None:
+    async with running(sqlite(tmp_path)) as owner, running(sqlite(tmp_path)) as joined:
+        status, _ = await call(owner, "/api/publish", {"channel": "chat:1", "data": 1})
+        assert status == 200
+        assert (await done(joined, await begin(joined, "check")))["result"]["messages"] == 1
+        job = await done(joined, await begin(joined, "backup"))
+        assert (job["state"], job["done"]) == ("done", job["total"])
+        status, body = await call(joined, f"/api/store/backup/{job['id']}", b"", method="GET")
+        assert (status, len(body)) == (200, job["result"]["bytes"])
+        status, answer = await call(joined, "/api/store/restore", body)
+        job = await done(joined, answer["result"])
+        assert job["state"] == "done", job
+        _, answer = await call(owner, "/api/history", {"channel": "chat:1", "limit": 1})
+        assert (answer["result"]["epoch"], answer["result"]["offset"]) == (job["result"]["epoch"], 1)
+        assert (await done(joined, await begin(joined, "compact")))["state"] == "done"
+        assert not list(tmp_path.glob("*.care-*"))
+
+
+@on_a_loop
+async def test_a_backup_that_went_with_a_change_of_owners_is_told_to_be_gone(tmp_path: Path) -> None:
+    async with running(sqlite(tmp_path)) as node:
+        job = await done(node, await begin(node, "backup"))
+        for waiting in tmp_path.glob("*.care-*"):
+            waiting.unlink()
+        status, answer = await call(node, f"/api/store/backup/{job['id']}", b"", method="GET")
+        assert (status, answer["error"]["reason"]) == (400, "bad_request")

@@ -431,7 +431,7 @@ def test_a_restored_backup_forgets_no_decision_that_the_node_knows(tmp_path: Pat
         following = await follower(store, clock)
         for decision in (block("bob"), block("eve")):
             await following.decide(decision)
-        copy = store.aside("backup")
+        copy = await store.aside("backup")
         await store.backup(copy, lambda done, of: None)
         clock.pass_ms(1_000)
         await following.decide(block("ann"))

@@ -17,13 +17,14 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from gapless.core import limits
-from gapless.core.errors import ConfigError, NotAvailable, StoreError
+from gapless.core.errors import ConfigError, NotAvailable, StoreError, StoreRefused
 from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import After, Checked, Compacted, Store, Timer
 
 __all__ = [
     "KEY_HOUR_MS",
     "Engine",
+    "Held",
     "Offline",
     "Options",
     "Slices",
@@ -103,8 +104,12 @@ Slices = Generator[tuple[int, int], None, Answer]
 """Work in slices: after each it says how much is done, and of how much."""
 
 
+class Held(StoreRefused):
+    """Another process has the store open."""
+
+
 class Offline(Protocol):
-    """Care of a store that no process has open; each raises `StoreRefused` when one has."""
+    """Care of a store that no process has open; each raises `Held` when one has."""
 
     def backup(self, to: str) -> Slices[None]:
         """Copy the store into one complete file, which is on the disk afterwards."""

@@ -11,7 +11,7 @@ import msgspec
 
 from gapless.backends import offline
 from gapless.cli.calling import Server, as_json, at_server
-from gapless.cli.caring import at, done_at, done_here, store_option, watched
+from gapless.cli.caring import at, done_at, done_here, done_with, store_option, watched
 from gapless.cli.progress import Tell, progress
 from gapless.core.errors import GaplessError, StoreError, UsageError
 
@@ -38,7 +38,9 @@ def backup(server: Server, file: Path, store: str | None, overwrite: bool, as_js
     partial = file.with_name(file.name + ".partial")
     try:
         if store is not None:
-            done_here(offline(store).backup(str(partial)), "copying", "pages")
+            to = str(partial.absolute())
+            slices = offline(store).backup(to)
+            done_with(store, slices, lambda care, told: care.backup(to, told), "copying", "pages")
         else:
             _fetch(server, partial)
         os.replace(partial, file)
@@ -92,7 +94,7 @@ FORGOTTEN: Final = "Warning: who was revoked or blocked since the backup was mad
 @at_server
 @as_json
 def restore(server: Server, file: Path, store: str | None, discard: bool, as_json: bool) -> None:
-    """Check FILE, a backup, and put it in the place of the store.
+    """Check FILE, a backup, and put it in the place of the store, which a server has open, or nobody.
 
     Readers who had read further than FILE are told so (`recovered: false`) when they come back. The store
     that was there is kept as <name>.before-restore; an older one of that name goes, also with --discard.

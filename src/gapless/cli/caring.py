@@ -1,22 +1,24 @@
-"""Care of a store from the command line: by the server that has it open, or here when nobody has."""
+"""Care of a store from the command line: by a server, or here: by who has the file open, if anybody has."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
 
-from gapless.backends import Slices
+from gapless import backends
+from gapless.backends import Held, Slices
 from gapless.cli.calling import Server
 from gapless.cli.progress import progress
-from gapless.core.errors import GaplessError, StoreError
+from gapless.core.errors import GaplessError, NotAvailable, StoreError
+from gapless.ports import Care, Told
 
-__all__ = ["at", "done_at", "done_here", "store_option", "watched"]
+__all__ = ["at", "done_at", "done_here", "done_with", "store_option", "watched"]
 
 Answer = TypeVar("Answer")
 
-store_option = click.option(
-    "--store", metavar="URL", help="Do it here, for a store that no server has open: sqlite:gapless.db."
-)
+store_option = click.option("--store", metavar="URL", help="Do it here, without a server: sqlite:gapless.db.")
 
 
 def done_here(slices: Slices[Answer], verb: str, unit: str) -> Answer:
@@ -30,6 +32,31 @@ def done_here(slices: Slices[Answer], verb: str, unit: str) -> Answer:
             return answer
         finally:
             slices.close()
+
+
+def done_with(
+    store: str, slices: Slices[Answer], work: Callable[[Care, Told], Awaitable[Answer]], verb: str, unit: str
+) -> Answer:
+    """Do it here, or `work` through the process that has the store open.
+
+    Raises:
+        StoreRefused: that process cannot be joined, or the store may not be opened as it is.
+    """
+    try:
+        return done_here(slices, verb, unit)
+    except Held:
+        return asyncio.run(_joined(store, work, verb, unit))
+
+
+async def _joined(url: str, work: Callable[[Care, Told], Awaitable[Answer]], verb: str, unit: str) -> Answer:
+    store = await backends.open(url)
+    try:
+        if not isinstance(store, Care):
+            raise NotAvailable(f"{url} is no file")
+        with progress(verb, unit) as tell:
+            return await work(store, tell)
+    finally:
+        await store.close()
 
 
 def done_at(server: Server, kind: str, verb: str, unit: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import msgspec
 
 from gapless.backends import offline
 from gapless.cli.calling import Server, as_json, at_server
-from gapless.cli.caring import at, done_at, done_here, store_option
+from gapless.cli.caring import at, done_at, done_with, store_option
 from gapless.core.errors import StoreDamaged
 
 __all__ = ["store"]
@@ -25,10 +25,13 @@ def store() -> None:
 def check(server: Server, store: str | None, as_json: bool) -> None:
     """Read every message and hold it against its checksum; look for messages that are missing.
 
-    Without a server SQLite's own structure is checked too. The exit code is 1 when anything is wrong.
+    When no process has the store open, SQLite's own structure is checked too. The exit code is 1 when
+    anything is wrong.
     """
     if store is not None:
-        found: dict[str, Any] = done_here(offline(store).check(), "checking", "rows")._asdict()
+        slices = offline(store).check()
+        checked = done_with(store, slices, lambda care, told: care.check(told), "checking", "rows")
+        found: dict[str, Any] = checked._asdict()
     else:
         found = done_at(server, "check", "checking", "rows")["result"]
     if as_json:
@@ -54,7 +57,9 @@ def compact(server: Server, store: str | None, as_json: bool) -> None:
     and reads wait: about five seconds for each gigabyte. What its queue has no room for gets error 111.
     """
     if store is not None:
-        given: dict[str, Any] = done_here(offline(store).compact(), "compacting", "files")._asdict()
+        slices = offline(store).compact()
+        compacted = done_with(store, slices, lambda care, told: care.compact(told), "compacting", "files")
+        given: dict[str, Any] = compacted._asdict()
     else:
         given = done_at(server, "compact", "compacting", "files")["result"]
     if as_json:

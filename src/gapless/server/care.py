@@ -77,9 +77,9 @@ class StoreCare:
         """
         care = self._idle_care()
         job = self._new_job(Kind.BACKUP)
-        file = self._file = Path(care.aside(f"backup-{job.id}"))
 
         async def work(told: Told) -> dict[str, Any]:
+            file = self._file = Path(await care.aside(f"backup-{job.id}"))
             await care.backup(str(file), told)
             self._clock.after(BACKUP_KEPT_MS, lambda: self._let_go(job))
             return {"bytes": (await asyncio.to_thread(file.stat)).st_size}
@@ -104,12 +104,12 @@ class StoreCare:
 
         return self._begin(self._new_job(Kind.COMPACT), work)
 
-    def check_room(self, size: int) -> int:
+    async def check_room(self, size: int) -> int:
         """Make sure that a file of `size` bytes could be restored now; return how much room there is.
 
         Raises as `restore`.
         """
-        free_bytes = self._idle_care().free_bytes()
+        free_bytes = await self._idle_care().free_bytes()
         if free_bytes < size:
             raise StoreFull(f"there is no room for {size:,} bytes beside the store: make room")
         return free_bytes
@@ -122,12 +122,11 @@ class StoreCare:
         """
         care = self._idle_care()
         job = self._job = self._new_job(Kind.RESTORE)
-        file = Path(care.aside(f"upload-{job.id}"))
         try:
+            file = Path(await care.aside(f"upload-{job.id}"))
             await self._take_in(care, parts, size, file)
         except BaseException as error:
             self._end(job, error=str(error) or "the upload ended before the file was whole")
-            await asyncio.to_thread(file.unlink, missing_ok=True)
             raise
 
         async def work(told: Told) -> dict[str, Any]:
@@ -142,19 +141,21 @@ class StoreCare:
 
     async def _take_in(self, care: Care, parts: Parts, size: int, file: Path) -> None:
         done = 0
-        with await asyncio.to_thread(file.open, "wb") as taken:
-            while part := await parts():
-                if care.free_bytes() < max(size - done, len(part)):
-                    raise StoreFull("there is no room for the file beside the store: make room")
-                await asyncio.to_thread(taken.write, part)
-                done += len(part)
-                self._told(done, max(size, done))
+        try:
+            with await asyncio.to_thread(file.open, "wb") as taken:
+                while part := await parts():
+                    if await care.free_bytes() < max(size - done, len(part)):
+                        raise StoreFull("there is no room for the file beside the store: make room")
+                    await asyncio.to_thread(taken.write, part)
+                    done += len(part)
+                    self._told(done, max(size, done))
+        except BaseException:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+            raise
 
     def _idle_care(self) -> Care:
         if not isinstance(self._store, Care):
-            raise NotAvailable(
-                "this store is no file of this process: it is cared for by the one that owns it"
-            )
+            raise NotAvailable("the store is no file")
         if self._job is not None and self._job.state is State.RUNNING:
             raise StateError(f"{self._job.kind.value} {self._job.id} is not done yet: wait for it")
         return self._store
@@ -207,7 +208,8 @@ class StoreCare:
     def file(self, id: str) -> Path:
         """Return where a backup lies that is done. Raises as `watch`."""
         job = self._known(id)
-        if job.kind is not Kind.BACKUP or job.state is not State.DONE or self._file is None:
+        there = self._file is not None and self._file.exists()  # who takes the store over tidies up
+        if job.kind is not Kind.BACKUP or job.state is not State.DONE or self._file is None or not there:
             raise BadRequest("there is no such backup, or it is gone")
         return self._file
 

@@ -95,7 +95,7 @@ class _Endpoints:
         return _told({"erased": await self._erase(place.channel, place.offset)})
 
     async def room(self, request: Request) -> Response:
-        return _told({"free_bytes": self._care.check_room((await _read(request, Size)).bytes)})
+        return _told({"free_bytes": await self._care.check_room((await _read(request, Size)).bytes)})
 
     async def restore(self, request: Request) -> Response:
         keep = request.query_params.get("discard", "") not in ("1", "true")

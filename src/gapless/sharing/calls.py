@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from gapless.core.errors import GaplessError
 from gapless.core.stream import Entry, Outcome
-from gapless.ports import Store
+from gapless.ports import Care, Store
 from gapless.sharing.frames import MALFORMED, GiveUp, Ping, Refusal, Refused, Ring, Sent
 
-__all__ = ["APPEND", "CALLS", "Call", "Verb", "read_call"]
+__all__ = ["APPEND", "CALLS", "CARE", "Call", "Verb", "read_call"]
 
 
 class Call(Struct, array_like=True):
@@ -24,7 +24,8 @@ class Call(Struct, array_like=True):
 class Verb(NamedTuple):
     """A method of the ports: the type of its calls, how an answer is read, and what a repeat does.
 
-    `items` names the argument whose items are answered one by one.
+    `items` names the argument whose items are answered one by one. Who calls is told of progress if it
+    `tells`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Verb(NamedTuple):
     is_repeatable: Callable[[Any], bool]
     only_reads: bool
     items: str = ""
+    tells: bool = False
 
 
 # What changes nothing.
@@ -41,7 +43,10 @@ _READS: Final = {
     "read", "heads", "find", "last_keyed", "generations",
     "queues", "look", "browse", "next_due_ms", "schedules",
     "declared_streams", "groups",
+    "aside", "free_bytes",
 }  # fmt: skip
+# What may be begun anew by who called, when nothing more is heard of it; the owner's end gives it up.
+_ENDS_WITH_OWNER: Final = {"backup", "check", "compact"}
 # What may be carried out twice: the port says so, or the second time finds it done.
 _HARMLESS: Final = {
     "trim", "compact_keys", "declare", "extend", "settle", "schedule", "fire", "declare_stream",
@@ -78,45 +83,55 @@ def _leaves(kind: Any) -> set[Any]:
     return {kind} if not arguments else set().union(*map(_leaves, arguments))
 
 
-def _verb(name: str, parameters: dict[str, Any], defaults: dict[str, Any], answer: Any) -> Verb:
+def _verb(
+    name: str, parameters: dict[str, Any], defaults: dict[str, Any], answer: Any, *, tells: bool = False
+) -> Verb:
     fields = [(one, kind) for one, kind in parameters.items() if one not in defaults]
     optional = [(one, kind, defaults[one]) for one, kind in parameters.items() if one in defaults]
     kind = msgspec.defstruct(name, [*fields, *optional], bases=(Call,), array_like=True, tag=name)
     decoder = msgspec.msgpack.Decoder(_on_wire(answer))
-    only_reads = name in _READS
-    repeatable = only_reads or name in _HARMLESS
+    repeatable = name in _READS or name in _HARMLESS
     return Verb(
         name,
         cast("type[Call]", kind),
         tuple(field for field in kind.__struct_fields__ if field != "number"),
         decoder.decode,
         _REPEATABLE.get(name, lambda call: repeatable),
-        only_reads,
+        name in _READS or name in _ENDS_WITH_OWNER,
         _ITEMS.get(name, ""),
+        tells,
     )
 
 
-def _of_port(name: str) -> Verb:
-    function = getattr(Store, name)
+def _of_port(port: type[Any], name: str) -> Verb:
+    function = getattr(port, name)
     hints = get_type_hints(function, include_extras=True)
     answer = hints.pop("return")
+    tells = hints.pop("told", None) is not None
     parameters = inspect.signature(function).parameters
     defaults = {
         one: it.default for one, it in parameters.items() if it.default is not inspect.Parameter.empty
     }
-    return _verb(name, hints, defaults, answer)
+    return _verb(name, hints, defaults, answer, tells=tells)
 
 
 CALLS: Final = {
-    name: _of_port(name)
+    name: _of_port(Store, name)
     for name in sorted(Store.__abstractmethods__)
     if name != "close" and inspect.iscoroutinefunction(getattr(Store, name))
 }
 """Every call of a store that is awaited, by its name."""
 
+CARE: Final = {
+    name: _of_port(Care, name)
+    for name, function in vars(Care).items()
+    if inspect.iscoroutinefunction(function)
+}
+"""Every call of the care of a file."""
+
 APPEND: Final = _verb("append", {"entries": list[Entry]}, {}, list[Outcome])
 
-_KINDS: Final = tuple(verb.kind for verb in (*CALLS.values(), APPEND))
+_KINDS: Final = tuple(verb.kind for verb in (*CALLS.values(), *CARE.values(), APPEND))
 _READ: Final = msgspec.msgpack.Decoder(Union[(*_KINDS, GiveUp, Ping, Ring, Sent)])
 _HEAD: Final = msgspec.msgpack.Decoder(list[Any])
 

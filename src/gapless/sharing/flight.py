@@ -7,15 +7,19 @@ from msgspec import structs
 
 from gapless.core.errors import GaplessError, OutcomeUnknown, StoreError, TooManyRequests, Unavailable
 from gapless.core.stream import Entry, Outcome
+from gapless.ports import Told
 from gapless.sharing.calls import Call, Verb
 
 __all__ = ["Flight", "Flown", "Origins"]
 
 
 class Flight:
-    """One call; `answer` is told its result or error, `since_ns` is when it began to wait for an owner."""
+    """One call; `answer` is told its result or error, `told` how far it is, if it tells.
 
-    __slots__ = ("answer", "call", "entries", "since_ns", "size", "verb", "was_said")
+    `since_ns` is when it began to wait for an owner.
+    """
+
+    __slots__ = ("answer", "call", "entries", "since_ns", "size", "told", "verb", "was_said")
 
     def __init__(
         self,
@@ -23,14 +27,21 @@ class Flight:
         call: Call,
         answer: Callable[[Any], None],
         entries: Sequence[Entry] | None = None,
+        told: Told | None = None,
     ) -> None:
         self.verb = verb
         self.call = call
         self.answer = answer
         self.entries = entries
+        self.told = told
         self.size = _weigh(entries) if entries else 0
         self.since_ns = 0
         self.was_said = False  # to an owner who may have carried it out
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the method of the port is called with."""
+        arguments = {name: getattr(self.call, name) for name in self.verb.arguments}
+        return arguments if self.told is None else arguments | {"told": self.told}
 
     def is_repeatable(self) -> bool:
         """Tell whether it does no harm, and is answered alike, when it is carried out twice."""

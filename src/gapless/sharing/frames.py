@@ -27,6 +27,7 @@ __all__ = [
     "Malformed",
     "Ping",
     "Pong",
+    "Progress",
     "Ready",
     "Refusal",
     "Refused",
@@ -37,7 +38,7 @@ __all__ = [
     "frame",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 # Stands for `Malformed` where codes of errors do.
 MALFORMED: Final = "malformed"
 
@@ -127,6 +128,14 @@ class Ring(Struct, array_like=True, frozen=True, tag="ring"):
     message: Message | None
 
 
+class Progress(Struct, array_like=True, frozen=True, tag="progress"):
+    """How far a call is that takes long: `done` of `total`."""
+
+    number: int
+    done: int
+    total: int
+
+
 class Leaving(Struct, array_like=True, frozen=True, tag="leaving"):
     """The owner lets go of the store; calls with a number above `taken` were not begun."""
 
@@ -153,7 +162,7 @@ class GiveUp(Struct, array_like=True, frozen=True, tag="give_up"):
     call: int
 
 
-FromOwner = Welcome | Standing | Answer | Refused | Ready | Ring | Leaving | Pong
+FromOwner = Welcome | Standing | Answer | Refused | Progress | Ready | Ring | Leaving | Pong
 
 
 def frame(said: Any) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 from abc import update_abstractmethods
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self, cast
 
@@ -18,14 +19,15 @@ from gapless.core.errors import (
 from gapless.core.groups import Commit
 from gapless.core.limits import OWNER_LOOK_MS, OWNER_WAIT_MS, SHARED_CALLS_MAX, SHARED_FRAME_BYTES_MAX
 from gapless.core.stream import Done, Entry, Message, Position
-from gapless.ports import After, Bus, Statistics, Store, Timer
-from gapless.sharing.calls import APPEND, CALLS, Call, Verb
+from gapless.ports import After, Bus, Checked, Compacted, Statistics, Store, Timer, Told
+from gapless.sharing.calls import APPEND, CALLS, CARE, Call, Verb
 from gapless.sharing.flight import Flight, Flown, Origins
 from gapless.sharing.frames import (
     Answer,
     GiveUp,
     Leaving,
     Malformed,
+    Progress,
     Ready,
     Refusal,
     Refused,
@@ -215,13 +217,16 @@ class Joined(Store):
         if self._landed is not None and not self._flights and not self._waiting:
             _resolve(self._landed, None)
 
-    def _give_up(self, flight: Flight) -> None:
+    def _give_up(self, flight: Flight) -> bool:
+        """Give a call up; tell whether an owner was told, who says how it ended."""
         if self._flights.get(flight.call.number) is flight and self._link is not None:
             self._link.say(frame(GiveUp(flight.call.number)))
-        elif flight in self._waiting:
+            return True
+        if flight in self._waiting:
             self._waiting.remove(flight)
             self._load.remove(flight)
             self._tell_if_landed()
+        return False
 
     # What the owner says ------------------------------------------------------------------
 
@@ -246,14 +251,12 @@ class Joined(Store):
 
     def _hear(self, said: Any) -> None:
         match said:
-            case Answer(number, result):
-                flight = self._flights.pop(number, None)
-                if flight is not None:
-                    self._land(flight, _understood(flight.verb.answer(result)))
-            case Refused(number, refusal):
-                flight = self._flights.pop(number, None)
-                if flight is not None:
-                    self._land(flight, refusal.error())
+            case Answer() | Refused():
+                self._hear_answer(said)
+            case Progress(number, done, total):
+                flight = self._flights.get(number)
+                if flight is not None and flight.told is not None:
+                    flight.told(done, total)
             case Standing():
                 self._stand(said)
             case Ring(stream, last, message):
@@ -262,6 +265,15 @@ class Joined(Store):
                 self._wake(queue)
             case Leaving(taken):
                 self._on_leaving(taken)
+
+    def _hear_answer(self, said: Answer | Refused) -> None:
+        flight = self._flights.pop(said.number, None)
+        if flight is None:
+            return
+        if isinstance(said, Refused):
+            self._land(flight, said.refusal.error())
+        else:
+            self._land(flight, _understood(flight.verb.answer(said.result)))
 
     def _wake(self, queue: str) -> None:
         for heard in self._heard:
@@ -348,8 +360,7 @@ class Joined(Store):
                 store.append(flight.entries, lambda _, outcomes: _resolve(landed, outcomes))
                 answer = await landed
             else:
-                arguments = {one: getattr(flight.call, one) for one in flight.verb.arguments}
-                answer = await getattr(store, flight.verb.name)(**arguments)
+                answer = await getattr(store, flight.verb.name)(**flight.arguments())
         except GaplessError as error:
             answer = error
         self._land(flight, answer)
@@ -360,6 +371,47 @@ class Joined(Store):
             self._own.bus.ring(ring.stream, ring.last, ring.message)
         elif self._link is not None and not self._link.is_full:
             self._link.say(frame(ring))
+
+    # Care ---------------------------------------------------------------------------------
+
+    async def aside(self, name: str) -> str:
+        path: str = await self.call(CARE["aside"], name)
+        return path
+
+    async def free_bytes(self) -> int:
+        count: int = await self.call(CARE["free_bytes"])
+        return count
+
+    async def backup(self, to: str, told: Told) -> None:
+        await self._care("backup", told, to=to)
+
+    async def check(self, told: Told) -> Checked:
+        checked: Checked = await self._care("check", told)
+        return checked
+
+    async def compact(self, told: Told) -> Compacted:
+        compacted: Compacted = await self._care("compact", told)
+        return compacted
+
+    async def restore(self, source: str, *, keep: bool, told: Told) -> None:
+        await self._care("restore", told, source=source, keep=keep)
+
+    async def _care(self, name: str, told: Told, **arguments: Any) -> Any:
+        """Have the owner care for the file. Who gives up hears how it ended, as with a store of its own."""
+        if self._own is not None:
+            return await getattr(self._own, name)(**arguments, told=told)
+        self._check_open()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        verb = CARE[name]
+        flight = Flight(verb, verb.kind(0, **arguments), partial(_resolve, future), told=told)
+        self._launch(flight)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if self._give_up(flight):
+                with suppress(GaplessError):
+                    return await future
+            raise
 
     # The rest of the ports ----------------------------------------------------------------
 

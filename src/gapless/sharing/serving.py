@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from gapless.core.errors import GaplessError, LimitExceeded, Unavailable
+from gapless.core.errors import GaplessError, LimitExceeded, NotAvailable, Unavailable
 from gapless.core.limits import (
     CALL_LATE_MS,
     CLOSE_MS,
@@ -19,8 +19,8 @@ from gapless.core.limits import (
     SHARED_HIGH_BYTES,
 )
 from gapless.core.stream import Entry, Message, Outcome, Position
-from gapless.ports import After, Bus, Statistics, Store
-from gapless.sharing.calls import APPEND, CALLS, Call, read_call
+from gapless.ports import After, Bus, Care, Statistics, Store, Told
+from gapless.sharing.calls import APPEND, CALLS, CARE, Call, Verb, read_call
 from gapless.sharing.frames import (
     VERSION,
     Answer,
@@ -29,6 +29,7 @@ from gapless.sharing.frames import (
     Leaving,
     Ping,
     Pong,
+    Progress,
     Ready,
     Refusal,
     Refused,
@@ -291,10 +292,32 @@ class Guest(asyncio.Protocol):
             self._loop.call_soon(self._append, number, cast(Any, call).entries)
         else:
             name = type(call).__name__
-            method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._host.store, name)
-            arguments = {one: getattr(call, one) for one in CALLS[name].arguments}
-            task = self._calls[number] = self._loop.create_task(method(**arguments))
+            verb = CALLS.get(name) or CARE[name]
+            task = self._calls[number] = self._loop.create_task(self._carried_out(verb, call))
             task.add_done_callback(partial(self._landed, number, name))
+
+    def _carried_out(self, verb: Verb, call: Call) -> Coroutine[Any, Any, Any]:
+        arguments = {one: getattr(call, one) for one in verb.arguments}
+        if verb.tells:
+            arguments["told"] = self._telling(call.number)
+        store = self._host.store
+        if verb.name in CARE and not isinstance(store, Care):
+            return _no_care()
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(store, verb.name)
+        return method(**arguments)
+
+    def _telling(self, number: int) -> Told:
+        """Return what tells who called how far it is, a hundred times at most."""
+        before = -1
+
+        def told(done: int, total: int) -> None:
+            nonlocal before
+            percent = 100 * done // max(1, total)
+            if percent != before and not self._is_stuck:
+                before = percent
+                self.say(frame(Progress(number, done, total)))
+
+        return told
 
     def _landed(self, number: int, name: str, task: "asyncio.Task[Any]") -> None:
         if task.cancelled():
@@ -356,6 +379,10 @@ class Guest(asyncio.Protocol):
                 self._stopped[entry.origin, entry.stream] = None
         while len(self._stopped) > SHARED_CALLS_MAX:
             del self._stopped[next(iter(self._stopped))]
+
+
+async def _no_care() -> None:
+    raise NotAvailable("the store is no file")
 
 
 def _merged(behind: Sequence[bool], outcomes: Sequence[Outcome]) -> Iterator[Outcome]:

@@ -137,7 +137,7 @@ async def test_a_backup_that_cannot_be_written_harms_nothing(path: Path) -> None
 @scenario
 async def test_leftovers_go_when_the_store_is_opened(path: Path) -> None:
     store = await grown(path)
-    left = Path(store.aside("upload"))
+    left = Path(await store.aside("upload"))
     assert left.parent == path.parent
     await store.close()
     left.write_bytes(b"half a file")
@@ -268,7 +268,7 @@ async def test_what_kill_9_leaves_after_compacting_is_whole(path: Path) -> None:
 async def test_a_restored_backup_takes_the_place_and_tells_who_was_further(path: Path) -> None:
     store = await grown(path)
     old = store.epoch
-    copy = Path(store.aside("copy"))
+    copy = Path(await store.aside("copy"))
     await store.backup(str(copy), ignore)
     await fill(store, "s0", 10)
     before: list[object] = []
@@ -295,7 +295,7 @@ async def test_a_restored_backup_takes_the_place_and_tells_who_was_further(path:
 async def test_a_backup_that_lacks_nothing_costs_no_reader_its_position(path: Path) -> None:
     store = await grown(path)
     old = store.epoch
-    copy = Path(store.aside("copy"))
+    copy = Path(await store.aside("copy"))
     await store.backup(str(copy), ignore)
     await store.restore(str(copy), keep=False, told=ignore)
     assert (await store.generations())[-1].fate is Fate.CLEAN
@@ -308,7 +308,7 @@ async def test_a_backup_that_lacks_nothing_costs_no_reader_its_position(path: Pa
 async def test_a_file_that_may_not_be_restored_changes_nothing(path: Path) -> None:
     store = await grown(path)
     epoch = store.epoch
-    bad = Path(store.aside("upload"))
+    bad = Path(await store.aside("upload"))
     copy = path.parent / "copy.db"
     await store.backup(str(copy), ignore)
     sound = copy.read_bytes()
@@ -334,7 +334,7 @@ async def test_the_former_file_is_put_back_when_the_new_one_does_not_open(
 ) -> None:
     store = await grown(path)
     epoch = store.epoch
-    copy = Path(store.aside("copy"))
+    copy = Path(await store.aside("copy"))
     await store.backup(str(copy), ignore)
     sound = copy.read_bytes()
 
@@ -383,7 +383,7 @@ def test_text_that_is_damaged_keeps_a_backup_from_being_restored(
 ) -> None:
     async def damaged() -> None:
         store = await grown(path)
-        bad = Path(store.aside("upload"))
+        bad = Path(await store.aside("upload"))
         await store.backup(str(bad), ignore)
         connection = apsw.Connection(str(bad))
         connection.execute(f"update {table} set {column} = {value} where rowid = 1")

@@ -198,10 +198,10 @@ class Backend(SqliteQueues, SqliteGroups, Store):
 
     # Care ---------------------------------------------------------------------------------
 
-    def aside(self, name: str) -> str:
+    async def aside(self, name: str) -> str:
         return str(beside(self._path, PARTIAL + name))
 
-    def free_bytes(self) -> int:
+    async def free_bytes(self) -> int:
         return self._disk.spare_bytes()
 
     async def backup(self, to: str, told: Told) -> None:

@@ -15,10 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gapless.backends import Options
+from gapless.backends import Held, Options
 from gapless.backends.sqlite.backend import Backend
 from gapless.backends.sqlite.opening import beside
-from gapless.backends.sqlite.witness import Held
 from gapless.backends.sqlite.writer import Queued
 from gapless.core.errors import StoreError, StoreRefused
 from gapless.core.limits import OWNER_LOOK_MS, OWNER_WAIT_MS

@@ -12,17 +12,14 @@ from typing import ClassVar, NamedTuple
 from weakref import WeakSet
 from zlib import crc32
 
+from gapless.backends import Held
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
-__all__ = ["Held", "Seen", "Witness", "fate"]
+__all__ = ["Seen", "Witness", "fate"]
 
 # One sector, so that a power cut leaves the old record or the new one.
 RECORD_BYTES = 256
-
-
-class Held(StoreRefused):
-    """Another process has the store open."""
 
 
 class Seen(NamedTuple):
