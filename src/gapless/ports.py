@@ -315,6 +315,14 @@ class Queues(ABC):
         """
 
     @abstractmethod
+    async def states(self, ids: Sequence[str]) -> list[State]:
+        """Tell where jobs are; GONE: there is none (any more).
+
+        Raises:
+            BadRequest: there are more than BROWSE_JOBS_MAX.
+        """
+
+    @abstractmethod
     async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
         """Return up to `limit` jobs of a state in the order of their ids, without touching them.
 

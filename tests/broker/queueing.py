@@ -12,13 +12,22 @@ from gapless.broker.rules import QueueRule
 from gapless.broker.streams import Streaming
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import GaplessError
+from gapless.core.jobs import Deed
 from gapless.core.limits import PAGE_BYTES_MAX
 from gapless.ports import Store
 from gapless.protocol.messages import payload
-from gapless.protocol.queues import ClaimedJob, ClaimRequest, EnqueueRequest, NewJob
+from gapless.protocol.queues import (
+    ClaimedJob,
+    ClaimRequest,
+    EnqueueRequest,
+    NewJob,
+    NewSettlement,
+    SettleRequest,
+)
 from tests.conversation import Stage, play, rest
 
 MAIL = QueueRule(name="mail")
+KEPT = QueueRule(name="mail", result_ms=60_000)
 
 
 def new(queue: str = "mail", data: object = 1, **fields: Any) -> NewJob:
@@ -61,6 +70,11 @@ class Queues:
     async def audited(self) -> list[dict[str, Any]]:
         page = await self.store.read("gapless.audit", limit_messages=100, limit_bytes=PAGE_BYTES_MAX)
         return [json.loads(message.data) for message in page.messages]
+
+
+async def settle(queues: Queues, job: ClaimedJob, deed: Deed = Deed.ACK, **fields: str) -> None:
+    settlement = NewSettlement(id=job.id, fence=job.fence, deed=deed, **fields)  # type: ignore[arg-type]
+    await queues.queueing.settle(SettleRequest(settlements=[settlement]))
 
 
 async def refused(work: Coroutine[Any, Any, Any]) -> GaplessError:

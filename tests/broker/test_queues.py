@@ -1,109 +1,24 @@
 """The use cases of queues that only a clock in the hand can show: results, rates, rules that change."""
 
-import asyncio
-
 import pytest
 
-from gapless.broker import results
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
-from gapless.core.errors import GaplessError, StoreFailed, TooManyRequests, UnknownJob
-from gapless.core.jobs import Deed, Settlement, State
+from gapless.core.errors import GaplessError, StoreFailed
+from gapless.core.jobs import Deed
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import (
-    CancelRequest,
-    ClaimedJob,
     Emit,
     EmitPublish,
     JobRequest,
     ListQueuesRequest,
     NewSettlement,
-    ResultRequest,
     SettleRequest,
     StatsRequest,
 )
-from tests.broker.queueing import MAIL, Queues, refused, with_queues
+from tests.broker.queueing import MAIL, Queues, settle, with_queues
 from tests.conversation import rest
-
-KEPT = QueueRule(name="mail", result_ms=60_000)
-
-
-async def settle(queues: Queues, job: ClaimedJob, deed: Deed = Deed.ACK, **fields: str) -> None:
-    settlement = NewSettlement(id=job.id, fence=job.fence, deed=deed, **fields)  # type: ignore[arg-type]
-    await queues.queueing.settle(SettleRequest(settlements=[settlement]))
-
-
-def waits(queues: Queues, id: str, wait_ms: int = 30_000) -> "asyncio.Task[object]":
-    return asyncio.ensure_future(queues.queueing.result(ResultRequest(id=id, wait_ms=wait_ms)))
-
-
-def test_a_result_is_heard_of_when_its_job_is_settled_here() -> None:
-    async def scene(queues: Queues) -> None:
-        [id] = await queues.enqueue("a")
-        waiting = [waits(queues, id) for _ in range(3)]
-        [job] = await queues.claim()
-        await rest()
-        assert not any(task.done() for task in waiting)
-        await settle(queues, job)
-        await rest()
-        assert all(task.done() for task in waiting)
-
-    with_queues(scene, KEPT)
-
-
-def test_a_result_is_found_within_a_second_when_another_node_settled_its_job() -> None:
-    async def scene(queues: Queues) -> None:
-        [id] = await queues.enqueue("a")
-        [job] = await queues.claim()
-        waiting = waits(queues, id)
-        await rest()
-        await queues.store.settle([Settlement(job.id, job.fence, Deed.ACK, result=b"1")])
-        await queues.pass_ms(1_000)
-        assert (await waiting).body() == b"1"  # type: ignore[attr-defined]
-
-    with_queues(scene, KEPT)
-
-
-def test_who_waited_long_enough_for_a_result_is_told_where_the_job_is() -> None:
-    async def scene(queues: Queues) -> None:
-        [id] = await queues.enqueue("a", delay_ms=60_000)
-        waiting = waits(queues, id, 5_000)
-        await rest()
-        await queues.pass_ms(5_000)
-        assert (await waiting).state is State.WAITING  # type: ignore[attr-defined]
-
-    with_queues(scene, KEPT)
-
-
-def test_a_job_that_is_cancelled_has_no_result_to_wait_for() -> None:
-    async def scene(queues: Queues) -> None:
-        [id] = await queues.enqueue("a")
-        waiting = waits(queues, id)
-        await rest()
-        await queues.queueing.cancel(CancelRequest(id=id))
-        await rest()
-        assert isinstance(waiting.exception(), UnknownJob)
-
-    with_queues(scene)
-
-
-def test_only_so_many_wait_for_results_be_it_of_one_job_or_of_several(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(results, "WAITERS_MAX", 1)
-
-    async def scene(queues: Queues) -> None:
-        first, second = await queues.enqueue("a", "b")
-        waiting = waits(queues, first)
-        await rest()
-        for id in (first, second):
-            error = await refused(queues.queueing.result(ResultRequest(id=id, wait_ms=1)))
-            assert isinstance(error, TooManyRequests)
-        queues.queueing.stop_waiting()
-        await waiting
-
-    with_queues(scene)
 
 
 def test_rates_are_those_of_the_last_minute() -> None:

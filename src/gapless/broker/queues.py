@@ -108,6 +108,7 @@ class Queueing:
             self._timer.cancel()
         await self._scheduler.stop()
         await self._claiming.finish()
+        await self._results.finish()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # Queues -------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ __all__ = [
     "check_batch",
     "check_claim",
     "check_edit",
+    "check_ids",
     "check_job",
     "check_lease",
     "check_limit",
@@ -221,7 +222,12 @@ def check_selection(ids: Sequence[str] | None, limit: int) -> None:
     if ids is None:
         check_limit(limit)
     else:
-        check_range("the number of ids", len(ids), 0, BROWSE_JOBS_MAX)
+        check_ids(ids)
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """One call is about up to BROWSE_JOBS_MAX jobs."""
+    check_range("the number of ids", len(ids), 0, BROWSE_JOBS_MAX)
 
 
 def check_edit(ids: Sequence[str] | None, data: bytes, message_bytes_max: int) -> None:

@@ -109,7 +109,8 @@ class Job(Struct, tag="job"):
     `key` orders jobs, `priority` 9 is most urgent, `message_id` makes a repeat the same job (its payload
     must be the same too), `unique` with `unique_ms` makes any job under that name the same one until it is
     done or so long has passed. A job that has not started within `expires_ms` of first falling due is dead;
-    its first claim starts it, unless that is released. `headers` are a JSON object, opaque to the store, empty when there are none.
+    its first claim starts it, unless that is released. `headers` are a JSON object, opaque to the store, and
+    empty when there are none.
     """
 
     queue: str

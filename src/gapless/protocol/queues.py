@@ -224,9 +224,10 @@ class NewJob(Body):
 
     Jobs of one `key` are done one after the other, in their order. `priority` 9 is most urgent, 0 least. The
     job is due at once, after `delay_ms`, or at `at_ms`, up to 366 days ahead. One that is not claimed within
-    `expires_ms` of first falling due, but for claims that were released, is dead. A repeat with the same `message_id` (and the same payload, or it is
-    error 1002) within the window of idempotency keys is the same job. While a job that was enqueued as
-    `unique` is not done, and for no longer than `unique_ms`, another under that name is the same job.
+    `expires_ms` of first falling due, but for claims that were released, is dead. A repeat with the same
+    `message_id` (and the same payload, or it is error 1002) within the window of idempotency keys is the same
+    job. While a job that was enqueued as `unique` is not done, and for no longer than `unique_ms`, another
+    under that name is the same job.
     """
 
     queue: Name

@@ -41,7 +41,7 @@ class Verb(NamedTuple):
 # What changes nothing.
 _READS: Final = {
     "read", "heads", "find", "last_keyed", "generations",
-    "queues", "look", "browse", "next_due_ms", "schedules",
+    "queues", "look", "states", "browse", "next_due_ms", "schedules",
     "declared_streams", "groups",
     "aside", "free_bytes",
 }  # fmt: skip

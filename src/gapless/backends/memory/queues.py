@@ -16,6 +16,7 @@ from gapless.core.job_rules import (
     check_batch,
     check_claim,
     check_edit,
+    check_ids,
     check_lease,
     check_limit,
     check_options,
@@ -319,6 +320,17 @@ class MemoryQueues(Emitting, Queues):
 
     async def look(self, id: str) -> View:
         return self._job_now(id, await self._begin()).view()
+
+    async def states(self, ids: Sequence[str]) -> list[State]:
+        now_ms = await self._begin()
+        check_ids(ids)
+        return [self._state_now(id, now_ms) for id in ids]
+
+    def _state_now(self, id: str, now_ms: int) -> State:
+        try:
+            return self._job_now(id, now_ms).state
+        except UnknownJob:
+            return State.GONE
 
     async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
         now_ms = await self._begin()

@@ -6,7 +6,7 @@ from typing import Final
 from gapless.backends.sqlite.queues.queue import CODES, FOREVER_MS, GONE, LEASED, WAITING, Queue, Record
 from gapless.backends.sqlite.queues.tending import Tending
 from gapless.backends.sqlite.schema import first
-from gapless.core.errors import JobStarted, StoreDamaged
+from gapless.core.errors import JobStarted, StoreDamaged, UnknownJob
 from gapless.core.job_rules import (
     check_edit,
     check_limit,
@@ -39,6 +39,16 @@ class Looking(Tending):
         """Return a job; see `Queues.look`."""
         queue, job = self.job_now(id)
         return self.jobs.bodies.view(job, queue.name)
+
+    def states(self, ids: Sequence[str]) -> list[State]:
+        """Tell where jobs are; see `Queues.states`."""
+        return [self._state(id) for id in ids]
+
+    def _state(self, id: str) -> State:
+        try:
+            return CODES[self.job_now(id)[1].state]
+        except UnknownJob:
+            return State.GONE
 
     def cancel(self, id: str) -> View:
         """Remove a job that waits; see `Queues.cancel`."""

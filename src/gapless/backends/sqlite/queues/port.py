@@ -9,7 +9,7 @@ from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.queues.writing import Queueing, each
 from gapless.backends.sqlite.work import Work, split
 from gapless.core.errors import GaplessError
-from gapless.core.job_rules import check_lease, check_request
+from gapless.core.job_rules import check_ids, check_lease, check_request
 from gapless.core.jobs import (
     Claimed,
     Emit,
@@ -135,6 +135,11 @@ class SqliteQueues(Queues):
     async def look(self, id: str) -> View:
         view: View = await self._call_queues(lambda queues: queues.look(id))
         return view
+
+    async def states(self, ids: Sequence[str]) -> list[State]:
+        check_ids(ids)
+        told: list[State] = await self._call_queues(lambda queues: queues.states(ids), max(1, len(ids)))
+        return told
 
     async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
         page: JobPage = await self._call_queues(lambda queues: queues.browse(queue, state, after, limit))

@@ -47,7 +47,7 @@ class Tending:
             queue = self.jobs.touch(self.jobs.by_id[job.queue])
             if self.tend(queue):
                 job = self.jobs.find(number)
-            if job and self.jobs.bodies.id(number) == id:
+            if job and self.jobs.id(number) == id:
                 return queue, job
         raise UnknownJob(f"there is no job {id!r}, or not any more")
 

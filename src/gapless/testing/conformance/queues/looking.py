@@ -54,6 +54,28 @@ class Looking:
             assert isinstance((await store.settle([Settlement(wrong, "x:1", Deed.ACK)]))[0], LeaseLost)
 
     @promise
+    async def test_where_many_jobs_are_is_told_in_one_call(self, place: Place, store: Store) -> None:
+        await declare(store, result_ms=60_000)
+        await declare(store, "other", lease_ms=1_000)
+        done, dead, acked, leased, waiting = await enqueue(store, b"1", b"2", b"3", b"4", b"5")
+        [lapsing] = await enqueue(store, b"6", queue="other")
+        for claimed, deed in zip(await claim(store, 2), (Deed.ACK, Deed.BURY), strict=True):
+            await settle(store, claimed, deed)
+        await store.purge(QUEUE, State.WAITING, [acked], limit=1)
+        await claim_one(store)
+        await claim_one(store, queue="other")
+        asked = [waiting, "none", lapsing, done, waiting, dead, acked, leased, "x" + waiting]
+        told = [State.WAITING, State.GONE, State.LEASED, State.DONE, State.WAITING, State.DEAD]
+        told += [State.GONE, State.LEASED, State.GONE]
+        assert await store.states(asked) == told
+        place.time_ms += 1_000
+        told[2] = State.WAITING
+        assert await store.states(asked) == told
+        assert await store.states([]) == []
+        with pytest.raises(BadRequest):
+            await store.states([waiting] * (BROWSE_JOBS_MAX + 1))
+
+    @promise
     async def test_browse_pages_through_a_state_in_the_order_of_ids(self, place: Place, store: Store) -> None:
         await declare(store)
         ids = [(await enqueue(store, b"%d" % number, priority=number))[0] for number in range(7)]
