@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,39 @@ async def send(n: int) -> None:
     dead = job(server, ids[1])
     assert dead["reason"] == "its process ended: killed by SIGKILL"
     assert {words[1] for words in worker.noted()} == {"1", "3"}
+
+
+@pytest.mark.parametrize(
+    ("kills", "why"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process ended: killed by SIGKILL"),
+        ("os._exit(3)", "its process ended: exit code 3"),
+        ("while True: pass", "timeout after 300ms"),
+    ],
+)
+def test_a_message_that_kills_its_process_is_passed_over_and_its_neighbours_are_handled(
+    server: Program, worker: WorkerProgram, kills: str, why: str
+) -> None:
+    worker.write(f"""
+@gl.stream("orders", group="billing", partitions=2, timeout="300ms", retry=AT_ONCE, dead="unbilled")
+async def bill(n: int) -> None:
+    if n == 7:
+        {kills}
+    note(n)
+""")
+    call(server, "stream/declare", stream="orders", options={"partitions": 2})
+    for partition in (0, 1):
+        messages = [{"data": n, "partition": partition} for n in range(10 * partition, 10 * partition + 10)]
+        call(server, "stream/append", stream="orders", messages=messages)
+    worker.start()
+    group = {"source": "orders", "group": "billing"}
+    until(lambda: server.api("stream/lag", **group).get("result", {}).get("lag") == 0, worker.output)
+    assert {words[0] for words in worker.noted()} == {str(n) for n in range(20)} - {"7"}
+    assert max(Counter(words[0] for words in worker.noted()).values()) <= 2
+    [record] = call(server, "stream/audit", what="pass_over")["records"]
+    assert (record["details"]["reason"], record["details"]["attempts"]) == (why, 3)
+    [dead] = call(server, "queue/claim", queue="unbilled", worker="me")["jobs"]
+    assert (dead["data"], dead["headers"]["dead-offset"]) == (7, str(record["details"]["offset"]))
 
 
 @pytest.mark.parametrize(

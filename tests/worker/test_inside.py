@@ -11,7 +11,7 @@ import pytest
 
 from gapless import Backoff, Gapless, Job, Message, Reject, Release, Retry
 from gapless.core.errors import ConfigError, UnknownJob
-from gapless.core.jobs import State
+from gapless.core.jobs import QueueOptions, State
 from gapless.protocol.groups import LagRequest
 from tests.server.serving import on_a_loop
 
@@ -297,6 +297,75 @@ async def test_a_message_that_fails_holds_its_partition_up_and_one_that_is_rejec
         assert told.details["group"] == "billing"
         assert (told.details["partition"], told.details["reason"]) == (0, "no order")
         assert (await gl.streams.page("orders")).messages[2].offset == told.details["offset"]
+
+
+@on_a_loop
+async def test_what_is_passed_over_is_put_into_its_queue_with_the_commit(opened: Opened) -> None:
+    async with opened() as gl:
+        seen: list[int] = []
+
+        @gl.stream("orders", group="billing", retry=AT_ONCE, dead="unbilled")
+        async def on_order(n: int) -> None:
+            seen.append(n)
+            if n == 1:
+                raise ValueError("no")
+            if n == 2:
+                raise Reject("never")
+
+        async with gl.worker():
+            for n in range(4):
+                await on_order.append(n)
+            await until(lambda: _caught_up(gl))
+        assert seen == [0, 1, 1, 1, 2, 3]
+        records = (await gl.streams.audit(name="orders", what="pass_over")).records
+        told = [(each.details["reason"], each.details["attempts"]) for each in reversed(records)]
+        assert told == [("ValueError: no", 3), ("never", 1)]
+        jobs = await gl.claim("unbilled", limit=10)
+        assert [(bytes(job.data), job.headers["dead-reason"]) for job in jobs] == [
+            (b"1", "ValueError: no"),
+            (b"2", "never"),
+        ]
+
+
+@on_a_loop
+async def test_a_partition_waits_while_the_queue_for_dead_ones_has_no_room(opened: Opened) -> None:
+    async with opened() as gl:
+        seen: list[int] = []
+
+        @gl.stream("orders", group="billing", dead="unbilled")
+        async def on_order(n: int) -> None:
+            seen.append(n)
+            if n < 2:
+                raise Reject("never")
+
+        await gl.queues.declare("unbilled", QueueOptions(waiting_max=1))
+        async with gl.worker() as worker:
+            for n in range(3):
+                await on_order.append(n)
+            await until(lambda: worker.counters.failed == 2)
+            assert await lag(gl, "orders", "billing") == 2
+            [first] = await gl.claim("unbilled", worker="me")
+            await until(lambda: _caught_up(gl))
+            [second] = await gl.claim("unbilled", worker="me")
+        assert seen == [0, 1, 2]
+        assert (bytes(first.data), bytes(second.data)) == (b"0", b"1")
+
+
+@on_a_loop
+async def test_a_worker_that_is_cut_short_waits_for_no_room(opened: Opened) -> None:
+    async with opened() as gl:
+
+        @gl.stream("orders", group="billing", dead="unbilled")
+        async def on_order(n: int) -> None:
+            raise Reject("never")
+
+        await gl.queues.declare("unbilled", QueueOptions(waiting_max=1))
+        async with gl.worker() as worker:
+            await on_order.append(0)
+            await on_order.append(1)
+            await until(lambda: worker.counters.failed == 2)
+            worker.cut_short()
+        assert await lag(gl, "orders", "billing") == 1
 
 
 @on_a_loop

@@ -385,7 +385,11 @@ class Gapless(Router):
             BadRequest: a cron expression never fires, or a stream has another number of partitions.
         """
         handlers = list(self.handlers())
-        await self._declare({handler.name for handler in handlers if isinstance(handler, JobHandler)})
+        handled = {handler.name for handler in handlers if isinstance(handler, JobHandler)}
+        await self._declare(handled)
+        dead = {handler.terms.dead for handler in handlers if isinstance(handler, StreamHandler)}
+        for name in dead - handled - {""}:
+            await self._declare_if_missing(name)
         for name in {handler.name for handler in handlers if isinstance(handler, StreamHandler)}:
             await self._declare_stream(name)
         for handler in handlers:
@@ -397,6 +401,13 @@ class Gapless(Router):
         for handler in found:
             await self.queues.declare(handler.name, handler.terms.options)
         return bool(found)
+
+    async def _declare_if_missing(self, queue: str) -> None:
+        """Make a queue that nobody has declared: how others have done it stays."""
+        try:
+            await self.queues.stats(queue)
+        except UnknownQueue:
+            await self.queues.declare(queue)
 
     async def _declare_stream(self, name: str) -> bool:
         """Declare a stream as a handler says; a namespace or channel is none."""

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from gapless.core.errors import BadRequest, ConfigError
 from gapless.core.jobs import OnDead, QueueOptions
-from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS
+from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS, SESSION_MAX_MS, SESSION_MIN_MS
+from gapless.core.retry import Retry
 from gapless.library.binding import named
 from gapless.library.outcomes import Backoff
 from gapless.library.times import Duration, Instant, duration_ms, instant_ms
@@ -74,6 +75,11 @@ class StreamSaid(TypedDict, total=False):
     changes. `keyed`: keep an index by the keys; `compact`: keep only the last message of each.
     `keep_messages`, `keep_for` and `keep_bytes` bound each partition (0: not at all). One handler may say
     how a stream is kept for all.
+
+    `retry`: when what failed is tried again, and how often, before it is passed over. Unless it is given,
+    what raises is tried again for ever, and only what ends its process five times is passed over. `dead`: the
+    queue that gets what is passed over. `session`: for how long a member may be silent until its partitions
+    go to others; otherwise as the worker says.
     """
 
     start: Start
@@ -87,6 +93,9 @@ class StreamSaid(TypedDict, total=False):
     keep_bytes: int
     timeout: Duration
     executor: Executor
+    retry: Backoff
+    dead: str
+    session: Duration
 
 
 class QueueTerms(Struct, frozen=True, kw_only=True):
@@ -106,7 +115,8 @@ class StreamTerms(Struct, frozen=True, kw_only=True):
     """How a group reads a source. `start` is where it begins: an end, or milliseconds since the Unix epoch.
 
     `settings` are those of a declared stream, if this handler says any; `partitions` is into how many a
-    namespace is spread (0: as the server says).
+    namespace is spread (0: as the server says). Without a `dead` queue, what is passed over is only recorded;
+    `session_ms` 0 is as the worker says.
     """
 
     group: str
@@ -117,6 +127,9 @@ class StreamTerms(Struct, frozen=True, kw_only=True):
     settings: StreamSettings | None = None
     timeout_ms: int = 0
     executor: Executor = "thread"
+    retry: Retry | None = None
+    dead: str = ""
+    session_ms: int = 0
 
 
 def queue_terms(  # noqa: PLR0913 # as many as QueueSaid has
@@ -184,6 +197,9 @@ def stream_terms(  # noqa: PLR0913 # as many as StreamSaid has
     keep_bytes: int = 0,
     timeout: Duration = 0,
     executor: Executor = "thread",
+    retry: Backoff | None = None,
+    dead: str = "",
+    session: Duration = 0,
 ) -> StreamTerms:
     """Return what was said of `function`. Raises ConfigError: an option is malformed."""
     said = _Said(function)
@@ -204,6 +220,9 @@ def stream_terms(  # noqa: PLR0913 # as many as StreamSaid has
         settings=settings if partitions or settings != StreamSettings() else None,
         timeout_ms=said.ms("timeout", timeout),
         executor=said.executor(executor),
+        retry=said.backoff(retry).policy if retry is not None else None,
+        dead=dead,
+        session_ms=said.session_ms(session),
     )
 
 
@@ -223,6 +242,12 @@ class _Said:
         ms = self.ms("lease", value)
         if not LEASE_MIN_MS <= ms <= LEASE_MAX_MS:
             raise ConfigError(f"{named(self._function)}: lease: {value!r} is not from 100ms to 24h")
+        return ms
+
+    def session_ms(self, value: Duration) -> int:
+        ms = self.ms("session", value)
+        if ms and not SESSION_MIN_MS <= ms <= SESSION_MAX_MS:
+            raise ConfigError(f"{named(self._function)}: session: {value!r} is not from 1s to 10m")
         return ms
 
     def one_of(self, option: str, value: str, *allowed: str) -> str:

@@ -143,7 +143,8 @@ class NewCommit(Request):
     """How far a member has handled a partition: everything up to `offset` of `epoch`.
 
     `emit` is stored in one transaction with it, or nothing is. `passed_over` says why the message at `offset`
-    was not handled, and never will be; the audit stream has a `pass_over` of it then.
+    was not handled, and never will be, and `attempts` how often that was tried; the audit stream has a
+    `pass_over` of it then.
     """
 
     partition: Partition
@@ -152,6 +153,7 @@ class NewCommit(Request):
     epoch: str
     emit: Annotated[tuple[Emit, ...], Meta(max_length=JOB_EMITS_MAX)] = ()
     passed_over: str = ""
+    attempts: Count = 0
 
 
 class CommitRequest(Request):

@@ -208,7 +208,7 @@ class JobServing:
                 self._shared.counters.done += 1
                 if self._terms.manual and not held.settled:
                     log.warning("%s %s was handled and not settled", self.queue, held.job.id)
-            case How.TIMED_OUT | How.CRASHED if not held.settled:
+            case How.TIMED_OUT | How.STUCK | How.CRASHED if not held.settled:
                 self._fail(held, end.why)
             case How.LAPSED if not held.settled:
                 self._shared.counters.failed += 1

@@ -188,4 +188,4 @@ class Member:
     def give_up(self) -> None:
         """Cancel what is being handled."""
         for serving in self._served.values():
-            serving.stop()
+            serving.give_up()

@@ -43,7 +43,7 @@ class HandlerMetrics:
         )
         self._ends = Counter(
             "gapless_handler_deliveries",
-            "By outcome: ack, retry, release, bury, settled, timed_out, crashed, lapsed, given_up.",
+            "By outcome: ack, retry, release, bury, settled, timed_out, stuck, crashed, lapsed, given_up.",
             (*_OF, "outcome"),
             registry=registry,
         )

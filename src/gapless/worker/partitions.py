@@ -9,24 +9,22 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from gapless.client.connection import backoff_ms
-from gapless.core.errors import GaplessError, LeaseLost, OutcomeUnknown
-from gapless.core.jobs import Deed
+from gapless.core.errors import GaplessError, LeaseLost, OutcomeUnknown, PositionConflict
 from gapless.core.limits import JOB_EMITS_MAX
-from gapless.core.retry import Retry
 from gapless.library.handlers import StreamHandler
-from gapless.library.outcomes import Outcome
 from gapless.protocol.groups import CommitAnswer, CommitRequest, NewCommit
 from gapless.protocol.messages import StreamPosition
 from gapless.protocol.queues import Emit
 from gapless.protocol.reading import ReadAnswer, StreamMessage
 from gapless.server.parting import pause
+from gapless.worker.failures import Failures, dead_letter
 from gapless.worker.frames import HandlePage
 from gapless.worker.runners import End, How, Task
 from gapless.worker.shared import Shared
 
 __all__ = ["Place", "Serving"]
 
-RETRY: Final = Retry(base_ms=500, cap_ms=60_000)
+REFUSED_MS: Final = 1_000  # what is refused together with its commit is not handled again before that
 log: Final = logging.getLogger("gapless.worker")
 
 
@@ -46,6 +44,7 @@ class _Move(NamedTuple):
     epoch: str
     emit: list[Emit]
     passed_over: str = ""
+    attempts: int = 0
 
 
 class Serving:
@@ -74,9 +73,12 @@ class Serving:
         self._number = 0
         self._through = 0
         self._pages: asyncio.Queue[ReadAnswer] = asyncio.Queue()
+        self._failures = Failures(self._terms.retry)
         self._moves: deque[_Move] = deque()
         self._loop = asyncio.get_running_loop()
         self._committing: asyncio.Task[None] | None = None
+        self._given_up = False
+        self._pausing: asyncio.Task[None] | None = None
         self._serving = self._loop.create_task(self._serve(predecessor))
 
     def wants_more(self) -> bool:
@@ -90,6 +92,13 @@ class Serving:
     def stop(self) -> None:
         """Handle nothing more, and give up what is being handled."""
         self._serving.cancel()
+
+    def give_up(self) -> None:
+        """As `stop`, and commit what was handled now or not at all."""
+        self.stop()
+        self._given_up = True
+        if self._pausing is not None:
+            self._pausing.cancel()
 
     def drain(self) -> None:
         """Handle nothing more but the message at hand."""
@@ -116,24 +125,52 @@ class Serving:
     # Handle -------------------------------------------------------------------------------
 
     async def _handle(self, page: ReadAnswer) -> None:
-        """Handle the messages of a page, each until it is done: what follows waits."""
+        """Handle the messages of a page, each until it is done: what follows waits.
+
+        A process that ends may not have told of its last messages. So after that the page goes on message by
+        message, each by itself: then it is known which one ends processes, and what was handled beside it
+        is not handled again and again.
+        """
         left = page.messages
-        attempt, crashed = 1, False
+        by_itself = False
         while left:
-            first = left[0].offset
-            end = await self._run(page.epoch, left, solo=crashed)
+            run = left[:1] if by_itself else left
+            end = await self._run(page.epoch, run, solo=by_itself)
             through = self._through
             left = [message for message in left if message.offset > through]
-            if self._draining or (end.how is How.DONE and end.outcome is None):
+            if self._draining:
                 break
-            attempt = attempt + 1 if left and left[0].offset == first else 1
-            crashed = end.how in (How.CRASHED, How.LAPSED)
-            if left and end.outcome is not None and end.outcome.deed is Deed.BURY:
-                self._pass_over(left.pop(0), page.epoch, end.outcome)
-            elif left:
-                await self._wait(left[0], end, attempt)
+            if left and not (end.how is How.DONE and end.outcome is None):
+                by_itself = by_itself or end.how in (How.CRASHED, How.LAPSED, How.STUCK)
+                if not await self._try_again(left[0], page.epoch, end, alone=len(run) == 1):
+                    left = left[1:]
         if not left:
             self._moved(_Move(page.through, page.epoch, []))
+
+    async def _try_again(self, message: StreamMessage, epoch: str, end: End, *, alone: bool) -> bool:
+        """Let a message that failed wait for its next attempt, or pass it over; tell whether there is one."""
+        self._shared.counters.failed += 1
+        why = (end.outcome.reason if end.outcome is not None else end.why) or "no reason"
+        where = f"offset {message.offset} of partition {self.place.partition}"
+        failures = self._failures
+        delay_ms = failures.delay_ms(end, alone=alone, chance=self._shared.random.random())
+        if delay_ms is None:
+            log.error("%s: %s is passed over: %s", self._handler.name, where, why)
+            await self._pass_over(message, epoch, why, failures.attempts)
+            failures.next()
+            return False
+        told = "; it is not passed over, for the message before it ended so too" if failures.holds_on else ""
+        again = f"failed, it is tried again in {delay_ms} ms: {why}{told}"
+        log.warning("%s: %s %s", self._handler.name, where, again)
+        await pause(self._shared.clock, delay_ms)
+        return True
+
+    async def _pass_over(self, message: StreamMessage, epoch: str, why: str, attempts: int) -> None:
+        """Go on behind a message, once that is committed: the queue for dead ones may have no room."""
+        emit = dead_letter(self._handler, message, epoch, why, attempts)
+        self._moved(_Move(message.offset, epoch, emit, why, attempts))
+        assert self._committing is not None
+        await asyncio.wait((self._committing,))
 
     async def _run(self, epoch: str, messages: list[StreamMessage], *, solo: bool) -> End:
         solo = solo or self._terms.executor == "process"
@@ -183,26 +220,9 @@ class Serving:
 
     def _handled(self, offset: int, epoch: str, emit: list[Emit]) -> None:
         self._through = offset
+        self._failures.handled()
         self._shared.counters.done += 1
         self._moved(_Move(offset, epoch, emit))
-
-    def _pass_over(self, message: StreamMessage, epoch: str, outcome: Outcome) -> None:
-        where = f"offset {message.offset} of partition {self.place.partition}"
-        log.error("%s: %s is passed over: %s", self._handler.name, where, outcome.reason)
-        self._shared.counters.failed += 1
-        self._moved(_Move(message.offset, epoch, [], outcome.reason or "no reason"))
-
-    async def _wait(self, message: StreamMessage, end: End, attempt: int) -> None:
-        """Let a message that failed wait; what follows it in its partition waits too."""
-        outcome = end.outcome
-        delay_ms = outcome.delay_ms if outcome is not None else None
-        if delay_ms is None:
-            delay_ms = RETRY.delay_ms(attempt, self._shared.random.random())
-        why = outcome.reason if outcome is not None else end.why
-        where = f"offset {message.offset} of partition {self.place.partition}"
-        log.warning("%s: %s failed, it is tried again in %d ms: %s", self._handler.name, where, delay_ms, why)
-        self._shared.counters.failed += 1
-        await pause(self._shared.clock, delay_ms)
 
     # Commit -------------------------------------------------------------------------------
 
@@ -217,7 +237,7 @@ class Serving:
             new = self._next_commit()
             error = await self._committed(new)
             if error is not None:
-                self._refused(new, error)
+                await self._refused(new, error)
                 return
 
     async def _committed(self, new: NewCommit) -> GaplessError | None:
@@ -228,18 +248,20 @@ class Serving:
                 await self._ask(new)
                 return None
             except GaplessError as error:
-                if not (error.temporary or isinstance(error, OutcomeUnknown)):
+                if self._given_up or not _is_for_now(new, error):
                     return error
                 log.warning("%s: no commit yet: %s", self._handler.name, error)
-            await pause(self._shared.clock, backoff_ms(failed, self._shared.random))
+            delay_ms = backoff_ms(failed, self._shared.random)
+            self._pausing = self._loop.create_task(pause(self._shared.clock, delay_ms))
+            await asyncio.wait((self._pausing,))
             failed += 1
 
     def _next_commit(self) -> NewCommit:
         move = self._moves.popleft()
         emits = list(move.emit)
         while self._moves and len(emits) + len(self._moves[0].emit) <= JOB_EMITS_MAX:
-            if self._moves[0].epoch != move.epoch or move.passed_over:
-                break
+            if self._moves[0].epoch != move.epoch or move.passed_over or self._moves[0].passed_over:
+                break  # what is passed over is committed by itself: nothing else is refused with it
             move = self._moves.popleft()
             emits += move.emit
         return NewCommit(
@@ -249,6 +271,7 @@ class Serving:
             epoch=move.epoch,
             emit=tuple(emits),
             passed_over=move.passed_over,
+            attempts=move.attempts,
         )
 
     async def _ask(self, new: NewCommit) -> None:
@@ -260,7 +283,7 @@ class Serving:
         if item.error is not None:
             raise item.error.error()
 
-    def _refused(self, new: NewCommit, error: GaplessError) -> None:
+    async def _refused(self, new: NewCommit, error: GaplessError) -> None:
         """What was handled here is not committed: handle it no further, and ask where the group stands."""
         self._moves.clear()
         where = f"partition {new.partition} of {self._handler.name}"
@@ -269,4 +292,13 @@ class Serving:
         else:
             log.error("%s: the commit of offset %d is refused: %s", where, new.offset, error)
         self.stop()
+        if not isinstance(error, LeaseLost) and not self._given_up:
+            await pause(self._shared.clock, REFUSED_MS)
         self._lost(self)
+
+
+def _is_for_now(new: NewCommit, error: GaplessError) -> bool:
+    """Tell whether a commit that was refused may be accepted later; nothing that is passed over gets lost."""
+    if isinstance(error, LeaseLost | PositionConflict):
+        return False
+    return error.temporary or isinstance(error, OutcomeUnknown) or bool(new.passed_over)

@@ -202,7 +202,8 @@ class Process(Runner):
     def _end_of(self, task: Task, tasks: list[Task], how: str) -> End:
         if self.killed:
             if task in self._stuck:
-                return timed_out(task) if task.late else End(How.GIVEN_UP, why="it was cancelled")
+                late = timed_out(task)._replace(how=How.STUCK)
+                return late if task.late else End(How.GIVEN_UP, why="it was cancelled")
             return End(How.GIVEN_UP, why="its process was replaced on account of another")
         if len(tasks) == 1:
             return End(How.CRASHED, why=f"its process ended: {how}")

@@ -33,6 +33,7 @@ class How(Enum):
 
     DONE = "done"  # its outcome says the rest; None: nothing is to be done
     TIMED_OUT = "timed out"
+    STUCK = "stuck"  # as that, and it did not let go: its process was ended
     CRASHED = "crashed"  # its process ended, and nothing else ran there
     LAPSED = "lapsed"  # its process ended with others in it: nobody knows whose doing it was
     GIVEN_UP = "given up"  # on account of somebody else: it was cancelled, or had to leave with another

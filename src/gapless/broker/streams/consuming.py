@@ -141,7 +141,8 @@ class Consuming:
         told: dict[str, Any] = {"group": request.group, "partition": new.partition, "offset": new.offset}
         if new.passed_over:
             why = cut_reason(new.passed_over)
-            emits.append(record("pass_over", who or request.member, source.name, **told, reason=why))
+            passed = {**told, "reason": why, "attempts": new.attempts}
+            emits.append(record("pass_over", who or request.member, source.name, **passed))
         if source.options.audit:
             emits.append(record("commit", who or request.member, source.name, **told))
         return Commit(new.partition, new.fence, Position(new.epoch, new.offset), emits)
