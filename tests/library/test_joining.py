@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from gapless.core.errors import BadRequest, Unavailable
-from gapless.library.joining import BYTES_MAX, ITEMS_MAX, Joining
+from gapless.library.joining import BYTES_MAX, FLIGHTS_MAX, ITEMS_MAX, SHARE_MIN, Joining
 from tests.server.serving import on_a_loop, until
 
 
@@ -27,27 +27,49 @@ class Sender:
 @on_a_loop
 async def test_what_waits_joins_the_next_request_and_is_answered_in_its_place() -> None:
     sender = Sender()
-    joining = Joining[int, int](sender.send, lambda item: 1)
-    first = [asyncio.ensure_future(joining.one(n)) for n in range(3)]
-    await until(lambda: len(sender.sent) == 1)
-    second = [asyncio.ensure_future(joining.one(n)) for n in range(3, 6)]
-    await until(lambda: len(sender.sent) == 2)
-    third = [asyncio.ensure_future(joining.one(n)) for n in range(6, 9)]
+    joining = Joining[int, int](sender.send, lambda item: 1, apart=(BadRequest,))
+    asked = []
+    for start in range(0, 3 * FLIGHTS_MAX, 3):
+        asked.append([joining.one(n) for n in range(start, start + 3)])
+        await until(lambda: len(sender.sent) == len(asked))
+    last = [joining.one(n) for n in (97, 98, 99)]
     await asyncio.sleep(0)
-    assert sender.sent == [[0, 1, 2], [3, 4, 5]]  # two are under way: the others wait
+    assert sender.sent == [[n, n + 1, n + 2] for n in range(0, 3 * FLIGHTS_MAX, 3)]  # the others wait
     sender.answers[1].set_result(None)
-    assert await asyncio.gather(*second) == [-3, -4, -5]
-    await until(lambda: len(sender.sent) == 3)
-    sender.answers[0].set_result(None)
-    sender.answers[2].set_result(None)
-    assert await asyncio.gather(*first, *third) == [0, -1, -2, -6, -7, -8]
-    await joining.close()
+    assert await asyncio.gather(*asked[1]) == [-3, -4, -5]
+    await until(lambda: len(sender.sent) == FLIGHTS_MAX + 1)
+    for answer in sender.answers:
+        if not answer.done():
+            answer.set_result(None)
+    assert await asyncio.gather(*asked[0], *last) == [0, -1, -2, -97, -98, -99]
+    await joining.finish()
+
+
+@on_a_loop
+async def test_many_that_are_asked_at_once_share_all_requests_and_so_does_who_asks_again() -> None:
+    sender = Sender()
+    joining = Joining[int, int](sender.send, lambda item: 1, apart=(BadRequest,))
+    count = FLIGHTS_MAX * SHARE_MIN
+
+    async def twice(n: int) -> None:
+        await joining.one(n)
+        await joining.one(n)
+
+    asking = [asyncio.ensure_future(twice(n)) for n in range(count)]
+    await until(lambda: len(sender.sent) == FLIGHTS_MAX)
+    for answer in sender.answers:
+        answer.set_result(None)
+    await until(lambda: len(sender.sent) == 2 * FLIGHTS_MAX)
+    assert [len(items) for items in sender.sent] == [SHARE_MIN] * 2 * FLIGHTS_MAX
+    for answer in sender.answers[FLIGHTS_MAX:]:
+        answer.set_result(None)
+    await asyncio.gather(*asking)
 
 
 @on_a_loop
 async def test_who_asks_again_as_soon_as_all_requests_are_answered_is_not_forgotten() -> None:
     sender = Sender()
-    joining = Joining[int, int](sender.send, lambda item: 1)
+    joining = Joining[int, int](sender.send, lambda item: 1, apart=(BadRequest,))
 
     async def twice() -> tuple[int, int]:
         return await joining.one(1), await joining.one(2)
@@ -72,10 +94,14 @@ async def test_a_request_is_bounded_in_items_and_in_bytes() -> None:
         sent.append(list(items))
         return items
 
-    joining = Joining[int, int](send, lambda item: item)
-    asked = [1] * (ITEMS_MAX + 1) + [BYTES_MAX * 2, 1, BYTES_MAX]
-    assert await asyncio.gather(*map(joining.one, asked)) == asked
-    assert sent == [[1] * ITEMS_MAX, [1], [BYTES_MAX * 2], [1], [BYTES_MAX]]
+    joining = Joining[int, int](send, lambda item: item, apart=(BadRequest,))
+    many = [1] * (FLIGHTS_MAX * (ITEMS_MAX + 1))
+    assert await asyncio.gather(*map(joining.one, many)) == many
+    assert sorted(map(len, sent)) == [FLIGHTS_MAX] + [ITEMS_MAX] * FLIGHTS_MAX
+    sent.clear()
+    large = [BYTES_MAX * 2, 1, BYTES_MAX]
+    assert await asyncio.gather(*map(joining.one, large)) == large
+    assert sent == [[BYTES_MAX * 2], [1], [BYTES_MAX]]
 
 
 @on_a_loop
@@ -88,7 +114,7 @@ async def test_an_error_is_everybody_s_and_the_next_request_is_made_all_the_same
             raise Unavailable("not now")
         return items
 
-    joining = Joining[int, int](send, lambda item: 1)
+    joining = Joining[int, int](send, lambda item: 1, apart=(BadRequest,))
     outcomes = await asyncio.gather(*(joining.one(n) for n in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
     assert await joining.one(7) == 7
@@ -97,7 +123,7 @@ async def test_an_error_is_everybody_s_and_the_next_request_is_made_all_the_same
 @on_a_loop
 async def test_who_gives_up_takes_nobody_along() -> None:
     sender = Sender()
-    joining = Joining[int, int](sender.send, lambda item: 1)
+    joining = Joining[int, int](sender.send, lambda item: 1, apart=(BadRequest,))
     given_up, kept = (asyncio.ensure_future(joining.one(n)) for n in (1, 2))
     await until(lambda: bool(sender.sent))
     given_up.cancel()
@@ -117,7 +143,7 @@ async def test_whose_fault_it_is_that_a_request_is_refused_takes_nobody_along() 
         sent.extend(items)
         return items
 
-    joining = Joining[int, int](send, lambda item: 1)
+    joining = Joining[int, int](send, lambda item: 1, apart=(BadRequest,))
     asked = [*range(9), 77, *range(10, 20)]
     outcomes = await asyncio.gather(*map(joining.one, asked), return_exceptions=True)
     assert (
@@ -126,11 +152,30 @@ async def test_whose_fault_it_is_that_a_request_is_refused_takes_nobody_along() 
 
 
 @on_a_loop
-async def test_what_cannot_even_be_weighed_is_refused_and_the_next_is_sent() -> None:
-    async def send(items: Sequence[object]) -> Sequence[object]:
+async def test_what_is_refused_together_is_sent_in_halves_until_it_is_known_whose_fault_it_is() -> None:
+    sent: list[list[int]] = []
+
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        sent.append(list(items))
+        if 5 in items:
+            raise BadRequest("5 is no item")
         return items
 
-    joining = Joining[object, object](send, lambda item: len(item))  # type: ignore[arg-type]
-    with pytest.raises(BadRequest):
-        await joining.one(1)
-    assert await joining.one("x") == "x"
+    joining = Joining[int, int](send, lambda item: 1, apart=(BadRequest,))
+    await asyncio.gather(*map(joining.one, range(8)), return_exceptions=True)
+    assert sent == [[*range(8)], [0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [4], [5], [6, 7]]
+
+
+@on_a_loop
+async def test_what_is_given_up_is_not_sent_and_nobody_is_told() -> None:
+    sender = Sender()
+    joining = Joining[int, int](sender.send, lambda item: 1, apart=(BadRequest,))
+    told: list[object] = []
+    for n in range(FLIGHTS_MAX):
+        joining.put(n, told.append)
+        await until(lambda: len(sender.sent) == n + 1)  # noqa: B023 # it is over before the next turn
+    joining.put(99, told.append)
+    joining.give_up()
+    await joining.finish()
+    assert not told
+    assert len(sender.sent) == FLIGHTS_MAX

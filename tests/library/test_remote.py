@@ -8,10 +8,10 @@ from random import Random
 import pytest
 
 from gapless import Gapless
-from gapless.core.errors import NotAvailable, OutcomeUnknown, Unauthorized
-from gapless.core.jobs import Deed
+from gapless.core.errors import BadRequest, NotAvailable, OutcomeUnknown, Unauthorized
+from gapless.core.jobs import Deed, Enqueued
 from gapless.library.posting import Posting
-from gapless.protocol.queues import NewSettlement
+from gapless.protocol.queues import NewJob, NewSettlement
 from tests.server.running import KEY, running
 from tests.server.serving import on_a_loop
 
@@ -86,6 +86,30 @@ async def test_jobs_that_are_enqueued_at_once_go_in_few_requests(monkeypatch: py
         lossy.posts = 0
         await asyncio.gather(*(gl.enqueue("mail", n) for n in range(256)))
         assert lossy.posts <= 3
+
+
+@on_a_loop
+async def test_what_cannot_even_be_written_is_refused_and_the_next_is_sent() -> None:
+    async with remote() as gl:
+        await gl.queues.declare("mail")
+        unwritable = NewJob(queue="mail", key="\ud800")
+        outcomes = await asyncio.gather(
+            gl.send_jobs([unwritable]), gl.enqueue("mail", 1), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [BadRequest, Enqueued]
+
+
+@on_a_loop
+async def test_one_of_many_that_is_malformed_is_refused_and_the_others_are_enqueued() -> None:
+    async with remote() as gl:
+        await gl.queues.declare("mail")
+        outcomes = await asyncio.gather(
+            *(gl.enqueue("mail", n, priority=77 if n == 3 else 0) for n in range(20)), return_exceptions=True
+        )
+        refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, BadRequest)]
+        jobs = await gl.claim("mail", limit=100)
+        assert refused == [3]
+        assert [int(job.body()) for job in jobs] == [n for n in range(20) if n != 3]
 
 
 @on_a_loop

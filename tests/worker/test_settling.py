@@ -10,7 +10,7 @@ from gapless.core.errors import BadRequest, Unavailable
 from gapless.core.jobs import Deed, State
 from gapless.library.outcomes import Outcome
 from gapless.protocol.queues import SettleAnswer, SettledItem, SettledJob, SettleRequest
-from gapless.worker.settling import Settling, settlement
+from gapless.worker.settling import settlement, settling
 from tests.server.serving import HandClock, on_a_loop, until
 
 
@@ -43,13 +43,13 @@ def ack(id: str) -> Any:
 @on_a_loop
 async def test_what_is_put_in_one_turn_is_one_request() -> None:
     store = Store()
-    told: list[SettledItem] = []
-    settling = Settling(store, HandClock(), Random(7))
+    told: list[SettledItem | Exception] = []
+    settles = settling(store, HandClock(), Random(7))
     for n in range(3):
-        settling.put(ack(str(n)), told.append)
-    await settling.finish()
+        settles.put(ack(str(n)), told.append)
+    await settles.finish()
     assert store.asked == [["0", "1", "2"]]
-    assert [item.error for item in told] == [None] * 3
+    assert [isinstance(item, SettledItem) and item.error for item in told] == [None] * 3
 
 
 @on_a_loop
@@ -58,23 +58,23 @@ async def test_one_that_is_refused_takes_no_other_with_it() -> None:
     told: dict[int, bool] = {}
     store.refused = "1"
 
-    def tell(n: int, item: SettledItem) -> None:
-        told[n] = item.error is None
+    def tell(n: int, item: SettledItem | Exception) -> None:
+        told[n] = isinstance(item, SettledItem)
 
-    settling = Settling(store, HandClock(), Random(7))
+    settles = settling(store, HandClock(), Random(7))
     for n in range(3):
-        settling.put(ack(str(n)), partial(tell, n))
-    await settling.finish()
+        settles.put(ack(str(n)), partial(tell, n))
+    await settles.finish()
     assert told == {0: True, 1: False, 2: True}
 
 
 @on_a_loop
 async def test_a_store_that_is_away_is_asked_until_it_answers() -> None:
     store, clock = Store(), HandClock()
-    told: list[SettledItem] = []
+    told: list[SettledItem | Exception] = []
     store.away = 2
-    settling = Settling(store, clock, Random(7))
-    settling.put(ack("0"), told.append)
+    settles = settling(store, clock, Random(7))
+    settles.put(ack("0"), told.append)
     while not told:
         await asyncio.sleep(0)
         clock.move(1_000)
@@ -99,18 +99,18 @@ class SlowStore(Store):
 @on_a_loop
 async def test_what_is_put_as_soon_as_all_requests_are_answered_is_not_forgotten() -> None:
     store = SlowStore()
-    told: list[SettledItem] = []
-    settling = Settling(store, HandClock(), Random(7))
+    told: list[SettledItem | Exception] = []
+    settles = settling(store, HandClock(), Random(7))
 
-    def put_another(item: SettledItem) -> None:
+    def put_another(item: SettledItem | Exception) -> None:
         told.append(item)
-        asyncio.get_running_loop().call_soon(settling.put, ack("2"), told.append)
+        asyncio.get_running_loop().call_soon(settles.put, ack("2"), told.append)
 
-    settling.put(ack("0"), put_another)
+    settles.put(ack("0"), put_another)
     await until(lambda: store.held == 1)
-    settling.put(ack("1"), told.append)
+    settles.put(ack("1"), told.append)
     await until(lambda: store.held == 2)
     store.answering.set()
     await until(lambda: len(told) == 3)
-    await settling.finish()
+    await settles.finish()
     assert store.asked == [["0"], ["1"], ["2"]]

@@ -3,95 +3,125 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
-from gapless.core.errors import BadRequest
+from gapless.core.limits import CLAIM_JOBS_MAX
 
 __all__ = ["Joining"]
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-ITEMS_MAX: Final = 1_000
+ITEMS_MAX: Final = CLAIM_JOBS_MAX
 BYTES_MAX: Final = 512 * 1024
-FLIGHTS_MAX: Final = 2  # one is under way while the answer to the other is read
-# How an item fails that is not what it has to be: here, when it is written, or where all of them are read.
-_FAULTS: Final = (BadRequest, TypeError, ValueError)
-
-Taken = list[tuple[Item, asyncio.Future[Outcome]]]
+FLIGHTS_MAX: Final = 3
+# Who asks again when answered would all wait for one request: while it is carried out, nobody asks anything,
+# and while its answers are read, the other side has nothing to do. So a request takes its share at most.
+SHARE_MIN: Final = 64
 
 
 class Joining(Generic[Item, Outcome]):
-    """Items that wait join the next request: `send` takes them, and answers each, or raises."""
+    """Items that wait join the next request: `send` takes them, and returns an outcome for each, or raises.
+
+    What is refused together (an error of `apart`) is sent in halves: it may be the fault of one.
+    """
 
     def __init__(
         self,
         send: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]],
         size_bytes: Callable[[Item], int],
+        apart: tuple[type[Exception], ...],
     ) -> None:
         self._send = send
         self._size_bytes = size_bytes
-        self._waiting: deque[tuple[Item, int, asyncio.Future[Outcome]]] = deque()
+        self._apart = apart
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._flying = 0
+        self._under_way = 0
+        self._starting = False
 
-    async def one(self, item: Item) -> Outcome:
-        """Have an item sent, and return its outcome. Who gives up waiting may have had it carried out.
+    def put(self, item: Item, told: Callable[[Outcome | Exception], object]) -> None:
+        """Have an item sent soon, with others; `told` hears its outcome, or the error of its request."""
+        self._waiting.append((item, self._size_bytes(item), told))
+        if not self._starting and self._flying < FLIGHTS_MAX:
+            self._starting = True
+            self._loop.call_soon(self._start)
 
-        Raises:
-            BadRequest: it is not what its type says.
-        """
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Outcome] = loop.create_future()
-        try:
-            size_bytes = self._size_bytes(item)
-        except _FAULTS as error:
-            raise BadRequest(f"malformed request: {error}") from error
-        self._waiting.append((item, size_bytes, outcome))
-        if self._flying < FLIGHTS_MAX:
+    def one(self, item: Item) -> "asyncio.Future[Outcome]":
+        """Have an item sent; the future is its outcome. Who gives up waiting may have had it carried out."""
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self.put(item, partial(_tell, outcome))
+        return outcome
+
+    async def finish(self) -> None:
+        """Wait until all is answered."""
+        while self._waiting or self._flights:
+            await asyncio.wait(self._flights) if self._flights else await asyncio.sleep(0)
+
+    def give_up(self) -> None:
+        """Send no more; nobody is told anything."""
+        self._waiting.clear()
+        for flight in self._flights:
+            flight.cancel()
+
+    def _start(self) -> None:
+        self._starting = False
+        while self._waiting and self._flying < FLIGHTS_MAX:
             self._flying += 1
-            flight = loop.create_task(self._fly())
+            flight = self._loop.create_task(self._fly(self._take()))
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
-        return await outcome
 
-    async def close(self) -> None:
-        """Let what is under way come to its end."""
-        await asyncio.gather(*self._flights, return_exceptions=True)
-
-    async def _fly(self) -> None:
-        """Send what waits, again and again until nothing does."""
+    async def _fly(self, taken: "list[_Waiting[Item, Outcome]]") -> None:
+        """Send what was taken, then what waits, again and again until nothing does."""
         try:
-            while self._waiting:
-                await self._carry(self._take())
+            while taken:
+                await self._carry(taken)
+                self._under_way -= len(taken)
+                taken = self._take()
         finally:
-            self._flying -= 1  # not when the task is seen to be done: who asks before that would be forgotten
+            self._flying -= 1  # at once: what is put before the task is seen to be done is not forgotten
 
-    async def _carry(self, taken: Taken[Item, Outcome]) -> None:
+    async def _carry(self, taken: "list[_Waiting[Item, Outcome]]") -> None:
         try:
-            outcomes = await self._send([item for item, _ in taken])
+            outcomes = await self._send([item for item, _, _ in taken])
         except Exception as error:
-            if len(taken) > 1 and isinstance(error, _FAULTS):  # it is one's fault, and not the others'
+            if len(taken) > 1 and isinstance(error, self._apart):
                 half = len(taken) // 2
                 await self._carry(taken[:half])
                 await self._carry(taken[half:])
                 return
-            for _, waiting in taken:
-                if not waiting.done():
-                    waiting.set_exception(error)
+            for _, _, told in taken:
+                told(error)
             return
-        for (_, waiting), outcome in zip(taken, outcomes, strict=True):
-            if not waiting.done():
-                waiting.set_result(outcome)
+        for (_, _, told), outcome in zip(taken, outcomes, strict=True):
+            told(outcome)
 
-    def _take(self) -> Taken[Item, Outcome]:
-        taken: Taken[Item, Outcome] = []
+    def _take(self) -> "list[_Waiting[Item, Outcome]]":
+        """Take what the next request carries: the share of one flight of all that is not answered."""
+        share = -(-(len(self._waiting) + self._under_way) // FLIGHTS_MAX)
+        items_max = min(max(share, SHARE_MIN), ITEMS_MAX)
+        taken: list[_Waiting[Item, Outcome]] = []
         taken_bytes = 0
-        while self._waiting and len(taken) < ITEMS_MAX:
-            item, size_bytes, outcome = self._waiting[0]
-            taken_bytes += size_bytes
+        while self._waiting and len(taken) < items_max:
+            taken_bytes += self._waiting[0][1]
             if taken and taken_bytes > BYTES_MAX:
                 break
-            self._waiting.popleft()
-            taken.append((item, outcome))
+            taken.append(self._waiting.popleft())
+        self._under_way += len(taken)
         return taken
+
+
+_Waiting = tuple[Item, int, Callable[[Outcome | Exception], object]]
+
+
+def _tell(waiting: "asyncio.Future[Outcome]", outcome: Outcome | Exception) -> None:
+    if waiting.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)

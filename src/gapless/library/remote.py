@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gapless.client.following import Event
-from gapless.core.errors import MethodNotFound, OutcomeUnknown
+from gapless.core.errors import BadRequest, MethodNotFound, OutcomeUnknown
 from gapless.core.stream import Position
 from gapless.library.joining import Joining
 from gapless.library.polling import poll
@@ -35,12 +35,12 @@ __all__ = ["ANSWERS", "Remote"]
 
 Outcome = TypeVar("Outcome", EnqueuedItem, SettledItem)
 
-ITEM_BYTES: Final = 512  # what an item weighs besides its payload
 ANSWERS: Final = {
     verb: msgspec.json.Decoder(answer).decode
     for verb, (_, answer) in {**queues.VERBS, **streams.VERBS, **hooks.VERBS}.items()
 }
 """Reads the answer to each verb."""
+_encode: Final = msgspec.json.Encoder().encode
 # What changes something each time it is done, unless what it is asked names it.
 ONCE: Final = frozenset(
     f"queue/{verb}" for verb in ("enqueue", "cancel", "redrive", "purge", "drop")
@@ -64,69 +64,70 @@ class Remote:
         """See `Transport.open`. The server is reached with the first call."""
         self._clock = LoopClock()
         self._retrying = Retrying(self._clock, self._random, self._patience_ms)
-        self._enqueues: Joining[NewJob, EnqueuedItem] = Joining(self._enqueue, _job_bytes)
-        self._settles: Joining[NewSettlement, SettledItem] = Joining(self._settle, _settlement_bytes)
+        self._enqueues: Joining[bytes, EnqueuedItem] = Joining(self._enqueue, len, apart=(BadRequest,))
+        self._settles: Joining[bytes, SettledItem] = Joining(self._settle, len, apart=(BadRequest,))
         self._posting.open()
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        await self._enqueues.close()
-        await self._settles.close()
+        await self._enqueues.finish()
+        await self._settles.finish()
         await self._posting.close()
 
     async def call(self, verb: str, request: Any) -> Any:
         """See `Transport.call`. Jobs and settlements that are asked for one at a time are joined."""
         match request:
-            case EnqueueRequest():
-                if len(request.jobs) == 1 and not request.request:
-                    return EnqueueAnswer(jobs=[await self._joined(self._enqueues, request.jobs[0])])
-                request = replace(request, request=request.request or self._id())
+            case EnqueueRequest(jobs=[job], request=""):
+                return EnqueueAnswer(jobs=[await self._joined(self._enqueues, job)])
             case SettleRequest(settlements=[settlement]):
                 return SettleAnswer(settlements=[await self._joined(self._settles, settlement)])
+            case EnqueueRequest():
+                request = replace(request, request=request.request or self._id())
             case ClaimRequest():
                 worker, asked = request.worker or self._uid, request.request or self._id()
                 request = replace(request, worker=worker, request=asked)
-        return await self._call(verb, request)
+        decode = ANSWERS.get(verb)
+        if decode is None:
+            raise MethodNotFound(f"there is no method {verb!r}")
+        post = partial(self._posting.post, verb, _encode(request), wait_ms=getattr(request, "wait_ms", 0))
+        return decode(await self._retrying.call(post, repeatable=_is_repeatable(verb, request)))
 
-    async def _joined(self, joining: Joining[Any, Any], item: Any) -> Any:
-        """Have one item sent with others; if it is refused for now, or nobody knows, it is sent again."""
+    async def _joined(self, joining: Joining[bytes, Any], item: NewJob | NewSettlement) -> Any:
+        """Have one item sent with others; if it is refused for now, it is sent again."""
+        try:
+            written = _encode(item)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadRequest(f"malformed request: {error}") from error
+        outcome = await joining.one(written)
+        if not _is_for_now(outcome):
+            return outcome
+        known = [outcome]
 
         async def attempt() -> Any:
-            outcome = await joining.one(item)
-            if outcome.error is not None:
-                error = outcome.error.error()
-                if error.temporary:
-                    raise error
+            outcome = known.pop() if known else await joining.one(written)
+            if _is_for_now(outcome):
+                raise outcome.error.error()
             return outcome
 
         return await self._retrying.call(attempt, repeatable=False)
 
-    async def _call(self, verb: str, request: Any) -> Any:
-        decode = ANSWERS.get(verb)
-        if decode is None:
-            raise MethodNotFound(f"there is no method {verb!r}")
-        body = msgspec.json.encode(request)
-        post = partial(self._posting.post, verb, body, wait_ms=getattr(request, "wait_ms", 0))
-        return decode(await self._retrying.call(post, repeatable=_is_repeatable(verb, request)))
+    async def _enqueue(self, jobs: Sequence[bytes]) -> Sequence[EnqueuedItem]:
+        body = b'{"jobs":[%b],"atomic":false,"request":"%b"}' % (b",".join(jobs), self._id().encode())
+        return await self._known("queue/enqueue", body, lambda answer: answer.jobs)
 
-    async def _enqueue(self, jobs: Sequence[NewJob]) -> Sequence[EnqueuedItem]:
-        request = EnqueueRequest(jobs=list(jobs), atomic=False, request=self._id())
-        return await self._known("queue/enqueue", request, lambda answer: answer.jobs)
-
-    async def _settle(self, settlements: Sequence[NewSettlement]) -> Sequence[SettledItem]:
-        request = SettleRequest(settlements=list(settlements))
-        return await self._known("queue/settle", request, lambda answer: answer.settlements)
+    async def _settle(self, settlements: Sequence[bytes]) -> Sequence[SettledItem]:
+        body = b'{"settlements":[%b]}' % b",".join(settlements)
+        return await self._known("queue/settle", body, lambda answer: answer.settlements)
 
     async def _known(
-        self, verb: str, request: Any, items: Callable[[Any], Sequence[Outcome]]
+        self, verb: str, body: bytes, items: Callable[[Any], Sequence[Outcome]]
     ) -> Sequence[Outcome]:
         """Ask the same again while it is not known what became of an item: the rest is answered as before."""
 
         async def attempt() -> Sequence[Outcome]:
-            outcomes = items(await self._call(verb, request))
-            errors = [outcome.error.error() for outcome in outcomes if outcome.error is not None]
-            for error in errors:
-                if isinstance(error, OutcomeUnknown):
+            outcomes = items(ANSWERS[verb](await self._posting.post(verb, body)))
+            for outcome in outcomes:
+                if outcome.error is not None and isinstance(error := outcome.error.error(), OutcomeUnknown):
                     raise error
             return outcomes
 
@@ -157,23 +158,14 @@ class Remote:
         return watching.events(channel, since)
 
 
+def _is_for_now(outcome: Any) -> bool:
+    """Tell whether an item was refused, and may be taken later."""
+    return outcome.error is not None and outcome.error.error().temporary
+
+
 def _is_repeatable(verb: str, request: Any) -> bool:
     if isinstance(request, EnqueueRequest):
         return bool(request.request)
     if isinstance(request, streams.AppendRequest):
         return all(message.message_id is not None for message in request.messages)
     return verb not in ONCE
-
-
-def _job_bytes(job: NewJob) -> int:
-    return ITEM_BYTES + _body_bytes(job.data, job.b64data) + sum(map(len, job.headers.values()))
-
-
-def _settlement_bytes(settlement: NewSettlement) -> int:
-    result_bytes = _body_bytes(settlement.result, settlement.b64result)
-    emitted_bytes = sum(len(msgspec.json.encode(emit)) for emit in settlement.emit)
-    return ITEM_BYTES + result_bytes + emitted_bytes + len(settlement.reason) + len(settlement.details)
-
-
-def _body_bytes(data: Any, b64data: bytes | None) -> int:
-    return len(bytes(data)) if b64data is None else 4 * len(b64data) // 3

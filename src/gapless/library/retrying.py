@@ -20,7 +20,7 @@ class Retrying:
     It goes on for `patience_ms` at most, with a growing wait; then the last error is the answer.
     """
 
-    def __init__(self, clock: Clock, random: Random, patience_ms: int) -> None:
+    def __init__(self, clock: Clock, random: Random, patience_ms: float) -> None:
         self._clock = clock
         self._random = random
         self._patience_ms = patience_ms

@@ -244,13 +244,15 @@ class JobServing:
             log.warning("%s: %s", verb, error)
 
     def _settle(self, job: ClaimedJob, outcome: Outcome) -> None:
-        def told(item: SettledItem) -> None:
-            if item.error is not None:
+        def told(item: SettledItem | Exception) -> None:
+            if isinstance(item, Exception):
+                self._refused(job, outcome, item)
+            elif item.error is not None:
                 self._refused(job, outcome, item.error.error())
 
         self._shared.settling.put(settlement(job.id, job.fence, outcome), told)
 
-    def _refused(self, job: ClaimedJob, outcome: Outcome, error: GaplessError) -> None:
+    def _refused(self, job: ClaimedJob, outcome: Outcome, error: Exception) -> None:
         if isinstance(error, LeaseLost):
             if outcome.deed is not Deed.RELEASE:
                 log.warning("%s %s: its lease is over, its %s was refused", job.queue, job.id, outcome.deed)

@@ -12,7 +12,7 @@ from gapless.library.outcomes import Outcome
 from gapless.protocol import queues, streams
 from gapless.protocol.messages import Payload, payload
 from gapless.protocol.payloads import failure_of
-from gapless.protocol.queues import ClaimedJob, ExtendAnswer, ExtendRequest, HeldLease, SettledItem
+from gapless.protocol.queues import ClaimedJob, ExtendAnswer, ExtendRequest, HeldLease
 from gapless.worker.frames import NULL, Answered, Ask, Extend, Settle
 from gapless.worker.settling import Settling, settlement
 
@@ -98,14 +98,7 @@ class Speaking:
         return item.result.lease_until_ms
 
     async def _settle(self, id: str, fence: str, outcome: Outcome) -> None:
-        told: asyncio.Future[SettledItem] = asyncio.get_running_loop().create_future()
-
-        def tell(item: SettledItem) -> None:
-            if not told.done():
-                told.set_result(item)
-
-        self._settling.put(settlement(id, fence, outcome), tell)
-        item = await told
+        item = await self._settling.one(settlement(id, fence, outcome))
         if item.error is not None:
             raise item.error.error()
         self._settled(fence)

@@ -19,7 +19,7 @@ from gapless.worker.jobs import JobServing
 from gapless.worker.members import Member
 from gapless.worker.processes import Processes
 from gapless.worker.runners import End, How, Runners
-from gapless.worker.settling import Settling
+from gapless.worker.settling import settling
 from gapless.worker.shared import Counters, Shared
 from gapless.worker.speaking import Speaking
 
@@ -84,10 +84,10 @@ class Worker:
             GaplessError: what they need cannot be declared.
         """
         await self._said_if_slow(self._gl.declare())
-        settling = Settling(self._gl, self._clock, self._random)
-        speaking = Speaking(self._gl, settling, self._settled_by_hand)
+        settles = settling(self._gl, self._clock, self._random)
+        speaking = Speaking(self._gl, settles, self._settled_by_hand)
         self._runners = await self._places(speaking)
-        self._shared = Shared(self._gl, self._clock, self._random, self._runners, settling, self._name)
+        self._shared = Shared(self._gl, self._clock, self._random, self._runners, settles, self._name)
         try:
             await self._runners.open()
         except BaseException:
