@@ -68,3 +68,8 @@ def test_alerts_name_metrics_that_there_are() -> None:
     }
     assert told
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in told} <= names
+
+
+def test_every_page_stands_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert not [page.name for page in PAGES if f": {page.relative_to(ROOT / 'docs')}\n" not in navigation]
