@@ -22,7 +22,7 @@ from gapless.protocol.hooks import (
     TakeRequest,
 )
 from gapless.protocol.messages import payload
-from gapless.server.hook_workers import HookWorkers
+from gapless.server.hook_workers import MISSED_MS, HookWorkers
 from gapless.server.hooks import Known
 from tests.conversation import HandClock, rest
 
@@ -232,3 +232,45 @@ def test_questions_and_decisions_pass_through_json_as_they_are() -> None:
     [call] = msgspec.json.decode(encoded, type=type(answer)).calls
     assert isinstance(call.asked, Connecting)
     assert (call.asked.body(), call.asked.meta, call.asked.user) == (b'{"a":1}', {"b": 2}, "ann")
+
+
+def test_that_nobody_serves_a_hook_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "no worker serves it" in record.message]
+
+    async def scene(floor: Floor) -> None:
+        async def ask() -> None:
+            with pytest.raises(Unavailable):
+                await floor.ask()
+
+        for _ in range(3):
+            await ask()
+        assert len(said()) == 1
+        floor.clock.pass_ms(MISSED_MS)
+        await ask()
+        assert "hook subscribe a: " in said()[-1]
+        assert "4 so far" in said()[-1]
+        taking = floor.take("w", wait_ms=0)
+        await taking
+        await floor.take("w", Catalogue(), wait_ms=0)
+        await ask()
+        assert "1 so far" in said()[-1]
+        assert len(said()) == 3
+
+    play(scene)
+
+
+def test_hooks_that_nobody_serves_are_counted_by_their_kind() -> None:
+    async def scene(floor: Floor) -> None:
+        floor.workers.expected = Known(Catalogue(connect=True, publish=["chat:*", "news"], rpc=["admin.*"]))
+        assert floor.workers.unserved() == {"connect": 1, "publish": 2, "rpc": 1}
+        assert len(floor.workers) == 0
+        some = Catalogue(connect=True, publish=["*"], subscribe=["*"])
+        takes = floor.take("w", some), floor.take("v", Catalogue(rpc=["admin.add"]))
+        await rest()
+        assert floor.workers.unserved() == {"connect": 0, "publish": 0, "rpc": 0}
+        assert len(floor.workers) == 2
+        floor.workers.stop()
+        await asyncio.gather(*takes)
+
+    play(scene)

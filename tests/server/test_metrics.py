@@ -171,3 +171,31 @@ def test_a_loop_that_is_late_is_told_by_how_much() -> None:
     lag.stop()
     clock.move(250)
     assert sum(lag.histogram.counts) == 2
+
+
+@on_a_loop
+async def test_what_hooks_were_asked_is_counted_and_what_no_worker_serves() -> None:
+    async with running(CONFIG | {"hooks": {"publish": ["chat:*"], "rpc": ["add"]}}) as node:
+        socket = await client_of(node, '{"id":2,"publish":{"channel":"chat:1","data":{}}}')
+        told = await scrape(node)
+        assert told["gapless_hook_seconds_count"] == {("publish", "no_worker"): 1}
+        assert told["gapless_hooks_unserved"] == {("publish",): 1, ("rpc",): 1}
+        assert told["gapless_hook_workers"][()] == told["gapless_hooks_running"][()] == 0
+        await call(node, "/api/hooks/take", {"worker": "w", "hooks": {"publish": ["*"]}})
+        told = await scrape(node)
+        assert told["gapless_hooks_unserved"] == {("publish",): 0, ("rpc",): 1}
+        assert told["gapless_hook_workers"][()] == 1
+        socket.leave()
+
+
+@on_a_loop
+async def test_a_client_is_told_to_try_again_while_no_worker_serves_a_hook() -> None:
+    async with running(CONFIG | {"hooks": {"subscribe": ["chat:*"]}}) as node:
+        socket = await RawSocket.websocket(node.port, "/connection/websocket")
+        socket.send(frame(TEXT, b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"chat:1"}}'))
+        said = b""
+        while b'"id":2' not in said:
+            said = (await socket.receive())[1]
+        reply = json.loads(next(line for line in said.splitlines() if b'"id":2' in line))
+        assert (reply["error"]["code"], reply["error"]["temporary"]) == (100, True)
+        socket.leave()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
+from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
@@ -16,16 +17,19 @@ from gapless.protocol.hooks import (
     Catalogue,
     Decision,
     HookAsked,
+    HookName,
     TakeAnswer,
     TakenCall,
     TakeRequest,
 )
 from gapless.protocol.payloads import Nothing
-from gapless.server.hooks import Known
+from gapless.server.hooks import Known, NoWorker
 
 __all__ = ["HookWorkers"]
 
 log: Final = logging.getLogger("gapless.hooks")
+# That nobody serves a hook is said at once, and then so often as long as it is asked for.
+MISSED_MS: Final = 60_000
 _decode: Final = msgspec.json.Decoder(Decision | None).decode
 
 
@@ -37,6 +41,12 @@ class _Call:
     def fail(self, why: str) -> None:
         if not self.told.done():
             self.told.set_exception(Unavailable(why))
+
+
+class _Missed:
+    """How often nobody served a kind of hook, and when that was logged."""
+
+    count = told_ms = 0
 
 
 class _Worker:
@@ -76,6 +86,7 @@ class HookWorkers:
         self._takes: list[_Take] = []
         self._waiting: deque[_Call] = deque()
         self._numbers = 0
+        self._missed: dict[HookName, _Missed] = {}
         self._stopping = False
         self.expected = Known(Catalogue())  # the hooks for which this node asks workers
 
@@ -90,7 +101,8 @@ class HookWorkers:
         if not any(worker.known.has(*asked.place()) for worker in self._workers.values()):
             if asked.place()[0] == "rpc" and any(worker.known for worker in self._workers.values()):
                 raise MethodNotFound(f"there is no method {asked.place()[1]!r}")
-            raise Unavailable(f"no worker for hooks: none serves {' '.join(asked.place()).rstrip()}")
+            self._miss(asked)
+            raise NoWorker(f"no worker for hooks: none serves {_named(asked)}")
         call = _Call(asked)
         self._waiting.append(call)
         self._hand_out()
@@ -144,6 +156,19 @@ class HookWorkers:
             self._forget_left(worker)
         return Nothing()
 
+    def __len__(self) -> int:
+        """Return how many workers serve hooks."""
+        return sum(bool(worker.known) for worker in self._workers.values())
+
+    def unserved(self) -> Counter[str]:
+        """Count the hooks that this node asks workers for and that none serves, by their kind."""
+        self._forget_silent()
+        served = [place for worker in self._workers.values() for place in worker.known.catalogue.places()]
+        unserved: Counter[str] = Counter()
+        for kind, pattern in self.expected.catalogue.places():
+            unserved[kind] += not any(kind == other and _meet(pattern, name) for other, name in served)
+        return unserved
+
     def stop(self) -> None:
         """Let nobody wait any more: the node stops."""
         self._stopping = True
@@ -151,6 +176,21 @@ class HookWorkers:
             take.end()
 
     # ------------------------------------------------------------------------------------
+
+    def _miss(self, asked: HookAsked) -> None:
+        """Log that nobody serves a hook: at once, then now and then, with how many were asked for."""
+        kind, _ = asked.place()
+        missed = self._missed.setdefault(kind, _Missed())
+        missed.count += 1
+        now_ms = self._clock.now_ms()
+        if not missed.told_ms or now_ms - missed.told_ms >= MISSED_MS:
+            log.error(
+                "hook %s: no worker serves it, so whoever asks is told to try again (error 100), %d so far:"
+                " start `gapless worker` with the application that declares it",
+                _named(asked),
+                missed.count,
+            )
+            missed.told_ms = now_ms
 
     async def _wait(self, take: _Take, wait_ms: int) -> None:
         timer = self._clock.after(wait_ms, take.end)
@@ -169,6 +209,8 @@ class HookWorkers:
             log.info("worker %s serves hooks", request.worker)
         if worker.known.catalogue != request.hooks:
             worker.known = Known(request.hooks)
+            for kind in {kind for kind, _ in request.hooks.places()}:
+                self._missed.pop(kind, None)
         return worker
 
     def _hand_out(self) -> None:
@@ -230,4 +272,13 @@ class HookWorkers:
 
 
 def _told(call: _Call) -> str:
-    return " ".join(call.asked.place()).rstrip()
+    return _named(call.asked)
+
+
+def _named(asked: HookAsked) -> str:
+    return " ".join(asked.place()).rstrip()
+
+
+def _meet(pattern: str, other: str) -> bool:
+    """Tell whether one pattern is within the other, as far as the one read as a name tells."""
+    return fnmatchcase(pattern, other) or fnmatchcase(other, pattern)

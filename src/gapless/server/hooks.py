@@ -11,14 +11,33 @@ from collections.abc import Callable, Sequence
 from fnmatch import translate
 from typing import Final, Protocol
 
-from gapless.core.errors import GaplessError, TooManyRequests, Unavailable
+from gapless.core.errors import GaplessError, MethodNotFound, TooManyRequests, Unavailable
+from gapless.core.histogram import Histogram
 from gapless.core.limits import HOOK_MS, HOOKS_MAX
 from gapless.ports import Clock
 from gapless.protocol.hooks import Catalogue, Decision, Disconnecting, HookAsked, HookName
 
-__all__ = ["Hooks", "Known", "Runner"]
+__all__ = ["OUTCOMES", "Hooks", "Known", "NoWorker", "Runner"]
 
 log: Final = logging.getLogger("gapless.hooks")
+
+OUTCOMES: Final = {
+    "decided": "yes, or the answer of a method",
+    "none": "left to the rules or the token",
+    "refused": "no, or no such method",
+    "timed_out": "no answer in time",
+    "failed": "the hook, or its worker, failed",
+    "no_worker": "no worker serves it",
+    "too_many": "too many are under way",
+    "given_up": "the client was gone before the answer",
+}
+"""What may come of asking a hook. From `timed_out` on nothing was decided."""
+
+BOUNDS_MS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000)
+
+
+class NoWorker(Unavailable):
+    """No worker is there that has the hook."""
 
 
 class Runner(Protocol):
@@ -57,7 +76,7 @@ class Hooks:
 
     def __init__(self, clock: Clock, *, timeout_ms: int = HOOK_MS, most: int = HOOKS_MAX) -> None:
         self.timeout_ms = timeout_ms
-        self.failures = 0
+        self.took: dict[tuple[HookName, str], Histogram] = {}  # in ms, by what came of it
         self._clock = clock
         self._most = most
         self._places: list[tuple[Known, Runner]] = []
@@ -72,6 +91,11 @@ class Hooks:
         """Tell whether somebody is to be asked."""
         return any(known.has(hook, name) for known, _ in self._places)
 
+    @property
+    def running(self) -> int:
+        """How many are under way."""
+        return len(self._running)
+
     async def ask(self, asked: HookAsked) -> Decision:
         """Return what the hook decides that `has` told of.
 
@@ -79,8 +103,26 @@ class Hooks:
             TooManyRequests: too many are under way.
             Unavailable: it failed, took too long, or nobody is there to ask. Whoever asks may try again.
         """
+        began_ms, outcome = self._clock.now_ms(), ""
+        try:
+            decision = await self._asked(asked)
+            outcome = _outcome(decision)
+            return decision
+        except BaseException as error:
+            outcome = _NO_OUTCOME.get(type(error), "failed")
+            raise
+        finally:
+            self._count(asked.place()[0], outcome, self._clock.now_ms() - began_ms)
+
+    def _count(self, hook: HookName, outcome: str, took_ms: int) -> None:
+        took = self.took.get((hook, outcome))
+        if took is None:
+            took = self.took[hook, outcome] = Histogram(BOUNDS_MS)
+        took.observe(took_ms)
+
+    async def _asked(self, asked: HookAsked) -> Decision:
         if len(self._running) >= self._most:
-            raise TooManyRequests(f"{self._most} hooks are under way")
+            raise _Full(f"{self._most} hooks are under way")
         told: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         task = asyncio.get_running_loop().create_task(self._run(asked))
         self._running.add(task)
@@ -132,7 +174,6 @@ class Hooks:
         elif error is None:
             told.set_result(task.result())
         else:
-            self.failures += 1
             if not isinstance(error, GaplessError):
                 log.error("a hook could not be asked", exc_info=error)
                 error = Unavailable("a hook could not be asked")
@@ -140,9 +181,31 @@ class Hooks:
 
     def _late(self, asked: HookAsked, told: asyncio.Future[Decision]) -> None:
         if not told.done():
-            self.failures += 1
             log.warning("hook %s %s: no answer within %d ms", *asked.place(), self.timeout_ms)
-            told.set_exception(Unavailable(f"the hook did not answer within {self.timeout_ms} ms"))
+            told.set_exception(_Late(f"the hook did not answer within {self.timeout_ms} ms"))
+
+
+class _Late(Unavailable):
+    """A hook did not answer in time."""
+
+
+class _Full(TooManyRequests):
+    """No more hooks may be under way."""
+
+
+def _outcome(decision: Decision) -> str:
+    if decision.refusal is not None or decision.ending is not None:
+        return "refused"
+    return "decided" if decision.decided else "none"
+
+
+_NO_OUTCOME: Final[dict[type[BaseException], str]] = {
+    asyncio.CancelledError: "given_up",
+    MethodNotFound: "refused",
+    NoWorker: "no_worker",
+    _Full: "too_many",
+    _Late: "timed_out",
+}
 
 
 def _matching(patterns: Sequence[str]) -> Callable[[str], bool] | bool:

@@ -18,6 +18,7 @@ from gapless.broker.broker import Broker
 from gapless.core.histogram import Histogram
 from gapless.ports import Clock, Statistics, Timer
 from gapless.server.api import Door
+from gapless.server.hooks import OUTCOMES, Hooks
 from gapless.server.sessions import Sessions
 from gapless.server.site import Site
 
@@ -73,6 +74,7 @@ class Sources(NamedTuple):
     lag: LoopLag
     engine: str
     started_ms: int
+    hooks: Hooks
 
 
 class Scrape:
@@ -127,6 +129,11 @@ def _snake(name: str) -> str:
 def _responses(scrape: Scrape) -> Iterable[Sample]:
     for (route, status), count in scrape.node.site.responses.items():
         yield (route.decode(), str(status)), count
+
+
+def _hooks(scrape: Scrape) -> Iterable[Sample]:
+    for (hook, outcome), took in scrape.node.hooks.took.items():
+        yield (hook, outcome), _seconds(took)
 
 
 def _disconnects(scrape: Scrape) -> Iterable[Sample]:
@@ -351,6 +358,35 @@ METRICS: Final = (
         "Calls of the server API that were answered with an error, by its code; a batch is one call.",
         _by(lambda scrape: scrape.node.door.errors),
         ("code",),
+    ),
+    # Hooks
+    Metric(
+        "gapless_hook_seconds",
+        Kind.HISTOGRAM,
+        "Hooks that were asked, and how long they took, by what came of it: "
+        + ", ".join(f"{outcome} ({meaning})" for outcome, meaning in OUTCOMES.items())
+        + ".",
+        _hooks,
+        ("hook", "outcome"),
+    ),
+    Metric(
+        "gapless_hooks_running",
+        Kind.GAUGE,
+        "Hooks that were asked and have not answered yet.",
+        _one(lambda scrape: scrape.node.hooks.running),
+    ),
+    Metric(
+        "gapless_hook_workers",
+        Kind.GAUGE,
+        "Workers that serve hooks.",
+        _one(lambda scrape: len(scrape.sessions.workers)),
+    ),
+    Metric(
+        "gapless_hooks_unserved",
+        Kind.GAUGE,
+        "Hooks for which workers are to be asked and that none serves; above 0, clients are refused.",
+        _by(lambda scrape: scrape.sessions.workers.unserved()),
+        ("hook",),
     ),
     # Node
     Metric(

@@ -140,6 +140,7 @@ class Node:
             limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
             verbs=self._verbs,
         )
+        self._hooks = Hooks(clock)
         self._addresses = Addresses(config.http_server.trusted_proxies)
         self._revoking = Revoking(self._store, self.sessions, clock)
         self._door = Door(
@@ -195,7 +196,15 @@ class Node:
         self._lag = LoopLag(self._clock)
         engine = config.store.url.partition(":")[0]
         sources = Sources(
-            self._broker, self.sessions, self._door, site, self._clock, self._lag, engine, self._started_ms
+            self._broker,
+            self.sessions,
+            self._door,
+            site,
+            self._clock,
+            self._lag,
+            engine,
+            self._started_ms,
+            self._hooks,
         )
         prefix = config.http_api.handler_prefix
         routes = care_routes(self._care, self._door, prefix, self._broker.erase)
@@ -207,7 +216,6 @@ class Node:
         return site
 
     async def _begin_app(self) -> None:
-        self._hooks = Hooks(self._clock)
         if self._app is not None:
             self._own = await self._stack.enter_async_context(self._app(self))
         self._serve_hooks(self._config)
