@@ -375,7 +375,7 @@ class Queues(ABC):
 
     @abstractmethod
     async def schedule(self, schedule: Schedule) -> None:
-        """Keep a recurring job, or change it; a `last_ms` that is held already stays.
+        """Keep a recurring job, or change it; its `last_ms` never falls.
 
         Raises:
             UnknownQueue: there is no such queue.

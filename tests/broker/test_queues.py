@@ -1,14 +1,17 @@
 """The use cases of queues that only a clock in the hand can show: results, rates, rules that change."""
 
+from typing import Any
+
 import pytest
 
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
-from gapless.core.errors import GaplessError, StoreFailed
+from gapless.core.errors import GaplessError, StoreFailed, TooManyRequests
 from gapless.core.jobs import Deed
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import (
+    CancelRequest,
     Emit,
     EmitPublish,
     JobRequest,
@@ -94,3 +97,23 @@ def test_what_a_repeated_settlement_has_emitted_is_told_to_followers_once() -> N
         assert len([said for said in reader.heard() if "push" in said]) == 1
 
     with_queues(scene, without=Namespace(allow_subscribe_for_client=True, allow_subscribe_for_anonymous=True))
+
+
+def test_what_was_done_holds_though_it_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(queues: Queues) -> None:
+        [first, second] = await queues.enqueue("a", "b")
+
+        def full(entries: object, done: object) -> None:
+            raise TooManyRequests("no room")
+
+        def refused(entries: Any, done: Any) -> None:
+            done(entries, [StoreFailed("no room")])
+
+        for id, append in ((first, full), (second, refused)):
+            queues.store.append = append  # type: ignore[method-assign]
+            assert (await queues.queueing.cancel(CancelRequest(id=id))).id == id
+        assert [record.message for record in caplog.records if "audit" in record.message] == [
+            "cancel of 'mail' by library is not in the audit stream: no room"
+        ] * 2
+
+    with_queues(scene)

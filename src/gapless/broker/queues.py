@@ -39,7 +39,7 @@ from gapless.core.jobs import (
     State,
 )
 from gapless.core.limits import RATES_STEP_MS
-from gapless.core.stream import Entry
+from gapless.core.stream import Entry, Outcome
 from gapless.ports import Clock, Store, Timer
 from gapless.protocol import queues as wire
 from gapless.protocol import schedules as recurring
@@ -70,7 +70,7 @@ class Queueing:
         self.declaring = Declaring(store, clock, rules)
         self._claiming = Claiming(store, clock, self.declaring.by_worker)
         self._results = Results(store, clock)
-        self._scheduler = Scheduler(store, clock, self.declaring.check)
+        self._scheduler = Scheduler(store, clock, self.declaring.check, self._record)
         self._rates = Rates()
         self._timer: Timer | None = None
         self._sampling: asyncio.Task[None] | None = None
@@ -411,15 +411,20 @@ class Queueing:
         return task
 
     async def _record(self, what: str, who: str, queue: str, **details: Any) -> None:
-        """Record what was done in a call of its own, after it."""
-        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Record what was done in a call of its own, after it: it holds, whatever becomes of the record."""
+        recorded: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def done(entries: Sequence[Entry], outcomes: Sequence[object]) -> None:
+        def done(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
             if not recorded.done():
-                recorded.set_result(None)
+                recorded.set_result(outcomes[0])
 
-        self._store.append([record(what, who, queue, **details)], done)
-        await recorded
+        try:
+            self._store.append([record(what, who, queue, **details)], done)
+            outcome = await recorded
+            if isinstance(outcome, GaplessError):
+                raise outcome
+        except GaplessError as error:
+            log.warning("%s of %r by %s is not in the audit stream: %s", what, queue, who, error)
 
 
 def _now(info: QueueInfo) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gapless.broker.cron import next_tick_ms, ticks
 from gapless.broker.jobs import job_of
 from gapless.core.errors import GaplessError
 from gapless.core.jobs import Job, Schedule
-from gapless.core.limits import SCHEDULES_CHECK_MS, TICK_MISSED_MS, TICKS_MAX
+from gapless.core.limits import SCHEDULES_CHECK_MS, TICK_MISSED_MS, TICKS_MAX, WAITING_CHECK_MS
 from gapless.ports import Clock, Queues, Timer
 from gapless.protocol import schedules as wire
 from gapless.protocol.messages import payload
@@ -27,6 +27,10 @@ __all__ = ["Scheduler"]
 SCHEDULE_TAG: Final = "gapless-schedule"
 TICK_TAG: Final = "gapless-tick"
 NULL: Final = payload(b"null")
+MISSED: Final = "not fired in time"
+BY_ITSELF: Final = "gapless"  # in the audit stream: nobody asked for it
+# Schedules that are fired at once; what joins one commit is cheap.
+TOGETHER_MAX: Final = 100
 
 log: Final = logging.getLogger("gapless.schedules")
 
@@ -34,13 +38,34 @@ _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _decode: Final = msgspec.json.Decoder(wire.RecurringJob).decode
 
 
-class Scheduler:
-    """The recurring jobs of a store. `check` makes sure of a queue (`Declaring.check`)."""
+Check = Callable[[str], Awaitable[None]]
+Record = Callable[..., Awaitable[None]]
 
-    def __init__(self, store: Queues, clock: Clock, check: Callable[[str], Awaitable[None]]) -> None:
+
+class _Known:
+    """A schedule as the store has it, and the tick that follows its last one, if any does."""
+
+    __slots__ = ("next_ms", "refused", "schedule")
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.next_ms = next(ticks(_decode(schedule.spec), schedule.last_ms), None)
+        self.refused = ""  # why that tick could not be fired so far
+
+
+class Scheduler:
+    """The recurring jobs of a store.
+
+    `check` makes sure of a queue (`Declaring.check`). `record` keeps what happens by itself: what, by whom,
+    to which queue, and details.
+    """
+
+    def __init__(self, store: Queues, clock: Clock, check: Check, record: Record) -> None:
         self._store = store
         self._clock = clock
         self._check = check
+        self._record = record
+        self._known: dict[str, _Known] = {}
         self._timer: Timer | None = None
         self._firing: asyncio.Task[None] | None = None
         self._stopped = False
@@ -60,14 +85,21 @@ class Scheduler:
     # Verbs --------------------------------------------------------------------------------
 
     async def schedule(self, request: wire.ScheduleRequest) -> wire.ScheduleAnswer:
-        """Keep a recurring job; it fires first at the next tick from now."""
+        """Keep a recurring job; it fires first at the next tick from now.
+
+        One that is there goes on from its last tick, so that a deployment loses no tick and fires none twice.
+        If it recurs otherwise than before, that counts from now: it had no such ticks yet to be missed.
+        """
         recurring = _recurring(request)
         now_ms, held = await self._store.schedules()
         next_ms = next_tick_ms(recurring, now_ms)
         _job(recurring, next_ms)  # what cannot be enqueued is refused now
         await self._check(recurring.queue)
-        last_ms = next((each.last_ms for each in held if each.name == recurring.name), now_ms)
-        await self._store.schedule(Schedule(recurring.name, recurring.queue, _encode(recurring), last_ms))
+        spec = _encode(recurring)
+        before = next((each for each in held if each.name == recurring.name), None)
+        goes_on = before is not None and _rhythm(before.spec) == _rhythm(spec)
+        last_ms = before.last_ms if before is not None and goes_on else now_ms
+        await self._store.schedule(Schedule(recurring.name, recurring.queue, spec, last_ms))
         self._soon()
         return wire.ScheduleAnswer(next_ms=next_ms)
 
@@ -103,27 +135,81 @@ class Scheduler:
         wait_ms = self._clock.glance_ms(SCHEDULES_CHECK_MS)
         try:
             now_ms, held = await self._store.schedules()
-            for schedule in held:
-                wait_ms = min(wait_ms, await self._fire(schedule, now_ms))
+            await self._see(held)
+            due: list[_Known] = []
+            for known in self._known.values():
+                if known.next_ms is None:
+                    continue
+                if known.next_ms <= now_ms:
+                    due.append(known)
+                else:
+                    wait_ms = min(wait_ms, known.next_ms - now_ms)
+            for start in range(0, len(due), TOGETHER_MAX):
+                together = due[start : start + TOGETHER_MAX]
+                waits_ms = await asyncio.gather(*(self._fire(known, now_ms) for known in together))
+                wait_ms = min(wait_ms, *waits_ms)
         except GaplessError as error:
             log.warning("schedules could not be read: %s", error)
         finally:
             if not self._stopped and self._timer is None:
                 self._timer = self._clock.after(max(1, wait_ms), self._soon)
 
-    async def _fire(self, schedule: Schedule, now_ms: int) -> int:
+    async def _see(self, held: list[Schedule]) -> None:
+        """Know these schedules. To find a tick takes a while: others have their turn after each."""
+        known: dict[str, _Known] = {}
+        for schedule in held:
+            before = self._known.get(schedule.name)
+            if before is not None and before.schedule == schedule:
+                known[schedule.name] = before
+                continue
+            try:
+                known[schedule.name] = _Known(schedule)
+            except (GaplessError, msgspec.DecodeError) as error:
+                log.warning("schedule %r does not fire: %s", schedule.name, error)
+            await asyncio.sleep(0)
+        self._known = known
+
+    async def _fire(self, known: _Known, now_ms: int) -> int:
         """Fire what is due of a schedule, TICKS_MAX at once; return how long until there is more to do."""
+        schedule = known.schedule
+        recurring = _decode(schedule.spec)
+        due = takewhile(lambda tick_ms: tick_ms <= now_ms, ticks(recurring, schedule.last_ms))
+        found = list(islice(due, TICKS_MAX))
+        has_more = next(due, None) is not None
+        decided = _decided(recurring, found, now_ms, has_more=has_more)
         try:
-            recurring = _decode(schedule.spec)
-            due = takewhile(lambda tick_ms: tick_ms <= now_ms, ticks(recurring, schedule.last_ms))
-            found = list(islice(due, TICKS_MAX))
-            has_more = next(due, None) is not None
-            for tick_ms, jobs in _decided(recurring, found, now_ms, has_more=has_more):
-                await self._store.fire(schedule.name, schedule.spec, tick_ms, jobs)
-            return 0 if has_more else next_tick_ms(recurring, now_ms) - now_ms
-        except (GaplessError, msgspec.DecodeError) as error:
-            log.warning("schedule %r did not fire: %s", schedule.name, error)
-            return SCHEDULES_CHECK_MS
+            fired = [await self._store.fire(schedule.name, schedule.spec, *each) for each in decided]
+        except GaplessError as error:
+            return _refuse(known, error, now_ms)
+        passed = [tick_ms for tick_ms in found if not any(tick_ms == at and jobs for at, jobs in decided)]
+        if passed and all(fired) and recurring.missed is wire.Missed.NONE:
+            await self._tell_passed(known, passed)
+        return 0 if has_more else next(ticks(recurring, now_ms), 2**53) - now_ms
+
+    async def _tell_passed(self, known: _Known, passed: list[int]) -> None:
+        """Record ticks for which there will be no job."""
+        name, queue, why = known.schedule.name, known.schedule.queue, known.refused or MISSED
+        log.warning("schedule %r passed over %d ticks: %s", name, len(passed), why)
+        told = {"ticks": len(passed), "first_ms": passed[0], "last_ms": passed[-1], "reason": why}
+        await self._record("pass_over", BY_ITSELF, queue, schedule=name, **told)
+
+
+def _refuse(known: _Known, error: GaplessError, now_ms: int) -> int:
+    """Note that a tick could not be fired, for want of room mostly; return when to try again."""
+    if not known.refused:
+        log.warning("schedule %r could not fire, and tries again: %s", known.schedule.name, error)
+    known.refused = str(error)
+    is_late = known.next_ms is not None and now_ms - known.next_ms >= TICK_MISSED_MS
+    return SCHEDULES_CHECK_MS if is_late else WAITING_CHECK_MS
+
+
+def _rhythm(spec: bytes) -> tuple[str, int, str] | None:
+    """Return what makes the ticks of a schedule."""
+    try:
+        recurring = _decode(spec)
+    except msgspec.DecodeError:
+        return None
+    return recurring.cron, recurring.every_ms, recurring.time_zone
 
 
 def _decided(

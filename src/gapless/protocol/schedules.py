@@ -21,11 +21,14 @@ __all__ = [
 
 
 class Missed(StrEnum):
-    """What happens to ticks that passed while no node was there to fire them."""
+    """What happens to ticks that could not be fired in time: no node was there, or the queue had no room.
+
+    What is passed over is told in the audit stream, as `pass_over`.
+    """
 
     ONE = "one"  # one job for all of them
     ALL = "all"  # a job for each, 1,000 at most
-    NONE = "none"  # they are passed over
+    NONE = "none"  # they are passed over once they are 10 s late
 
 
 class RecurringJob(Body):
@@ -50,8 +53,9 @@ class RecurringJob(Body):
 class ScheduleRequest(RecurringJob):
     """Keep a recurring job, or change the one of that name.
 
-    It fires once per tick, however many nodes there are. Errors: 107 an expression that is malformed or never
-    fires, or no such time zone; 106 there are 10,000.
+    It fires once per tick, however many nodes there are. One that recurs as before goes on from its last
+    tick; another expression, interval or time zone counts from now. Errors: 107 an expression that is
+    malformed or never fires, or no such time zone; 106 there are 10,000.
     """
 
 

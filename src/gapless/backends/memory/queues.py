@@ -410,7 +410,7 @@ class MemoryQueues(Emitting, Queues):
         held = schedules.get(schedule.name)
         if held is None and len(schedules) >= SCHEDULES_MAX:
             raise LimitExceeded(f"there are {SCHEDULES_MAX} schedules")
-        last_ms = schedule.last_ms if held is None else held.last_ms
+        last_ms = max(schedule.last_ms, held.last_ms if held else 0)
         schedules[schedule.name] = structs.replace(schedule, last_ms=last_ms)
 
     async def unschedule(self, name: str) -> bool:

@@ -104,7 +104,7 @@ class Declaring(Enqueueing):
         held = self._scheduled(schedule.name)
         if held is None and number(cursor.execute("select count(*) from schedules")) >= SCHEDULES_MAX:
             raise LimitExceeded(f"there are {SCHEDULES_MAX} schedules")
-        last_ms = schedule.last_ms if held is None else held.last_ms
+        last_ms = max(schedule.last_ms, held.last_ms if held else 0)
         row = schedule.name, schedule.queue, schedule.spec, last_ms
         cursor.execute("insert or replace into schedules values (?, ?, ?, ?)", row)
 

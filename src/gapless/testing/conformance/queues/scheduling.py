@@ -29,12 +29,16 @@ class Scheduling:
         assert [one.name for one in (await store.schedules())[1]] == ["b"]
 
     @promise
-    async def test_a_schedule_that_is_changed_keeps_its_last_tick(self, place: Place, store: Store) -> None:
+    async def test_the_last_tick_of_a_schedule_that_is_changed_never_falls(
+        self, place: Place, store: Store
+    ) -> None:
         await declare(store)
         await declare(store, "other")
         await store.schedule(Schedule("a", QUEUE, b"old", 5))
         await store.schedule(Schedule("a", "other", b"new", 99))
-        assert (await store.schedules())[1] == [Schedule("a", "other", b"new", 5)]
+        assert (await store.schedules())[1] == [Schedule("a", "other", b"new", 99)]
+        await store.schedule(Schedule("a", QUEUE, b"newer", 7))
+        assert (await store.schedules())[1] == [Schedule("a", QUEUE, b"newer", 99)]
 
     @promise
     async def test_a_tick_fires_once_however_many_nodes_try(self, place: Place, store: Store) -> None:
