@@ -54,7 +54,8 @@ class Asked(Struct, kw_only=True, omit_defaults=True, tag_field="hook"):
 
     `info` is what others see of the connection, `meta` what the token, or a hook, keeps with it for the
     backend alone. An empty `user` is anonymous. `protocol` is `json` or `protobuf`; `transport` is
-    `websocket`, or `http` for a page of the messages API, which has no `client`.
+    `websocket`, `http` for a page of the messages API, or `api` for a call of the server API, which has no
+    `user`; these two have no `client`.
     """
 
     client: str = ""

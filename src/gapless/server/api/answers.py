@@ -5,10 +5,11 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 
 from gapless.protocol import hooks, queues, streams
+from gapless.protocol.messages import Payload
 from gapless.protocol.payloads import Failure, Nothing
 from gapless.server.api.info import Node
 
-__all__ = ["ANSWERS", "FailedCall", "Items"]
+__all__ = ["ANSWERS", "Called", "FailedCall", "Items"]
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -98,6 +99,13 @@ class Info(Struct):
     nodes: list[Node]
 
 
+class Called(Struct, omit_defaults=True):
+    """What a method answers. What is not JSON has `data: null` and `b64data`."""
+
+    data: Payload
+    b64data: bytes | None = None
+
+
 class Revoked(Struct, omit_defaults=True):
     """A decision that holds. Times are seconds since the Unix epoch."""
 
@@ -158,7 +166,7 @@ ANSWERS: dict[str, type[Struct]] = {
     "history_remove": Nothing,
     "channels": Channels,
     "info": Info,
-    "rpc": Nothing,
+    "rpc": Called,
     **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},
 }
 """The result of each method, but for a batch's, which has none of its own."""

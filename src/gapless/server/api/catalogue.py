@@ -4,9 +4,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gapless.broker.verbs import Verbs
-from gapless.core.errors import MethodNotFound
 from gapless.protocol import hooks
 from gapless.server.api import requests
+from gapless.server.api.calling import Rpc
 from gapless.server.api.calls import Answering, encode
 from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
@@ -43,7 +43,7 @@ def every_method(
         "history_remove": (requests.HistoryRemoveRequest, looking.history_remove),
         "channels": (requests.ChannelsRequest, looking.channels),
         "info": (requests.InfoRequest, looking.info),
-        "rpc": (requests.RpcRequest, rpc),
+        "rpc": (requests.RpcRequest, Rpc(sessions).rpc),
         "hooks/take": (hooks.TakeRequest, _encoded(sessions.workers.take)),
         "hooks/answer": (hooks.AnswerRequest, _encoded(sessions.workers.answer)),
         **(verb_methods(verbs) if verbs is not None else {}),
@@ -55,8 +55,3 @@ def _encoded(method: Callable[[Any], Coroutine[Any, Any, Any]]) -> Answering:
         return encode(await method(request))
 
     return answer
-
-
-def rpc(request: requests.RpcRequest) -> bytes:
-    """Refuse: nothing extends the server."""
-    raise MethodNotFound(f"no method {request.method!r} is registered")

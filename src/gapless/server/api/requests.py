@@ -140,7 +140,11 @@ class InfoRequest(Struct, gc=False):
 
 
 class RpcRequest(Struct, gc=False):
-    """Call a method that extends the server. There is none yet: error 104."""
+    """Call a method that an application declares (`@gl.rpc`), with `params`, any JSON.
+
+    There a call of the server API has no user and no client, and the transport `api`. Without such a method
+    the answer is error 104.
+    """
 
     method: str = ""
     params: msgspec.Raw = msgspec.Raw()
