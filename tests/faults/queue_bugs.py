@@ -25,7 +25,6 @@ from gapless.backends.sqlite.queues.queue import LEASED, Queue, Record
 from gapless.backends.sqlite.queues.settling import Settling
 from gapless.cli import main as gapless
 from gapless.core.errors import LeaseLost
-from gapless.core.job_rules import number_of
 from gapless.core.jobs import Job, QueueOptions, Settlement
 from tests.faults.kill_workers import CONFIG, KILL_SERVER, Ordeal
 from tests.faults.scene import LEASE_MS, Scene
@@ -83,22 +82,21 @@ def _patch(owner: type, name: str, wrong: Callable[..., Any]) -> None:
 def settle_without_fence_check() -> None:
     """A settlement is carried out if anybody has the job."""
 
-    def leased(self: Claiming, id: str, fence: str) -> tuple[Queue, Record]:
-        job = self.jobs.find(number_of(id))
+    def held(self: Claiming, job: Record | None, id: str, fence: str) -> tuple[Queue, Record]:
         if job is None or job.state != LEASED:
             raise LeaseLost(id)
         return self.jobs.touch(self.jobs.by_id[job.queue]), job
 
-    _patch(Settling, "leased", leased)
+    _patch(Settling, "held", held)
 
 
 def emit_without_ack() -> None:
     """What a settlement emits is stored, also if it is refused."""
     settle = Settling._settle
 
-    def wrong(self: Settling, asked: Settlement, acks: Any) -> Any:
+    def wrong(self: Settling, asked: Settlement, number: int, acks: Any) -> Any:
         try:
-            return settle(self, asked, acks)
+            return settle(self, asked, number, acks)
         except LeaseLost:
             emit(self.jobs.log, asked.emit)
             raise
@@ -138,8 +136,8 @@ def acknowledge_before_commit() -> None:
 
 def message_id_forgotten() -> None:
     """A repeat with a message id is another job."""
-    enqueue = Enqueueing.enqueue_now
-    _patch(Enqueueing, "enqueue_now", lambda self, jobs: enqueue(self, [_anonymous(job) for job in jobs]))
+    take = Enqueueing._take
+    _patch(Enqueueing, "_take", lambda self, jobs, rows: take(self, [_anonymous(job) for job in jobs], rows))
 
 
 def _anonymous(job: Job) -> Job:

@@ -77,6 +77,8 @@ def first_due_ms(job: Job, now_ms: int) -> int:
     Raises:
         BadRequest: that is more than JOB_DELAY_MAX_MS ahead.
     """
+    if not job.at_ms:
+        return now_ms + job.delay_ms
     check_range("how far ahead at_ms lies", job.at_ms - now_ms, -OFFSET_MAX, JOB_DELAY_MAX_MS)
     return max(now_ms + job.delay_ms, job.at_ms)
 
@@ -159,18 +161,23 @@ def check_job(job: Job, message_bytes_max: int) -> None:
     if job.key is not None:
         check_size("key", text_bytes("key", job.key), JOB_KEY_BYTES_MAX)
     check_range("priority", job.priority, 0, PRIORITY_MAX)
-    check_range("delay_ms", job.delay_ms, 0, JOB_DELAY_MAX_MS)
-    check_range("at_ms", job.at_ms, 0, OFFSET_MAX)
-    check_range("expires_ms", job.expires_ms, 0, JOB_DELAY_MAX_MS)
-    check_range("unique_ms", job.unique_ms, 0, JOB_DELAY_MAX_MS)
-    if job.delay_ms and job.at_ms:
-        raise BadRequest("a job has delay_ms or at_ms, not both")
+    if job.delay_ms or job.at_ms or job.expires_ms or job.unique_ms:
+        _check_times(job)
     if job.message_id is not None:
         check_text("message_id", job.message_id, IDEMPOTENCY_KEY_BYTES_MAX)
     if job.unique is not None:
         check_text("unique", job.unique, IDEMPOTENCY_KEY_BYTES_MAX)
     elif job.unique_ms:
         raise BadRequest("unique_ms goes with unique, the name under which there is one job")
+
+
+def _check_times(job: Job) -> None:
+    check_range("delay_ms", job.delay_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("at_ms", job.at_ms, 0, OFFSET_MAX)
+    check_range("expires_ms", job.expires_ms, 0, JOB_DELAY_MAX_MS)
+    check_range("unique_ms", job.unique_ms, 0, JOB_DELAY_MAX_MS)
+    if job.delay_ms and job.at_ms:
+        raise BadRequest("a job has delay_ms or at_ms, not both")
 
 
 def check_claim(worker: str, limit: int, lease_ms: int, request: str) -> None:

@@ -4,20 +4,24 @@ The log is a sequential table with one narrow index, so that a checkpoint writes
 Idempotency keys stand in further tables, one per hour of store time (`keys.py`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
+from msgspec import json
 
 from gapless.core.errors import StoreRefused
 
 __all__ = [
     "APPLICATION_ID",
     "LOG_KEYED",
+    "NUMBERS",
     "PAGE_BYTES",
     "QUEUEING",
     "READING",
     "RETENTION_GROUPS",
     "VERSION",
+    "array",
     "check",
     "configure",
     "create",
@@ -31,6 +35,8 @@ APPLICATION_ID = 0x67706C73  # "gpls", in the file's header
 VERSION = 3  # `upgrading` knows the way from each before
 # Measured at 120 rows of 100 bytes a commit: 266,000 rows/s; with 8 KiB pages 155,000, with 16 KiB 113,000.
 PAGE_BYTES = 4096
+
+_encode = json.Encoder().encode
 
 Pragmas = dict[str, str | int]
 
@@ -234,6 +240,9 @@ TABLES = (
     f"insert into store values (0, {VERSION}, 0, 0, null, 0, 0)",
 )
 
+# What a statement is given at once by `array`: half the time of one statement for each.
+NUMBERS = "(select value from json_each(?))"
+
 Row = tuple[int, ...]
 
 
@@ -301,6 +310,11 @@ def first(cursor: apsw.Cursor) -> Any:
 def rows(cursor: apsw.Cursor) -> list[Any]:
     """Return all rows of a result."""
     return list(cursor)
+
+
+def array(numbers: Sequence[int]) -> str:
+    """Return numbers as NUMBERS takes them."""
+    return _encode(numbers).decode()
 
 
 def number(cursor: apsw.Cursor) -> int:

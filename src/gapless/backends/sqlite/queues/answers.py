@@ -12,7 +12,7 @@ import apsw
 from msgspec import msgpack
 
 from gapless.backends.sqlite.queues.queue import Record
-from gapless.backends.sqlite.schema import first, rows
+from gapless.backends.sqlite.schema import NUMBERS, array, first, rows
 from gapless.core.jobs import Deed, Enqueued, Settled, State
 from gapless.core.limits import SETTLED_MS
 from gapless.core.stream import Stored
@@ -23,6 +23,10 @@ MINUTE_MS: Final = 60_000
 DEEDS: Final = (Deed.ACK, Deed.RETRY, Deed.RELEASE, Deed.BURY)
 STATES: Final = tuple(State)
 FIND = "select number, generation, deed, state, due_ms, emitted, at_ms from settled_{} where fence = ?1"
+INSERT_ACKS = (
+    f"insert into settled_{{}} select fence, generation, number, {DEEDS.index(Deed.ACK)},"
+    f" {STATES.index(State.GONE)}, 0, null, ? from jobs where number in {NUMBERS}"
+)
 FIND_REQUEST = "select answer, at_ms from requested_{} where id = ?1"
 TABLES: Final = (
     "create table settled_{} (fence integer primary key, generation integer not null,"
@@ -59,6 +63,7 @@ class Answers:
         self._find_request = " union all ".join(FIND_REQUEST.format(minute) for minute in self._minutes)
         newest = self._minutes[-1] if self._minutes else 0
         self._insert = f"insert into settled_{newest} values (?, ?, ?, ?, ?, ?, ?, ?)"
+        self._insert_acks = INSERT_ACKS.format(newest)
         self._insert_request = f"insert or replace into requested_{newest} values (?, ?, ?)"
 
     def due_ms(self) -> int:
@@ -100,6 +105,11 @@ class Answers:
                 for job, deed, told in answered
             ],
         )
+
+    def hold_acks(self, numbers: Sequence[int], now_ms: int) -> None:
+        """Remember that jobs, which are still there, go by an ack."""
+        self._turn_over(now_ms)
+        self._cursor.execute(self._insert_acks, (now_ms, array(numbers)))
 
     def find(self, fence: int, generation: int, number: int, deed: Deed, now_ms: int) -> Settled | None:
         """Return how the same settlement was answered, if it was."""

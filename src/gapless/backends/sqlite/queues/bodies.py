@@ -7,7 +7,7 @@ import apsw
 from msgspec import Struct
 
 from gapless.backends.sqlite.queues.queue import DEAD, DONE, Record
-from gapless.backends.sqlite.schema import first
+from gapless.backends.sqlite.schema import NUMBERS, first
 from gapless.core.errors import StoreDamaged
 from gapless.core.job_rules import id_of
 from gapless.core.jobs import Job, State, View
@@ -19,6 +19,8 @@ FIND = (
     "select epoch, enqueued_ms, crc, message_id, unique_name, expires_ms, headers, data"
     " from job_bodies where number = ?"
 )
+REMOVE = f"delete from job_bodies where number in {NUMBERS}"
+FORGET = f"delete from job_notes where number in {NUMBERS}"
 NOTE = "insert or replace into job_notes values (?, ?, ?, ?, ?)"
 FIND_NOTE = "select ended_ms, reason, details, result from job_notes where number = ?"
 HOLD = "insert or replace into unique_jobs values (?, ?, ?, ?)"
@@ -143,13 +145,13 @@ class Bodies:
         """Keep the result of a job, beside what was told of its last failure."""
         self._cursor.execute(FINISH, (number, ended_ms, result))
 
-    def remove(self, numbers: list[tuple[int]]) -> None:
-        """Remove all that is known of jobs."""
-        self._cursor.executemany("delete from job_bodies where number = ?", numbers)
+    def remove(self, numbers: str) -> None:
+        """Remove all that is known of jobs; their numbers are an `array`."""
+        self._cursor.execute(REMOVE, (numbers,))
 
-    def forget(self, numbers: list[tuple[int]]) -> None:
+    def forget(self, numbers: str) -> None:
         """Remove what was told of jobs."""
-        self._cursor.executemany("delete from job_notes where number = ?", numbers)
+        self._cursor.execute(FORGET, (numbers,))
 
     # Names under which there is one job
 

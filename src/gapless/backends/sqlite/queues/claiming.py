@@ -10,7 +10,7 @@ from gapless.backends.sqlite.queues.answers import claim_id
 from gapless.backends.sqlite.queues.bodies import checksum
 from gapless.backends.sqlite.queues.queue import LEASED, Queue, Record
 from gapless.backends.sqlite.queues.tending import Tending
-from gapless.backends.sqlite.schema import first, rows
+from gapless.backends.sqlite.schema import array, first, rows
 from gapless.core.errors import LeaseLost
 from gapless.core.job_rules import check_claim, check_lease, id_of, number_of
 from gapless.core.jobs import Claimed, Lease
@@ -38,9 +38,10 @@ KEYS: Final = (
     " from next where next.key is not null) select key from next where key is not null"
 )
 FLYING: Final = "select key, count(*) from jobs where queue = ? and state = 1 group by key"
+# All at once, with fences that rise in the order of the numbers given.
 LEASE: Final = (
-    f"update jobs set state = {LEASED}, due_ms = ?, attempt = ?, fence = ?, generation = ?, worker = ?,"
-    " ends_ms = null where number = ?"
+    f"update jobs set state = {LEASED}, due_ms = ?, attempt = attempt + 1, fence = ? + given.key,"
+    " generation = ?, worker = ?, ends_ms = null from json_each(?) given where number = given.value"
 )
 DAMAGED: Final = "the job is lost or fails its checksum"
 
@@ -72,9 +73,10 @@ class Claiming(Tending):
         if queue.is_paused:
             return []
         until_ms = self.now_ms + (lease_ms or queue.options.lease_ms)
-        claimed = self._lease(queue, self._choose(queue, self._room(queue, worker, limit)), worker, until_ms)
+        chosen = self._choose(queue, self._room(queue, worker, limit))
+        claimed = self._lease(queue, chosen, worker, until_ms)
         if request and claimed:
-            leases = [(number_of(job.id), job.fence_number) for job in claimed]
+            leases = [(row[0], job.fence_number) for row, job in zip(chosen, claimed, strict=True)]
             self.jobs.answers.hold_claim(id, leases, self.now_ms)
         return claimed
 
@@ -183,11 +185,10 @@ class Claiming(Tending):
 
     def _lease(self, queue: Queue, chosen: list[Row], worker: str, until_ms: int) -> list[Claimed]:
         claimed: list[Claimed] = []
-        leases: list[Row] = []
-        fences, generation, name = self.jobs.log.fences, self.jobs.generation, queue.name
+        fences, name = self.jobs.log.fences, queue.name
+        first_fence = fences.last + 1
         for number, key, priority, attempt, is_alone, epoch, enqueued_ms, _, headers, data, *_ in chosen:
             fence = fences.next()
-            leases.append((until_ms, attempt + 1, fences.last, generation, worker, number))
             claimed.append(
                 Claimed(
                     f"{number}-{epoch}",
@@ -206,11 +207,13 @@ class Claiming(Tending):
             )
             if queue.options.fair:
                 self.jobs.serve(queue, key, fences.last)
-        if leases:
-            self.jobs.cursor.executemany(LEASE, leases)
-            queue.waiting -= len(leases)
-            queue.claimed += len(leases)
-            queue.lease(worker, len(leases), until_ms)
+        if chosen:
+            numbers = array([row[0] for row in chosen])
+            leases = until_ms, first_fence, self.jobs.generation, worker, numbers
+            self.jobs.cursor.execute(LEASE, leases)
+            queue.waiting -= len(chosen)
+            queue.claimed += len(chosen)
+            queue.lease(worker, len(chosen), until_ms)
         return claimed
 
     # Leases
@@ -235,6 +238,10 @@ class Claiming(Tending):
             LeaseLost: the lease has ended.
         """
         job = self.jobs.find(number_of(id))
+        return self.held(job, id, fence)
+
+    def held(self, job: Record | None, id: str, fence: str) -> tuple[Queue, Record]:
+        """Make sure that a job, the one of that number if there is one, is leased under a fence; as `leased`."""
         epoch, _, number = fence.rpartition(":")
         if (
             job is None

@@ -1,15 +1,15 @@
 """Taking jobs in: what they are checked for, and where they stand then."""
 
-from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 from gapless.backends.sqlite.keys import Digests
 from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
-from gapless.backends.sqlite.queues.queue import HELD, WAITING, Queue
+from gapless.backends.sqlite.queues.queue import HELD, Queue
 from gapless.backends.sqlite.queues.tending import Tending
-from gapless.core.errors import KeyConflict, LimitExceeded, StoreFull, TooManyRequests
+from gapless.backends.sqlite.work import each
+from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, StoreFull, TooManyRequests
 from gapless.core.job_rules import check_batch, expires_at_ms, first_due_ms, id_of
 from gapless.core.jobs import Enqueued, Job
 from gapless.core.limits import PRIORITY_MAX
@@ -18,18 +18,32 @@ from gapless.core.stream import Stored
 __all__ = ["Enqueueing"]
 
 # Columns of a new row.
-PRIORITY, RANK, FIRST = 3, 6, 8
+PRIORITY, RANK, FIRST = 3, 5, 6
 
 Heads = dict[tuple[int, str], list[Any] | int | None]
 # The first in the line of a queue's key: a new row, or when it first falls due.
 
 
+class _Rows:
+    """New rows, written together, of queues that were tended; and the heads of the lines that they join."""
+
+    __slots__ = ("bodies", "heads", "jobs", "queues")
+
+    def __init__(self) -> None:
+        self.jobs: list[list[Any]] = []
+        self.bodies: list[BodyRow] = []
+        self.heads: Heads = {}
+        self.queues: dict[str, Queue] = {}
+
+
 class _Plan:
     """Jobs that are taken together: what becomes of each, before anything is changed."""
 
+    __slots__ = ("fresh", "ids", "keys", "names", "steps")
+
     def __init__(self) -> None:
         self.steps: list[tuple[Job, Queue, int, Digests | None, Enqueued | int | None]] = []
-        self.fresh: Counter[str] = Counter()
+        self.fresh: dict[str, int] = {}
         self.keys = 0
         self.ids: dict[bytes, tuple[bytes, int]] = {}  # message ids: of which payload, and by which step held
         self.names: dict[tuple[int, str], int] = {}  # unique names, and by which step held
@@ -44,31 +58,45 @@ class Enqueueing(Tending):
         Raises:
             GaplessError: one is refused; nothing has changed then.
         """
-        plan = self._plan(jobs)
+        rows = _Rows()
+        told = self._take(jobs, rows)
+        self._write(rows)
+        return told
+
+    def enqueue_each(self, batches: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+        """Enqueue batches, each of them whole or not at all."""
+        rows = _Rows()
+        told = each(batches, lambda jobs: self._take(jobs, rows))
+        self._write(rows)
+        return told
+
+    def _take(self, jobs: Sequence[Job], rows: _Rows) -> list[Enqueued]:
+        plan = self._plan(jobs, rows)
         told: list[Enqueued] = []
-        rows: list[list[Any]] = []
-        bodies: list[BodyRow] = []
-        heads: Heads = {}
         for step, (job, queue, due_ms, digests, held) in enumerate(plan.steps):
             if isinstance(held, Enqueued):
                 told.append(held)
             elif held is not None:
                 told.append(Enqueued(told[held].id, fresh=False))
             else:
-                told.append(self._place(job, queue, due_ms, rows, bodies, heads))
+                told.append(self._place(job, queue, due_ms, rows))
             if digests and digests[0] in plan.ids and plan.ids[digests[0]][1] == step:
                 self._hold(digests, told[-1])
-        if rows:
-            self.jobs.insert(rows)
-            self.jobs.bodies.insert(bodies)
         return told
 
-    def _plan(self, jobs: Sequence[Job]) -> _Plan:
+    def _write(self, rows: _Rows) -> None:
+        if rows.jobs:
+            self.jobs.insert(rows.jobs)
+            self.jobs.bodies.insert(rows.bodies)
+
+    def _plan(self, jobs: Sequence[Job], rows: _Rows) -> _Plan:
         check_batch(jobs, self.jobs.options.message_bytes_max)
-        plan = _Plan()
+        plan, now_ms = _Plan(), self.now_ms
         for job in jobs:
-            queue = self.queue_now(job.queue)
-            due_ms = first_due_ms(job, self.now_ms)
+            queue = rows.queues.get(job.queue)
+            if queue is None:
+                queue = rows.queues[job.queue] = self.queue_now(job.queue)
+            due_ms = first_due_ms(job, now_ms)
             digests = None if job.message_id is None else _digests(job)
             held = self._repeated(plan, digests) if digests else None
             if held is None:
@@ -103,16 +131,17 @@ class Enqueueing(Tending):
             return plan.names[name]
         number = self.jobs.bodies.holder(queue.id, job.unique, self.now_ms)
         if number:
-            return Enqueued(self.jobs.bodies.id(number), fresh=False)
+            return Enqueued(self.jobs.id(number), fresh=False)
         plan.names[name] = len(plan.steps)
         return None
 
     def _check_room(self, plan: _Plan, queue: Queue, digests: Digests | None, *, is_fresh: bool) -> None:
         waiting_max = queue.options.waiting_max
         if is_fresh:
-            if waiting_max and queue.waiting + plan.fresh[queue.name] >= waiting_max:
+            fresh = plan.fresh.get(queue.name, 0)
+            if waiting_max and queue.waiting + fresh >= waiting_max:
                 raise LimitExceeded(f"{waiting_max} jobs wait in {queue.name!r}, and no more may")
-            plan.fresh[queue.name] += 1
+            plan.fresh[queue.name] = fresh + 1
         if digests:
             if self.jobs.keys.held() + plan.keys >= self.jobs.options.keys_max:
                 raise TooManyRequests("too many message ids are held")
@@ -126,15 +155,7 @@ class Enqueueing(Tending):
         number, _, epoch = told.id.partition("-")
         self.jobs.keys.hold(digests, Stored(epoch, int(number), self.now_ms))
 
-    def _place(
-        self,
-        job: Job,
-        queue: Queue,
-        due_ms: int,
-        rows: list[list[Any]],
-        bodies: list[BodyRow],
-        heads: Heads,
-    ) -> Enqueued:
+    def _place(self, job: Job, queue: Queue, due_ms: int, rows: _Rows) -> Enqueued:
         log, key, priority, now_ms = self.jobs.log, job.key, job.priority, self.now_ms
         log.seq += 1
         number, epoch = log.seq, self.jobs.epoch
@@ -142,15 +163,14 @@ class Enqueueing(Tending):
         rank = queue.lowest - priority
         ends_ms = expires_at_ms(due_ms, job.expires_ms, now_ms)
         row: list[Any] = [
-            number, queue.id, key, priority, job.unique is not None, WAITING, rank, due_ms, due_ms,
-            is_lined, number, 0, 0, False, 0, 0, ends_ms, "",
+            number, queue.id, key, priority, job.unique is not None, rank, due_ms, is_lined, ends_ms
         ]  # fmt: skip
         if is_lined:
             assert key is not None
-            self._join(queue, key, row, heads)
-        rows.append(row)
+            self._join(queue, key, row, rows.heads)
+        rows.jobs.append(row)
         crc = checksum(number, queue.id, key, priority, epoch, now_ms, job.headers, job.data)
-        bodies.append(
+        rows.bodies.append(
             (number, epoch, now_ms, crc, job.message_id, job.unique, job.expires_ms, job.headers, job.data)
         )
         if job.unique is not None:

@@ -19,7 +19,7 @@ from gapless.backends.sqlite.queues.queue import (
     Queue,
     Record,
 )
-from gapless.backends.sqlite.schema import first, number, rows
+from gapless.backends.sqlite.schema import NUMBERS, array, first, number, rows
 from gapless.core.errors import UnknownQueue
 from gapless.core.job_rules import id_of
 from gapless.core.jobs import OnDead, QueueOptions
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EARLIER", "Jobs"]
 
-INSERT = "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = "insert into jobs values (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, ?8, ?1, 0, 0, 0, 0, 0, ?9, '')"
 FIND = f"select {Record.COLUMNS} from jobs where number = ?"
+FIND_ALL = f"select {Record.COLUMNS} from jobs where number in {NUMBERS}"
+REMOVE = f"delete from jobs where number in {NUMBERS}"
 UPDATE = (
     "update jobs set state = ?, rank = ?, due_ms = ?, is_lined = ?, first_ms = ?, place = ?, attempt = ?,"
     " strikes = ?, is_alone = ?, fence = ?, generation = ?, ends_ms = ?, worker = ? where number = ?"
@@ -203,6 +205,11 @@ class Jobs:
         row = first(self.cursor.execute(FIND, (number,)))
         return Record(row) if row else None
 
+    def find_all(self, numbers: Sequence[int]) -> dict[int, Record]:
+        """Return the rows of those jobs that there are."""
+        found = rows(self.cursor.execute(FIND_ALL, (array(numbers),)))
+        return {row[0]: Record(row) for row in found}
+
     def id(self, number: int) -> str:
         """Return the id of a job that is there."""
         return id_of(number, self.epoch) if number > self._since else self.bodies.id(number)
@@ -213,7 +220,7 @@ class Jobs:
         return [Record(row) for row in found]
 
     def insert(self, inserted: Iterable[list[object]]) -> None:
-        """Write new rows."""
+        """Write new rows: number, queue, key, priority, is_unique, rank, due_ms, is_lined and ends_ms."""
         self.cursor.executemany(INSERT, inserted)
 
     def save(self, job: Record) -> None:
@@ -240,16 +247,16 @@ class Jobs:
 
     def remove(self, queue: Queue, gone: Sequence[Record]) -> None:
         """Remove jobs, and let their lines go on."""
-        numbers = [(job.number,) for job in gone]
-        noted = [(job.number,) for job in gone if job.attempt > 1 or job.strikes or job.state > LEASED]
+        numbers = array([job.number for job in gone])
+        noted = [job.number for job in gone if job.attempt > 1 or job.strikes or job.state > LEASED]
         for job in gone:
             queue.take(job)
             if job.is_unique:
                 self.bodies.free(job)
-        self.cursor.executemany("delete from jobs where number = ?", numbers)
+        self.cursor.execute(REMOVE, (numbers,))
         self.bodies.remove(numbers)
         if noted:
-            self.bodies.forget(noted)
+            self.bodies.forget(array(noted))
         self.go_on(queue, {job.key for job in gone if job.is_lined})
         self.forget_served(queue, gone)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from gapless.backends.sqlite.queues.queue import CODES, FOREVER_MS, GONE, LEASED, WAITING, Queue, Record
 from gapless.backends.sqlite.queues.tending import Tending
-from gapless.backends.sqlite.schema import first
+from gapless.backends.sqlite.schema import array, first
 from gapless.core.errors import JobStarted, StoreDamaged, UnknownJob
 from gapless.core.job_rules import (
     check_edit,
@@ -141,7 +141,7 @@ class Looking(Tending):
         bodies, log = self.jobs.bodies, self.jobs.log
         if data is not None:
             bodies.edit(job, data)
-        bodies.forget([(job.number,)])
+        bodies.forget(array([job.number]))
         log.seq += 1
         job.place, job.first_ms = log.seq, self.now_ms
         job.attempt = job.strikes = 0

@@ -30,12 +30,12 @@ class Settling(Claiming, Enqueueing):
             Undo: what one emits was refused only when it was done.
         """
         answers: list[Settled | GaplessError] = []
-        acks = _Acks(self)
+        acks = _Acks(self, [number_of(settlement.id) for settlement in settlements])
         for item, settlement in enumerate(settlements):
             try:
                 if item in refused:
                     raise refused[item]
-                answers.append(self._settle(settlement, acks))
+                answers.append(self._settle(settlement, acks.asked[item], acks))
             except Undo as undo:
                 undo.item = item
                 raise
@@ -44,12 +44,12 @@ class Settling(Claiming, Enqueueing):
         acks.flush()
         return answers
 
-    def _settle(self, asked: Settlement, acks: "_Acks") -> Settled:
+    def _settle(self, asked: Settlement, number: int, acks: "_Acks") -> Settled:
         check_settlement(asked, self.jobs.options.message_bytes_max)
-        if asked.emit or asked.deed is not Deed.ACK or number_of(asked.id) in acks.numbers:
+        if asked.emit or asked.deed is not Deed.ACK or number in acks.numbers:
             acks.flush()
         try:
-            queue, job = self.leased(asked.id, asked.fence)
+            queue, job = self.held(acks.find(number), asked.id, asked.fence)
         except LeaseLost:
             if again := self._settled_before(asked):
                 return again
@@ -123,10 +123,17 @@ class Settling(Claiming, Enqueueing):
 class _Acks:
     """Acks that were accepted, whose rows are still to go."""
 
-    def __init__(self, settling: Settling) -> None:
+    def __init__(self, settling: Settling, asked: Sequence[int]) -> None:
+        """Find all jobs that are `asked` for; a lease ends only with its own settlement, or by time."""
         self._settling = settling
+        self._found = settling.jobs.find_all(asked)
+        self.asked = asked
         self._jobs: dict[int, tuple[Queue, list[Record]]] = {}
         self.numbers: set[int] = set()
+
+    def find(self, number: int) -> Record | None:
+        """Return a job as it stands; what is settled twice is looked up anew."""
+        return self._found.pop(number, None) or self._settling.jobs.find(number)
 
     def add(self, queue: Queue, job: Record) -> None:
         """Note one."""
@@ -140,8 +147,7 @@ class _Acks:
         settling = self._settling
         for queue, jobs in self._jobs.values():
             queue.acked += len(jobs)
+            settling.jobs.answers.hold_acks([job.number for job in jobs], settling.now_ms)
             settling.jobs.remove(queue, jobs)
-            settled = [(job, Deed.ACK, ACKED) for job in jobs]
-            settling.jobs.answers.hold(settled, settling.now_ms)
         self._jobs.clear()
         self.numbers.clear()

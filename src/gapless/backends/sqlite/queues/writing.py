@@ -1,7 +1,7 @@
 """The queues as the writer has them: all that happens in them, in its transaction."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
@@ -12,6 +12,7 @@ from gapless.backends.sqlite.queues.declaring import Declaring
 from gapless.backends.sqlite.queues.jobs import Jobs
 from gapless.backends.sqlite.queues.looking import Looking
 from gapless.backends.sqlite.queues.settling import Settling
+from gapless.backends.sqlite.work import each
 from gapless.core.errors import GaplessError
 from gapless.core.job_rules import check_repeat
 from gapless.core.jobs import Enqueued, Job
@@ -19,13 +20,10 @@ from gapless.core.jobs import Enqueued, Job
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
 
-__all__ = ["Queueing", "each"]
+__all__ = ["Queueing"]
 
 # Housekeeping comes round so often.
 HOUSE_MS: Final = 1_000
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
 
 
 class Queueing(Settling, Declaring, Looking):
@@ -52,11 +50,15 @@ class Queueing(Settling, Declaring, Looking):
             BadRequest: the request came before with another number of batches.
         """
         if not request:
-            return each(batches, self.enqueue_now)
+            return self.enqueue_each(batches)
         answers, id = self.jobs.answers, request_id(request)
-        before = answers.find_enqueued(id, self.now_ms) or [None] * len(batches)
-        check_repeat(before, batches)
-        told = each(zip(before, batches, strict=True), lambda one: one[0] or self.enqueue_now(one[1]))
+        before = answers.find_enqueued(id, self.now_ms)
+        told: list[list[Enqueued] | GaplessError]
+        if not before:
+            told = self.enqueue_each(batches)
+        else:
+            check_repeat(before, batches)
+            told = each(zip(before, batches, strict=True), lambda one: one[0] or self.enqueue_now(one[1]))
         answers.hold_enqueued(id, [one if isinstance(one, list) else None for one in told], self.now_ms)
         return told
 
@@ -84,14 +86,3 @@ class Queueing(Settling, Declaring, Looking):
             for queue in self.jobs.by_id.values():
                 if queue.wake_ms <= self.now_ms:
                     self.tend(self.jobs.touch(queue))
-
-
-def each(items: Iterable[Asked], answer: Callable[[Asked], Answer]) -> list[Answer | GaplessError]:
-    """Answer each of several items, with what came of it or its error."""
-    answers: list[Answer | GaplessError] = []
-    for item in items:
-        try:
-            answers.append(answer(item))
-        except GaplessError as error:
-            answers.append(error)
-    return answers
