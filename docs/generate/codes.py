@@ -27,8 +27,9 @@ def explained() -> dict[str, dict[str, Any]]:
 
 
 def errors(parent: type[GaplessError] = GaplessError) -> list[type[GaplessError]]:
-    """Return the whole tree of errors."""
-    return [parent, *(error for child in parent.__subclasses__() for error in errors(child))]
+    """Return the whole tree of errors; what modules of gapless derive from it for themselves is none of it."""
+    children = [child for child in parent.__subclasses__() if child.__module__ == GaplessError.__module__]
+    return [parent, *(error for child in children for error in errors(child))]
 
 
 def reasons() -> dict[str, type[GaplessError]]:
