@@ -6,52 +6,55 @@ from random import Random
 import pytest
 
 from gapless import Gapless
+from gapless.core.errors import ConfigError, UnknownStream
 from gapless.protocol.groups import HeartbeatAnswer, HeartbeatRequest, LagRequest, LeaveRequest, SeekRequest
 from gapless.protocol.reading import Edge
 from tests.server.serving import HandClock, on_a_loop
 from tests.worker.test_inside import until
 
-SESSION_MS = 30_000
-
 
 async def members(gl: Gapless) -> list[str]:
-    answer = await gl.ask("stream/lag", LagRequest(source="orders", group="billing"))
+    """Return who holds each partition; nothing before the group has begun."""
+    try:
+        answer = await gl.ask("stream/lag", LagRequest(source="orders", group="billing"))
+    except UnknownStream:
+        return []
     return [partition.member for partition in answer.partitions]
 
 
 async def beat(gl: Gapless, member: str) -> HeartbeatAnswer:
-    answer: HeartbeatAnswer = await gl.ask(
-        "stream/heartbeat", HeartbeatRequest(source="orders", group="billing", member=member)
-    )
+    request = HeartbeatRequest(source="orders", group="billing", member=member)
+    answer: HeartbeatAnswer = await gl.ask("stream/heartbeat", request)
     return answer
 
 
 @on_a_loop
-async def test_what_another_member_leaves_is_taken_with_the_next_heartbeat() -> None:
-    clock, seen = HandClock(), []
+async def test_workers_that_come_and_go_are_heard_of_at_once() -> None:
+    seen: list[int] = []
     async with Gapless("memory:", random=Random(7)) as gl:
 
-        @gl.stream("orders", group="billing", partitions=2)
+        @gl.stream("orders", group="billing", partitions=2, session="10m")
         async def on_order(n: int) -> None:
             seen.append(n)
 
-        await gl.declare()
-        await gl.append_many("orders", [0], partition=0)
-        await gl.append_many("orders", [1], partition=1)
-        await beat(gl, "other")
-        async with gl.worker(clock=clock, session="30s"):
-            await until(lambda: _both(gl))
-            await beat(gl, "other")
-            clock.move(SESSION_MS // 3)
-            await until(lambda: len(seen) == 1)
-            await gl.ask("stream/leave", LeaveRequest(source="orders", group="billing", member="other"))
-            clock.move(SESSION_MS // 3)
-            await until(lambda: sorted(seen) == [0, 1])
+        async with gl.worker():
+            await until(lambda: _has_members(gl, 1))
+            async with gl.worker():
+                await until(lambda: _has_members(gl, 2))
+                await gl.append_many("orders", [0], partition=0)
+                await gl.append_many("orders", [1], partition=1)
+                await until(lambda: sorted(seen) == [0, 1])
+            await until(lambda: _has_members(gl, 1))
+            await gl.append_many("orders", [2], partition=0)
+            await gl.append_many("orders", [3], partition=1)
+            await until(lambda: sorted(seen) == [0, 1, 2, 3])
+        assert await members(gl) == ["", ""]
 
 
-async def _both(gl: Gapless) -> bool:
-    """Tell whether the worker has joined: the other is to give one of two partitions away."""
-    return len((await beat(gl, "other")).held) == 1
+async def _has_members(gl: Gapless, count: int) -> bool:
+    """Tell whether so many members hold all partitions."""
+    held = await members(gl)
+    return bool(held) and all(held) and len(set(held)) == count
 
 
 @on_a_loop
@@ -78,18 +81,33 @@ async def test_a_commit_that_comes_too_late_is_refused_and_told(caplog: pytest.L
 
 
 @on_a_loop
-async def test_a_group_that_is_sought_goes_on_there() -> None:
-    clock, seen = HandClock(), []
+async def test_a_group_that_is_sought_goes_on_there_at_once() -> None:
+    seen = []
     async with Gapless("memory:", random=Random(7)) as gl:
 
-        @gl.stream("orders", group="billing")
+        @gl.stream("orders", group="billing", session="10m")
         async def on_order(n: int) -> None:
             seen.append(n)
 
         await gl.declare()
         await gl.append_many("orders", range(3))
-        async with gl.worker(clock=clock):
+        async with gl.worker():
             await until(lambda: seen == [0, 1, 2])
             await gl.ask("stream/seek", SeekRequest(source="orders", group="billing", to=Edge.EARLIEST))
-            clock.move(SESSION_MS // 3)
             await until(lambda: seen == [0, 1, 2, 0, 1, 2])
+
+
+@on_a_loop
+async def test_a_session_has_its_bounds() -> None:
+    async with Gapless("memory:", random=Random(7)) as gl:
+        for session in ("999ms", "11m"):
+            with pytest.raises(ConfigError, match=r"session: .* is not from 1s to 10m"):
+
+                @gl.stream("orders", group="billing", session=session)
+                async def on_order(n: int) -> None: ...
+
+        @gl.stream("orders", group="billing")
+        async def bill(n: int) -> None: ...
+
+        with pytest.raises(ConfigError, match="a session lasts from 1s to 10m, not 500ms"):
+            await gl.run_worker(session="500ms")

@@ -43,9 +43,13 @@ class Bell:
         """Wait until something may have arrived, or the time is over."""
         check = self._clock.after(self._clock.glance_ms(WAITING_CHECK_MS), self.ring)
         try:
-            await self._rung.wait()
+            await self.rung()
         finally:
             check.cancel()
+
+    async def rung(self) -> None:
+        """Wait until it is rung, or the time is over."""
+        await self._rung.wait()
 
 
 class Arrivals:

@@ -261,6 +261,12 @@ class Broker:
         if self._bus is not None and not self._bus.alone:
             self._bus.ring(entry.stream, Position(stored.epoch, stored.offset), message)
 
+    def knock(self, name: str) -> None:
+        """Wake who waits for `name`, which is no stream, here and at the other nodes."""
+        self.arrivals.ring(name)
+        if self._bus is not None and not self._bus.alone:
+            self._bus.ring(name, Position(self.placing.epoch, 0), None)
+
     def _rung(self, name: str, last: Position, message: Message | None) -> None:
         """Hear of another node's append. The ring is believed only where it continues what this node has."""
         self.arrivals.ring(name)

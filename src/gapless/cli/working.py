@@ -79,6 +79,9 @@ class Milliseconds(click.ParamType[int]):
 @click.option("--inline", is_flag=True, help="Run handlers in this process; then timeouts are advice.")
 @click.option("--drain-timeout", "drain_ms", type=Milliseconds(), default="30s", show_default=True,
               help="How long what runs may take to finish when the worker is told to stop.")  # fmt: skip
+@click.option("--session", "session_ms", type=Milliseconds(), default="30s", show_default=True,
+              help="How long it may be silent until its partitions of streams go to others, unless a handler "
+                   "says so itself.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Log JSON objects.")
 def worker(  # noqa: PLR0913 # an option each
     target: str,
@@ -90,6 +93,7 @@ def worker(  # noqa: PLR0913 # an option each
     metrics_port: int | None,
     inline: bool,
     drain_ms: int,
+    session_ms: int,
     as_json: bool,
 ) -> None:
     """Handle jobs and messages with the functions declared at MODULE:GL, such as app:gl.
@@ -104,6 +108,7 @@ def worker(  # noqa: PLR0913 # an option each
         processes=processes,
         only=tuple(name.strip() for name in queues.split(",") if name.strip()),
         drain_ms=drain_ms,
+        session_ms=session_ms,
     )
     how = How(target=target, health_port=health_port, metrics_port=metrics_port, reload=reload)
     if uvloop.run(_run(options, how)):

@@ -51,6 +51,10 @@ class HeartbeatRequest(Request):
     partitions. `member` is a name of its own for each start of a process. Where the group stands nowhere yet
     it begins at `start`, or with the first message at or after `start_ms`; that is decided once, when it
     first meets a partition.
+
+    A member that says what it has, `held` by these fences, is answered at once when it is to have something
+    else, and otherwise when the group has changed, within `wait_ms`: then it asks again, for what it holds is
+    answered as it was when it asked.
     """
 
     source: Source
@@ -59,6 +63,8 @@ class HeartbeatRequest(Request):
     session_ms: Session = 30_000
     start: Edge = Edge.EARLIEST
     start_ms: TimeMs | None = None
+    held: Annotated[list[str], Meta(max_length=PARTITIONS_MAX)] | None = None
+    wait_ms: Wait = 0
 
 
 class HeldPartition(Answer):
@@ -191,8 +197,8 @@ class SeekRequest(Request):
     """Let a group go on elsewhere.
 
     That is an end (`to`), a time, the message at an `offset`, or `positions` by partition. It holds for all
-    partitions, or for those that are named. Members hear of it with their next heartbeat; what they commit
-    after it is refused. With `dry_run` the answer tells what it would do, and nothing is done. Errors: 112
+    partitions, or for those that are named. Members hear of it with their next heartbeat, which one that waits
+    makes at once; what they commit after it is refused. With `dry_run` the answer tells what it would do, and nothing is done. Errors: 112
     there is no such place in a partition, with where that stands; 1004 no such group.
     """
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from gapless.client.connection import backoff_ms
 from gapless.core.errors import GaplessError, LeaseLost
+from gapless.core.limits import WAIT_MAX_MS
 from gapless.library.handlers import StreamHandler
 from gapless.protocol.groups import (
     FetchAnswer,
@@ -26,7 +28,10 @@ __all__ = ["Member"]
 
 WAIT_MS: Final = 5_000
 BEATS_PER_SESSION: Final = 3
+GAP_MS: Final = 100  # at least, from one heartbeat to the next: a change of the group leads to more of them
 log: Final = logging.getLogger("gapless.worker")
+
+Result = TypeVar("Result")
 
 
 class Member:
@@ -41,25 +46,33 @@ class Member:
         self._served: dict[int, Serving] = {}
         self._changed = asyncio.Event()
         self._beat_now = asyncio.Event()
+        self._beating: asyncio.Task[Any] | None = None
+        self._joined = False
 
     # Which partitions ---------------------------------------------------------------------
 
     async def beat(self) -> None:
-        """Stay in the group, and serve what the member holds."""
-        failed = 0
+        """Stay in the group, and serve what the member holds. A heartbeat lasts until the group changes."""
+        self._beating = asyncio.current_task()
+        clock, failed = self._shared.clock, 0
         while True:
             self._beat_now.clear()
-            delay_ms = self._session_ms // BEATS_PER_SESSION
+            began_ms = clock.now_ms()
             try:
-                self._assign(await self._heartbeat())
+                answer = await _unless(self._beat_now, self._heartbeat())
+                if answer is not None:
+                    self._assign(answer)
+                    self._joined = True
                 failed = 0
             except GaplessError as error:
                 log.warning("no word of group %s of %s: %s", self._terms.group, self._handler.name, error)
-                delay_ms = min(delay_ms, backoff_ms(failed, self._shared.random))
+                self._joined = False
+                await _unless(self._beat_now, pause(clock, self._backoff_ms(failed)))
                 failed += 1
-            timer = self._shared.clock.after(delay_ms, self._beat_now.set)
-            await self._beat_now.wait()
-            timer.cancel()
+            await pause(clock, max(0, began_ms + GAP_MS - clock.now_ms()))
+
+    def _backoff_ms(self, failed: int) -> int:
+        return min(self._session_ms // BEATS_PER_SESSION, backoff_ms(failed, self._shared.random))
 
     async def _heartbeat(self) -> HeartbeatAnswer:
         start = self._terms.start
@@ -70,6 +83,8 @@ class Member:
             session_ms=self._session_ms,
             start=start if isinstance(start, Edge) else Edge.EARLIEST,
             start_ms=None if isinstance(start, Edge) else start,
+            held=[serving.place.fence for serving in self._served.values()] if self._joined else None,
+            wait_ms=min(self._session_ms // BEATS_PER_SESSION, WAIT_MAX_MS),
         )
         answer: HeartbeatAnswer = await self._shared.gl.ask("stream/heartbeat", request)
         return answer
@@ -121,20 +136,12 @@ class Member:
 
     async def _fetch_until_changed(self, wanting: list[Serving]) -> None:
         """Fetch for those who want more, but give up when others do as well."""
-        loop = asyncio.get_running_loop()
-        fetching = loop.create_task(self._fetch(wanting))
-        changed = loop.create_task(self._changed.wait())
-        try:
-            await asyncio.wait((fetching, changed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            if not fetching.done():
-                fetching.cancel()
-                await asyncio.wait((fetching,))
-                self._silence.answered()
-        if not fetching.cancelled():
-            for fetched in fetching.result().partitions:
-                self._take(fetched)
+        answer = await _unless(self._changed, self._fetch(wanting))
+        if answer is None:
+            self._silence.answered()
+            return
+        for fetched in answer.partitions:
+            self._take(fetched)
 
     async def _fetch(self, wanting: list[Serving]) -> FetchAnswer:
         request = FetchRequest(
@@ -179,6 +186,9 @@ class Member:
             serving.drain()
         for serving in servings:
             await serving.ended()
+        if self._beating is not None:  # or it might come after it has left
+            self._beating.cancel()
+            await asyncio.wait((self._beating,))
         request = LeaveRequest(source=self._handler.name, group=self._terms.group, member=self._shared.name)
         try:
             await self._shared.gl.ask("stream/leave", request)
@@ -189,3 +199,17 @@ class Member:
         """Cancel what is being handled."""
         for serving in self._served.values():
             serving.give_up()
+
+
+async def _unless(sooner: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Do something, or give it up as soon as `sooner` is set; then there is no result."""
+    loop = asyncio.get_running_loop()
+    doing, other = loop.create_task(work), loop.create_task(sooner.wait())
+    try:
+        await asyncio.wait((doing, other), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        other.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait((doing,))
+    return None if doing.cancelled() else doing.result()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from gapless.core.errors import ConfigError
+from gapless.core.limits import SESSION_MAX_MS, SESSION_MIN_MS
 from gapless.library.gapless import Gapless
 from gapless.library.handlers import Handler, JobHandler, StreamHandler
 from gapless.ports import Clock
@@ -18,7 +19,7 @@ from gapless.worker.inline import Inline
 from gapless.worker.jobs import JobServing
 from gapless.worker.members import Member
 from gapless.worker.processes import Processes
-from gapless.worker.runners import End, How, Runners
+from gapless.worker.runners import End, How, Runners, told_ms
 from gapless.worker.settling import settling
 from gapless.worker.shared import Counters, Shared
 from gapless.worker.speaking import Speaking
@@ -40,7 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     `target` (`module:gl`) is what its processes import; without one, handlers run in this process.
     `concurrency` is of each process. `only` names the queues, schedules and streams that are served; empty:
     all. What still runs `drain_ms` after it was told to stop is cancelled. A member of a group that is silent
-    for `session_ms` loses its partitions.
+    for `session_ms` loses its partitions, unless the handler says how long that is.
     """
 
     target: str = ""
@@ -55,7 +56,8 @@ class Worker:
     """Serves the handlers of a Gapless. `name` is its own for each start.
 
     Raises:
-        ConfigError: there is nothing to serve, or something is named that nobody has declared.
+        ConfigError: there is nothing to serve, something is named that nobody has declared, or a session is
+            outside of its bounds.
 
     With `metrics`, set before the start, its handlers are measured.
     """
@@ -67,6 +69,8 @@ class Worker:
         self._random = random
         self._name = name
         self._handlers = _chosen(gl, options.only)
+        if not SESSION_MIN_MS <= options.session_ms <= SESSION_MAX_MS:
+            raise ConfigError(f"a session lasts from 1s to 10m, not {told_ms(options.session_ms)}")
         self._queues: list[JobServing] = []
         self._members: list[Member] = []
         self._claiming: list[asyncio.Task[None]] = []
@@ -114,7 +118,8 @@ class Worker:
                 self._claiming.append(self._begin(serving.run()))
                 self._keeping.append(self._begin(serving.extend()))
             elif isinstance(handler, StreamHandler):
-                member = Member(handler, shared, self._options.session_ms)
+                session_ms = handler.terms.session_ms or self._options.session_ms
+                member = Member(handler, shared, session_ms)
                 self._members.append(member)
                 self._claiming.append(self._begin(member.fetch()))
                 self._keeping.append(self._begin(member.beat()))

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
 from gapless.core.errors import BadRequest, UnknownStream
-from gapless.protocol.groups import LeaveRequest
+from gapless.protocol.groups import LeaveRequest, SeekRequest
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import Emit, EmitAppend, EmitPublish
 from gapless.protocol.reading import Edge
@@ -65,6 +67,61 @@ def test_a_member_that_was_silent_loses_its_partitions(with_streams: Run) -> Non
         assert late.error is not None
         assert late.error.reason == "lease_lost"
         assert (await streams.commit(taken, 1, "two")).error is None
+
+    with_streams(scene)
+
+
+def test_a_heartbeat_that_waits_is_answered_when_the_group_changes(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare(partitions=2)
+        held = await streams.heartbeat()
+
+        async def answered_after(change: Awaitable[Any], *fences: str, member: str = "one") -> None:
+            waiting = asyncio.ensure_future(streams.heartbeat(member, held=fences, wait_ms=10_000))
+            await streams.waits()
+            assert not waiting.done()
+            await change
+            await waiting
+
+        both = [each.fence for each in held]
+        await answered_after(streams.heartbeat("two"), *both)
+        [mine] = await streams.heartbeat(held=both, wait_ms=10_000)  # at once: it is to let go
+        await answered_after(streams.heartbeat("two", held=[]), mine.fence)
+        [theirs] = await streams.heartbeat("two")
+        await answered_after(_left(streams, "one"), theirs.fence, member="two")
+        sought = SeekRequest(source="orders", group="billing", to=Edge.EARLIEST)
+        fences = [each.fence for each in await streams.heartbeat("two")]
+        await answered_after(streams.streaming.seek(sought), *fences, member="two")
+
+    with_streams(scene)
+
+
+async def _left(streams: Streams, member: str) -> None:
+    await streams.streaming.leave(LeaveRequest(source="orders", group="billing", member=member))
+
+
+def test_a_member_that_leaves_while_its_heartbeat_waits_is_not_heard_of_again(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare()
+        [held] = await streams.heartbeat()
+        waiting = asyncio.ensure_future(streams.heartbeat(held=[held.fence], wait_ms=10_000))
+        await streams.waits()
+        await _left(streams, "one")
+        await waiting
+        [group] = await streams.store.groups("orders")
+        assert group.members == ()
+
+    with_streams(scene)
+
+
+def test_a_heartbeat_waits_no_longer_than_it_says(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare()
+        [held] = await streams.heartbeat()
+        waiting = asyncio.ensure_future(streams.heartbeat(held=[held.fence], wait_ms=10_000))
+        await streams.waits()
+        streams.clock.pass_ms(10_000)
+        assert [each.fence for each in await waiting] == [held.fence]
 
     with_streams(scene)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gapless.broker.audit import record
+from gapless.broker.broker import Broker
 from gapless.broker.emitting import Emitting
 from gapless.broker.jobs import cut_reason
 from gapless.broker.streams.sources import Source, Sources
@@ -28,13 +29,14 @@ from gapless.protocol.messages import StreamPosition
 from gapless.protocol.payloads import Nothing, failure_of
 from gapless.protocol.reading import Edge
 
-__all__ = ["Consuming"]
+__all__ = ["Consuming", "knocker"]
 
 
 class Consuming:
     """What members of groups ask for."""
 
-    def __init__(self, store: Store, sources: Sources, emitting: Emitting) -> None:
+    def __init__(self, store: Store, sources: Sources, emitting: Emitting, broker: Broker) -> None:
+        self._broker = broker
         self._store = store
         self._sources = sources
         self._emitting = emitting
@@ -51,7 +53,7 @@ class Consuming:
             async with self._beginning:  # a second heartbeat of the member must not begin elsewhere
                 assigned = await self._heartbeat(request, source)
                 held = await self._begin(request, source, assigned.held)
-        return HeartbeatAnswer(
+        answer = HeartbeatAnswer(
             session_until_ms=assigned.session_until_ms,
             held=[
                 HeldPartition(
@@ -64,6 +66,20 @@ class Consuming:
                 if each.position is not None
             ],
         )
+        await self._wait(request, {each.fence for each in answer.held})
+        return answer
+
+    async def _wait(self, request: HeartbeatRequest, fences: set[str]) -> None:
+        """Tell the others of what is new to a member; let one to which nothing is wait for their news.
+
+        Who waited is not heard of once more: it may have left meanwhile.
+        """
+        name = knocker(request.source, request.group)
+        if request.held is None or fences != set(request.held):
+            self._broker.knock(name)
+            return
+        with self._broker.arrivals.hearing([name], request.wait_ms) as bell:
+            await bell.rung()
 
     async def _heartbeat(self, request: HeartbeatRequest, source: Source) -> Assigned:
         return await self._store.heartbeat(
@@ -111,6 +127,7 @@ class Consuming:
     async def leave(self, request: LeaveRequest, who: str = "") -> Nothing:
         """See `LeaveRequest`."""
         await self._store.leave(request.source, request.group, request.member)
+        self._broker.knock(knocker(request.source, request.group))
         return Nothing()
 
     # Commits ------------------------------------------------------------------------------
@@ -146,3 +163,8 @@ class Consuming:
         if source.options.audit:
             emits.append(record("commit", who or request.member, source.name, **told))
         return Commit(new.partition, new.fence, Position(new.epoch, new.offset), emits)
+
+
+def knocker(source: str, group: str) -> str:
+    """Return what the members of a group wait for, to hear that it has changed."""
+    return f"gapless.groups/{source}/{group}"

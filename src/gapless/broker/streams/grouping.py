@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from gapless.broker.audit import record
+from gapless.broker.broker import Broker
+from gapless.broker.streams.consuming import knocker
 from gapless.broker.streams.places import before_offset, is_held, why_lost
 from gapless.broker.streams.sources import Source, Sources
 from gapless.core.errors import BadRequest, PositionLost, UnknownStream
@@ -32,7 +34,8 @@ __all__ = ["Grouping"]
 class Grouping:
     """What those ask who look after groups."""
 
-    def __init__(self, store: Store, clock: Clock, sources: Sources) -> None:
+    def __init__(self, store: Store, clock: Clock, sources: Sources, broker: Broker) -> None:
+        self._broker = broker
         self._store = store
         self._clock = clock
         self._sources = sources
@@ -73,6 +76,7 @@ class Grouping:
             told = {str(at): f"{position.epoch}:{position.offset}" for at, position in positions.items()}
             audit = record("seek", who, source.name, group=request.group, positions=told)
             await self._store.seek(source.name, request.group, positions, audit=audit)
+            self._broker.knock(knocker(source.name, request.group))
         return answer
 
     async def _sought(

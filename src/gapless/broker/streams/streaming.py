@@ -59,8 +59,8 @@ class Streaming:
         self._keeping = Keeping(store, clock, broker, sources)
         appending = Appending(store, broker, sources, message_bytes_max=message_bytes_max)
         reading = Reading(store, sources, broker.arrivals)
-        consuming = Consuming(store, sources, emitting)
-        grouping = Grouping(store, clock, sources)
+        consuming = Consuming(store, sources, emitting, broker)
+        grouping = Grouping(store, clock, sources, broker)
         self.append = appending.append
         self.read, self.find = reading.read, reading.find
         self.heartbeat, self.leave, self.commit = consuming.heartbeat, consuming.leave, consuming.commit
