@@ -79,13 +79,20 @@ def openapi(prefix: str) -> bytes:
 def _described(kind: type[Struct]) -> Any:
     """Return a type like `kind` in which JSON that is taken as it is may be anything."""
     described = [
-        (field.encode_name, _typed(field.type), _default(field))
+        (field.name, _typed(field.type), _default(field))
         if not field.required
-        else (field.encode_name, _typed(field.type))
+        else (field.name, _typed(field.type))
         for field in fields(kind)
     ]
     settings = kind.__struct_config__
-    made = defstruct(kind.__name__, described, kw_only=True, tag=settings.tag, tag_field=settings.tag_field)
+    made = defstruct(
+        kind.__name__,
+        described,
+        kw_only=True,
+        rename={field.name: field.encode_name for field in fields(kind)},
+        tag=settings.tag,
+        tag_field=settings.tag_field,
+    )
     made.__doc__ = told(kind)
     return made
 

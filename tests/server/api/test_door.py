@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gapless.server.api import Api, Door
+from gapless.server.api.requests import HistoryRequest
 from gapless.server.config.model import HttpApi
 from gapless.server.node import Node
 from gapless.server.request import Request
@@ -128,14 +129,16 @@ def test_a_call_that_is_given_up_leaves_the_commit_alone() -> None:
 
 
 def test_a_hot_call_that_fails_is_answered_all_the_same() -> None:
+    def fail(request: Any) -> bytes:
+        raise ZeroDivisionError
+
     async def scene(stage: Stage) -> None:
-        stage.broker.publish("a", b"1", lambda _: None, meta=b'{"info":{"conn_info":' + b"[" * 3_000)
-        await rest()
         answers: list[int] = []
         request = Request(b"POST", b"/api/batch", "1.1", [])
         request.body = b'{"commands":[{"history":{"channel":"a","limit":1}}]}'
         request.answer = lambda _, status, body, headers: answers.append(status)
-        Door(Api(stage.broker, {}), HttpApi(insecure=True)).hot()["POST", "/api/batch"](request)
+        api = Api(stage.broker, {"history": (HistoryRequest, fail)})
+        Door(api, HttpApi(insecure=True)).hot()["POST", "/api/batch"](request)
         await rest()
         assert answers == [500]
 

@@ -403,3 +403,38 @@ async def test_rules_are_followed_after_a_reload() -> None:
             pass
         assert listed["queues"][0]["options"]["lease_ms"] == 5_000
         assert (await ask(node, "claim", queue="tenant.1"))["reason"] == "unknown_queue"
+
+
+@on_a_loop
+async def test_a_batch_enqueues_and_appends_beside_what_it_publishes_in_order() -> None:
+    async with running(RULES) as node:
+        jobs = [{"queue": "mail", "data": "a"}, {"queue": "nowhere", "data": 1}]
+        commands: list[dict[str, Any]] = [
+            {"publish": {"channel": "chat:1", "data": 1}},
+            {"queue/enqueue": {"jobs": jobs, "atomic": False}},
+            {"stream/append": {"stream": "orders", "messages": [{"data": "b"}]}},
+            {"queue/claim": {"queue": "mail"}},
+        ]
+        await call(node, "/api/stream/declare", {"stream": "orders"})
+        status, body = await call(node, "/api/batch", {"commands": commands})
+        published, enqueued, appended, refused = body["replies"]
+        assert (status, published["publish"]["offset"]) == (200, 1)
+        first, second = enqueued["queue/enqueue"]["jobs"]
+        assert ("id" in first["result"], second["error"]["code"]) == (True, 1003)
+        assert [item["result"]["offset"] for item in appended["stream/append"]["messages"]] == [1]
+        assert refused["error"]["code"] == 104
+        assert "queue/enqueue, stream/append" in refused["error"]["message"]
+        assert [job["data"] for job in await claim(node, limit=9)] == ["a"]
+
+
+@on_a_loop
+async def test_a_malformed_enqueue_refuses_the_whole_batch_before_anything_is_done() -> None:
+    async with running(RULES) as node:
+        commands: list[dict[str, Any]] = [
+            {"publish": {"channel": "chat:1", "data": 1}},
+            {"queue/enqueue": {"jobs": [{"queue": "mail", "priority": "high"}]}},
+        ]
+        status, _ = await call(node, "/api/batch", {"commands": commands})
+        assert status == 400
+        _, body = await call(node, "/api/history", {"channel": "chat:1"})
+        assert body["result"]["offset"] == 0

@@ -181,11 +181,12 @@ class Api:
         return self._at_once(others, replies) if others else None
 
     def _begin(self, command: Command, take: Callable[[bytes, Outcome], object]) -> Work | None:
-        for name in command.__struct_fields__:
-            request = getattr(command, name)
-            if request is not None:
+        for field, name in zip(command.__struct_fields__, command.__struct_encode_fields__, strict=True):
+            request = getattr(command, field)
+            if request is not None and name in self._runs:
                 return self._runs[name](request, partial(take, name.encode()))
-        take(b"", MethodNotFound("a command has one of " + ", ".join(command.__struct_fields__)))
+        methods = [name for name in command.__struct_encode_fields__ if name in self._runs]
+        take(b"", MethodNotFound(f"in a batch a command has one of {', '.join(methods)}"))
         return None
 
     async def _in_order(self, commands: Sequence[Command], replies: "_Collection") -> None:

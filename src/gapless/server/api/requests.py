@@ -7,7 +7,7 @@ import base64
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from gapless.broker.tokens.claims import Grant, Override, Overrides, Seconds, granted_payload
 from gapless.core.errors import BadRequest, Unauthorized
@@ -15,6 +15,8 @@ from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX
 from gapless.protocol.messages import Payload, StreamPosition
 from gapless.protocol.meta import Meta as Beside
 from gapless.protocol.meta import is_json
+from gapless.protocol.queues import EnqueueRequest
+from gapless.protocol.streams import AppendRequest
 
 __all__ = [
     "BatchRequest",
@@ -259,7 +261,10 @@ class RevocationsRequest(Struct, gc=False):
 
 
 class Command(Struct, gc=False):
-    """One step of a batch: exactly one field is set."""
+    """One step of a batch: exactly one field is set.
+
+    Of queues and streams there is what stores; their other verbs wait, or take many items by themselves.
+    """
 
     publish: PublishRequest | None = None
     broadcast: BroadcastRequest | None = None
@@ -274,6 +279,8 @@ class Command(Struct, gc=False):
     channels: ChannelsRequest | None = None
     info: InfoRequest | None = None
     rpc: RpcRequest | None = None
+    enqueue: EnqueueRequest | None = field(default=None, name="queue/enqueue")
+    append: AppendRequest | None = field(default=None, name="stream/append")
 
 
 class LegacyCommand(Struct, gc=False):
@@ -303,7 +310,11 @@ def legacy_commands(body: bytes) -> list[LegacyCommand]:
 
 
 class BatchRequest(Struct, gc=False):
-    """Several commands, in order unless `parallel`. An error ends one command, not the others."""
+    """Several commands, in order unless `parallel`. An error ends one command, not the others.
+
+    It is no transaction. For jobs and messages that are stored together or not at all, see `queue/enqueue`,
+    `stream/append` and what an ack emits.
+    """
 
     commands: list[Command] = []
     parallel: bool | None = None
