@@ -16,7 +16,7 @@ from gapless.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from gapless.library.posting import Posting
+from gapless.library.posting import CONNECTIONS_MAX, Posting
 from tests.server.serving import on_a_loop
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -32,6 +32,12 @@ async def at(answer: bytes) -> AsyncIterator[Posting]:
         await writer.drain()
         writer.close()
 
+    async with serving(serve) as posting:
+        yield posting
+
+
+@asynccontextmanager
+async def serving(serve: Answering) -> AsyncIterator[Posting]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     posting = Posting(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", api_key="k", tls=None)
     posting.open()
@@ -110,3 +116,27 @@ def test_the_web_socket_is_beside_the_api(url: str, websocket: str) -> None:
 def test_what_is_no_url_of_a_server_is_told_at_once(url: str) -> None:
     with pytest.raises(ConfigError):
         Posting(url, api_key="", tls=None)
+
+
+@on_a_loop
+async def test_calls_that_wait_hold_up_no_other() -> None:
+    waiting, go_on = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal waiting
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/claim " in head:
+            waiting += 1
+            await go_on.wait()
+        writer.write(http(200, b'{"result":{}}'))
+        await writer.drain()
+        writer.close()
+
+    async with serving(serve) as posting:
+        calls = [posting.post("queue/claim", b"", wait_ms=10_000) for _ in range(2 * CONNECTIONS_MAX)]
+        claims = [asyncio.ensure_future(call) for call in calls]
+        while waiting < len(claims):  # noqa: ASYNC110 # no event tells what the kernel does
+            await asyncio.sleep(0)
+        assert await posting.post("queue/settle", b"") == b"{}"
+        go_on.set()
+        assert await asyncio.gather(*claims) == [b"{}"] * len(claims)

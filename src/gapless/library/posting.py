@@ -26,6 +26,7 @@ __all__ = ["ANSWER_MS", "Posting"]
 
 ANSWER_MS: Final = 30_000
 CONNECTIONS_MAX: Final = 64
+WAITING_MAX: Final = 4_096  # calls that wait have connections of their own: they hold up nothing else
 KEPT_S: Final = 30  # less than a server keeps a connection without a request
 API: Final = "/api"
 WEBSOCKET: Final = "/connection/websocket"
@@ -72,13 +73,18 @@ class Posting:
         self.has_key = bool(api_key)
         self._headers = {"X-Centrifugo-Error-Mode": "default"} | ({"X-API-Key": api_key} if api_key else {})
         self._session: aiohttp.ClientSession | None = None
+        self._waiting: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
         """Begin, on the running loop."""
+        self._session = self._connecting(CONNECTIONS_MAX)
+        self._waiting = self._connecting(WAITING_MAX)
+
+    def _connecting(self, connections_max: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS_MAX, keepalive_timeout=KEPT_S, ssl=self.tls if self.tls is not None else True
+            limit=connections_max, keepalive_timeout=KEPT_S, ssl=self.tls if self.tls is not None else True
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
             auto_decompress=False,
@@ -87,8 +93,9 @@ class Posting:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._waiting):
+            if session is not None:
+                await session.close()
 
     async def post(self, method: str, body: bytes, *, wait_ms: int = 0) -> bytes:
         """Call a method of the server API, and return its result as JSON. It may wait for `wait_ms`.
@@ -124,11 +131,12 @@ class Posting:
     async def _exchange(
         self, verb: str, path: str, body: bytes, wait_ms: int, token: str = ""
     ) -> tuple[int, bytes]:
-        assert self._session is not None
+        session = self._waiting if wait_ms else self._session
+        assert session is not None
         limits = aiohttp.ClientTimeout(total=(ANSWER_MS + wait_ms) / 1000, sock_connect=CONNECT_MS / 1000)
         headers = {"Authorization": f"Bearer {token}"} if token else None
         try:
-            async with self._session.request(
+            async with session.request(
                 verb, self._api + path, data=body or None, headers=headers, timeout=limits
             ) as response:
                 return response.status, await response.read()
