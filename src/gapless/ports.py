@@ -276,10 +276,10 @@ class Queues(ABC):
         """Lease up to `limit` jobs, at least one if any can be claimed, without waiting for any.
 
         Each claim is an attempt. A repeat with the same `request` and worker within SETTLED_MS, while a lease
-        of it lasts, returns the jobs whose leases of that claim last still. `lease_ms` 0 is the queue's. A
-        job whose lease ran out is claimed by itself, and marked `alone`. Only lapses of such leases, and
-        failures that were told, count towards burial. A paused queue gives nothing, nor does one whose
-        `in_flight_max`, or the worker's `in_flight_per_worker_max`, is reached.
+        of it lasts, returns the jobs whose leases of that claim last still, marked `again`. `lease_ms` 0 is
+        the queue's. A job whose lease ran out is claimed by itself, and marked `alone`. Only lapses of such
+        leases, and failures that were told, count towards burial. A paused queue gives nothing, nor does one
+        whose `in_flight_max`, or the worker's `in_flight_per_worker_max`, is reached.
 
         Raises:
             UnknownQueue: there is no such queue.

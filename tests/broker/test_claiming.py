@@ -8,8 +8,8 @@ import pytest
 from gapless.broker import claiming
 from gapless.broker.rules import QueueRule
 from gapless.core.errors import TooManyRequests, UnknownQueue
-from gapless.core.jobs import Deed, State
-from gapless.protocol.queues import DropQueueRequest, NewSettlement, SettleRequest
+from gapless.core.jobs import Deed, Lease, State
+from gapless.protocol.queues import ClaimedJob, DropQueueRequest, NewSettlement, SettleRequest
 from tests.broker.queueing import Queues, refused, with_queues
 from tests.conversation import rest
 
@@ -200,6 +200,105 @@ def test_what_was_claimed_for_somebody_who_is_gone_is_released() -> None:
         queues.store.claim = claim  # type: ignore[method-assign]
         [job] = await queues.claim(worker="other")
         assert (job.id, job.attempt) == (id, 1)
+
+    with_queues(scene)
+
+
+class Held:
+    """Has claims be carried out by the store, but their answers wait until they are let go."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._claim = queues.store.claim
+        self.asked = 0
+        self.answers: list[asyncio.Event] = []
+        queues.store.claim = self.claim  # type: ignore[method-assign]
+
+    async def claim(self, queue: str, **fields: Any) -> Any:
+        self.asked += 1
+        jobs = await self._claim(queue, **fields)
+        if jobs:
+            self.answers.append(asyncio.Event())
+            await self.answers[-1].wait()
+        return jobs
+
+    async def let_go(self) -> None:
+        for answer in self.answers:
+            answer.set()
+        for _ in range(3):
+            await rest()
+
+
+async def holds(queues: Queues, task: "asyncio.Task[list[ClaimedJob]]") -> bool:
+    """Tell whether a claim brought one job, whose lease lasts."""
+    [job] = await asyncio.wait_for(task, 1)
+    [until] = await queues.store.extend([Lease(job.id, job.fence)], 10_000)
+    return isinstance(until, int)
+
+
+def test_a_repeat_that_comes_while_the_first_is_given_back_has_jobs_of_its_own() -> None:
+    async def scene(queues: Queues) -> None:
+        [id] = await queues.enqueue("a")
+        held = Held(queues)
+        gone = queues.claiming(request="r")
+        await rest()
+        gone.cancel()
+        await rest()
+        repeat = queues.claiming(request="r")
+        await rest()
+        await held.let_go()
+        await held.let_go()
+        assert await holds(queues, repeat)
+        view = await queues.store.look(id)
+        assert (view.state, view.attempt) == (State.LEASED, 1)
+
+    with_queues(scene)
+
+
+def test_a_repeat_that_came_before_the_first_went_away_keeps_the_jobs() -> None:
+    async def scene(queues: Queues) -> None:
+        await queues.enqueue("a")
+        held = Held(queues)
+        gone, repeat = queues.claiming(request="r"), queues.claiming(request="r")
+        await rest()
+        gone.cancel()
+        await held.let_go()
+        assert held.asked == 1
+        assert await holds(queues, repeat)
+        assert gone.cancelled()
+
+    with_queues(scene)
+
+
+def test_a_first_that_comes_after_its_repeat_gives_nothing_back_when_it_goes_away() -> None:
+    async def scene(queues: Queues) -> None:
+        await queues.enqueue("a")
+        repeat = queues.claiming(request="r")
+        assert await holds(queues, repeat)
+        held = Held(queues)
+        gone = queues.claiming(request="r")
+        await rest()
+        gone.cancel()
+        await held.let_go()
+        assert await holds(queues, repeat)
+
+    with_queues(scene)
+
+
+def test_who_all_went_away_leave_nothing_behind() -> None:
+    async def scene(queues: Queues) -> None:
+        [id] = await queues.enqueue("a")
+        held = Held(queues)
+        gone = [queues.claiming(request="r") for _ in range(3)]
+        await rest()
+        for task in gone:
+            task.cancel()
+        await rest()
+        repeat = queues.claiming(request="r")
+        await rest()
+        repeat.cancel()
+        await held.let_go()
+        view = await queues.store.look(id)
+        assert (view.state, view.attempt) == (State.WAITING, 0)
 
     with_queues(scene)
 

@@ -6,18 +6,21 @@ what falls due meanwhile. Rings and timers are hints: the store alone decides, a
 """
 
 import asyncio
+import logging
 from bisect import insort
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from gapless.core.errors import GaplessError, TooManyRequests
-from gapless.core.jobs import Claimed, Deed, Settlement
+from gapless.core.jobs import Claimed, Deed, Lease, Settlement
 from gapless.core.limits import WAITERS_MAX, WAITING_CHECK_MS
 from gapless.ports import Clock, Queues, Timer
 from gapless.protocol.queues import ClaimRequest
 
 __all__ = ["Claiming"]
+
+log: Final = logging.getLogger("gapless.queues")
 
 GONE: Final = "whoever claimed it was gone before it heard of it"
 
@@ -78,6 +81,23 @@ class _Line:
             self.timer = None
 
 
+class _Asking:
+    """A claim that the store is asked for, and how many wait for its answer."""
+
+    __slots__ = ("callers", "claiming", "is_heard")
+
+    def __init__(self, claim: Coroutine[Any, Any, list[Claimed]]) -> None:
+        self.claiming = asyncio.ensure_future(claim)
+        self.callers = 0
+        self.is_heard = False
+
+    def has_nothing(self) -> bool:
+        """Tell whether it was answered that there is nothing, or failed."""
+        if not self.claiming.done():
+            return False
+        return self.claiming.exception() is not None or not self.claiming.result()
+
+
 class Claiming:
     """Claims from a store's queues. `by_worker` tells whether a queue bounds what one worker holds."""
 
@@ -89,7 +109,8 @@ class Claiming:
         self._tickets = count()
         self._waiters = 0
         self._stopped = False
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._asking: dict[object, _Asking] = {}  # by what it has in common with a repeat
+        self._releasing: dict[object, asyncio.Task[None]] = {}
         store.hear_ready(self._ready)
 
     def waiting(self, queue: str) -> int:
@@ -106,7 +127,7 @@ class Claiming:
 
     async def finish(self) -> None:
         """Wait until what was claimed for those who are gone is given back."""
-        await asyncio.gather(*self._releasing)
+        await asyncio.gather(*self._releasing.values())
 
     async def claim(self, request: ClaimRequest) -> list[Claimed]:
         """Lease jobs, now or as soon as there are any within the time; who is cancelled leaves none behind.
@@ -199,30 +220,64 @@ class Claiming:
     # Whoever goes away --------------------------------------------------------------------
 
     async def _ask(self, request: ClaimRequest) -> list[Claimed]:
-        claiming = asyncio.ensure_future(
-            self._store.claim(
-                request.queue,
-                worker=request.worker,
-                limit=request.limit,
-                lease_ms=request.lease_ms,
-                request=request.request,
-            )
-        )
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            releasing = asyncio.get_running_loop().create_task(self._release(claiming))
-            self._releasing.add(releasing)
-            releasing.add_done_callback(self._releasing.discard)
-            raise
+        """Ask the store, once for all who ask the same; what none of them heard of is given back.
 
-    async def _release(self, claiming: "asyncio.Future[list[Claimed]]") -> None:
-        """Give back what was claimed for somebody who is gone; if that fails, the leases run out."""
+        Who repeats a request while its jobs are given back waits for that, lest it is told of those.
+        """
+        same = (request.queue, request.worker, request.request) if request.request else object()
+        while same in self._releasing:
+            await asyncio.wait((self._releasing[same],))
+        asking = self._asking.get(same)
+        if asking is None or asking.has_nothing():
+            asking = self._asking[same] = _Asking(self._claim(request))
+        asking.callers += 1
         try:
-            jobs = await claiming
-            if jobs:
-                await self._store.settle(
-                    [Settlement(job.id, job.fence, Deed.RELEASE, delay_ms=0, reason=GONE) for job in jobs]
-                )
+            jobs = await asyncio.shield(asking.claiming)
+            asking.is_heard = True
+            return jobs
+        finally:
+            asking.callers -= 1
+            if not asking.callers:
+                self._end(same, asking)
+
+    async def _claim(self, request: ClaimRequest) -> list[Claimed]:
+        return await self._store.claim(
+            request.queue,
+            worker=request.worker,
+            limit=request.limit,
+            lease_ms=request.lease_ms,
+            request=request.request,
+        )
+
+    def _end(self, same: object, asking: _Asking) -> None:
+        if self._asking.get(same) is asking:
+            del self._asking[same]
+        if not asking.is_heard and not asking.has_nothing():
+            self._begin(same, self._release_all(asking.claiming))
+
+    def give_back(self, leases: Sequence[Lease]) -> None:
+        """Release what was claimed for somebody who is gone."""
+        if leases:
+            self._begin(object(), self._release(leases))
+
+    def _begin(self, same: object, work: Coroutine[Any, Any, None]) -> None:
+        self._releasing[same] = releasing = asyncio.get_running_loop().create_task(work)
+        releasing.add_done_callback(lambda _: self._releasing.pop(same))
+
+    async def _release_all(self, claiming: "asyncio.Task[list[Claimed]]") -> None:
+        """Give back what is being claimed; what an earlier call was told of is not only this one's."""
+        try:
+            leases = [Lease(job.id, job.fence) for job in await claiming if not job.again]
         except GaplessError:
             return
+        if leases:
+            await self._release(leases)
+
+    async def _release(self, leases: Sequence[Lease]) -> None:
+        """Give jobs back; if that fails, their leases run out."""
+        try:
+            await self._store.settle(
+                [Settlement(one.id, one.fence, Deed.RELEASE, delay_ms=0, reason=GONE) for one in leases]
+            )
+        except GaplessError as error:
+            log.warning("jobs whose claimer is gone are leased until their leases run out: %s", error)

@@ -231,6 +231,10 @@ class Queueing:
             jobs = await self._claiming.claim(request)
         return wire.ClaimAnswer(jobs=[claimed_job(job) for job in jobs])
 
+    def give_back(self, answer: wire.ClaimAnswer) -> None:
+        """Release the jobs of an answer that nobody is there to hear."""
+        self._claiming.give_back([Lease(job.id, job.fence) for job in answer.jobs])
+
     async def extend(self, request: wire.ExtendRequest, who: str = LIBRARY) -> wire.ExtendAnswer:
         """See `ExtendRequest`."""
         leases = [Lease(lease.id, lease.fence) for lease in request.leases]

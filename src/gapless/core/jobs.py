@@ -139,6 +139,7 @@ class Claimed(Struct, gc=False):
     `attempt` counts claims, without those that were released. `fence` names this lease, and is compared for
     equality; `fence_number` only rises, below 2**53, for resources that keep the highest they have seen.
     `alone`: its last lease ran out, so nothing else may run beside it; what then fails is its own doing.
+    `again`: it was leased by an earlier claim with the same request, which this one repeats.
     """
 
     id: str
@@ -153,6 +154,7 @@ class Claimed(Struct, gc=False):
     enqueued_ms: int
     lease_until_ms: int
     alone: bool = False
+    again: bool = False
 
 
 class Lease(Struct, frozen=True, gc=False):

@@ -1,11 +1,14 @@
 """The verbs over the client protocol, for those whose token or a rule allows them."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
+from gapless.core.jobs import State
 from gapless.core.limits import RPC_WAIT_MAX_MS
 from gapless.protocol.schedules import ScheduleRequest
 from tests.broker.queueing import MAIL, Queues, with_queues
@@ -213,5 +216,42 @@ def test_who_redrives_by_rpc_stands_in_the_audit_stream() -> None:
         peer = await user(queues, mail=["manage"])
         assert (await ask(peer, "purge", queue="mail", state="waiting"))["jobs"] == 1
         assert [each["who"] for each in await queues.audited() if each["what"] == "purge"] == ["user ann"]
+
+    with_queues(scene)
+
+
+def leave(queues: Queues, peer: Peer) -> None:
+    peer.session.closed(1000, "")
+
+
+def expire(queues: Queues, peer: Peer) -> None:
+    """Let a connection's time be over, though nobody has looked at it yet."""
+    peer.session.ends_ms = queues.clock.now_ms()
+
+
+@pytest.mark.parametrize("end", [leave, expire])
+def test_what_was_claimed_for_a_connection_that_is_over_is_released_at_once(
+    end: Callable[[Queues, Peer], None],
+) -> None:
+    async def scene(queues: Queues) -> None:
+        claim, answer = queues.store.claim, asyncio.Event()
+
+        async def slow(queue: str, **fields: Any) -> Any:
+            jobs = await claim(queue, **fields)
+            await answer.wait()
+            return jobs
+
+        [id] = await queues.enqueue("a")
+        peer = await user(queues, mail=["claim"])
+        queues.store.claim = slow  # type: ignore[method-assign]
+        peer.say({"rpc": {"method": "gapless.queue.claim", "data": {"queue": "mail"}}})
+        await rest()
+        assert (await queues.store.look(id)).state is State.LEASED
+        end(queues, peer)
+        answer.set()
+        await rest()
+        view = await queues.store.look(id)
+        assert (view.state, view.attempt) == (State.WAITING, 0)
+        assert not peer.session.open
 
     with_queues(scene)

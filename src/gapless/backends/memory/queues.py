@@ -181,7 +181,11 @@ class MemoryQueues(Emitting, Queues):
             del claims[oldest]
         leases, _ = claims.get((queue, worker, request), ([], 0))
         held = ((jobs.get(number_of(lease.id)), lease) for lease in leases)
-        return [_claimed(job) for job, lease in held if job is not None and job.fence == lease.fence]
+        return [
+            structs.replace(_claimed(job), again=True)
+            for job, lease in held
+            if job is not None and job.fence == lease.fence
+        ]
 
     def _choose(self, queue: KeptQueue, worker: str, limit: int, now_ms: int) -> list[KeptJob]:
         options, leased = queue.options, queue.jobs[State.LEASED].values()

@@ -68,6 +68,8 @@ async def _call(session: Session, id: int, verbs: Verbs, verb: str, asked: Any) 
     answer = await verbs.call(verb, asked, f"user {user}" if user else f"client {session.info.client}")
     if not session.expired():
         session.send(Reply(id, rpc=RpcResult(payload(_encode(_discreet(answer))))))
+    elif isinstance(answer, wire.ClaimAnswer):
+        verbs.queueing.give_back(answer)
 
 
 def _discreet(answer: Any) -> Any:

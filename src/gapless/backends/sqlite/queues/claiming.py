@@ -101,6 +101,7 @@ class Claiming(Tending):
                         body.enqueued_ms,
                         job.due_ms,
                         bool(job.is_alone),
+                        again=True,
                     )
                 )
         return claimed

@@ -9,6 +9,7 @@ from gapless.ports import Store
 from gapless.testing.conformance.places import Place, promise
 from gapless.testing.conformance.queues.verbs import (
     QUEUE,
+    as_repeated,
     claim,
     claim_one,
     declare,
@@ -122,12 +123,14 @@ class Claiming:
         await declare(store)
         await enqueue(store, b"1", b"2", b"3")
         first = await claim(store, 2, request="r")
-        assert await claim(store, 2, request="r") == first
+        assert not any(job.again for job in first)
+        assert await claim(store, 2, request="r") == as_repeated(first)
         place.time_ms += 10_000
         await settle(store, first[0])
         until_ms = await extend(store, first[1], 60_000)
         [again] = await claim(store, 2, request="r")
         assert (again.id, again.fence, again.attempt) == (first[1].id, first[1].fence, 1)
+        assert again.again
         assert again.lease_until_ms == until_ms
         assert payloads(await claim(store, request="s")) == [b"3"]
 
@@ -152,7 +155,7 @@ class Claiming:
         assert payloads(first) == [b"2"]
         place.time_ms += 2_000
         [again] = await claim(store, request="r")
-        assert (again.id, again.attempt) == (first[0].id, 2)
+        assert (again.id, again.attempt, again.again) == (first[0].id, 2, False)
         assert again.fence != first[0].fence
 
     @promise
@@ -161,7 +164,7 @@ class Claiming:
         await enqueue(store, b"1", b"2")
         first = await claim(store, 1, request="r")
         place.time_ms += SETTLED_MS - 1
-        assert await claim(store, 1, request="r") == first
+        assert await claim(store, 1, request="r") == as_repeated(first)
         place.time_ms += 3 * SETTLED_MS
         assert payloads(await claim(store, 1, request="r")) == [b"2"]
 
@@ -171,7 +174,7 @@ class Claiming:
         await enqueue(store, b"1")
         first = await claim(store, request="r")
         await store.pause(QUEUE, paused=True)
-        assert await claim(store, request="r") == first
+        assert await claim(store, request="r") == as_repeated(first)
 
     @promise
     async def test_jobs_of_one_worker_are_not_given_to_another(self, place: Place, store: Store) -> None:

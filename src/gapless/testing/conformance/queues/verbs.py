@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from gapless.core.errors import GaplessError
 from gapless.core.jobs import (
     Claimed,
@@ -23,6 +25,7 @@ __all__ = [
     "QUEUE",
     "STEADY",
     "acked",
+    "as_repeated",
     "claim",
     "claim_one",
     "counted",
@@ -73,6 +76,11 @@ async def claim(
 ) -> list[Claimed]:
     """Claim what can be claimed."""
     return await store.claim(queue, worker=worker, limit=limit, **rest)
+
+
+def as_repeated(jobs: Sequence[Claimed]) -> list[Claimed]:
+    """Return jobs as a repeat of their claim is told of them."""
+    return [structs.replace(job, again=True) for job in jobs]
 
 
 async def claim_one(store: Queues, **rest: Any) -> Claimed:
