@@ -8,7 +8,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from docs.generate import api, codes, options, others
+from docs.generate import api, codes, library, options, others
 from gapless.server.openapi import openapi
 
 __all__ = ["INCLUDED", "generated", "on_files", "on_page_markdown"]
@@ -26,6 +26,7 @@ def generated() -> dict[str, str]:
         "reference/queues-api.md": api.queues_page(),
         "reference/streams-api.md": api.streams_page(),
         "reference/openapi.json": openapi("/api").decode(),
+        "reference/library.md": library.library_page(),
         "reference/command-line.md": others.command_line_page(),
         "reference/metrics.md": others.metrics_page(),
         "reference/limits.md": others.limits_page(),

@@ -9,13 +9,16 @@ from unittest.mock import Mock
 import msgspec
 from openapi_spec_validator import validate
 
+import gapless
 from docs.generate import codes, options
 from docs.generate.hook import generated
+from gapless import hooks
 from gapless.cli import COMMANDS
 from gapless.cli.queueing import queue
 from gapless.cli.streaming import stream
 from gapless.core import limits
 from gapless.core.errors import GaplessError
+from gapless.library.terms import QueueSaid, StreamSaid
 from gapless.server.care_routes import care_routes
 from gapless.server.config.centrifugo import rows
 from gapless.server.config.fields import keys, section_of
@@ -74,6 +77,16 @@ def test_every_error_has_a_page() -> None:
         waiting += error.__subclasses__()
         assert f"reference/codes/{error.code}.md" in pages
         assert f"reference/codes/{error.number}.md" in pages
+
+
+def test_all_public_names_of_the_library_stand_in_the_reference() -> None:
+    page = generated()["reference/library.md"]
+    types = [name for name in gapless.__all__ if name[0].isupper()]
+    types += [f"hooks.{name}" for name in hooks.__all__ if name not in ("Declaring", "Hook", "catalogue_of")]
+    assert len(types) > 20
+    assert not [name for name in types if f"# {name}\n" not in page]
+    assert all(f"`{option}`" in page for said in (QueueSaid, StreamSaid) for option in said.__annotations__)
+    assert "**`enqueue(queue, payload, …)`**" in page
 
 
 def test_the_openapi_document_is_one() -> None:
