@@ -54,15 +54,16 @@ DurationMs = Annotated[int, Bounds(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Bounds(ge=0, le=2**53 - 1)]
 
 
-class Request(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+# Trees, as JSON is: the garbage collector, which took a quarter of a client's time, need not look at these.
+class Request(Struct, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What a verb is asked."""
 
 
-class Answer(Struct, kw_only=True, omit_defaults=True):
+class Answer(Struct, kw_only=True, gc=False, omit_defaults=True):
     """What a verb answers; where most fields are mostly at their defaults, those that are are left out."""
 
 
-class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Body(Struct, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is handed in: `data`, any JSON, or `b64data`, any bytes; and `headers`, texts by name.
 
     JSON in `b64data` is as good as in `data`, and comes back there. Headers may have 16 KiB together.
@@ -100,7 +101,7 @@ class Body(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True)
         return data, Meta(tags=tags, binary=binary).encoded(), binary
 
 
-class Carried(Struct, kw_only=True, omit_defaults=True):
+class Carried(Struct, kw_only=True, gc=False, omit_defaults=True):
     """What is handed out: `data` if it is JSON, else `b64data`; and its headers."""
 
     data: Payload = NO_PAYLOAD
