@@ -66,6 +66,34 @@ def test_a_burst_wakes_as_many_as_get_something() -> None:
     with_queues(scene)
 
 
+def test_a_repeat_ends_the_claim_that_it_repeats() -> None:
+    async def scene(queues: Queues) -> None:
+        waiting = queues.claiming(worker="w", request="1")
+        await rest()
+        assert await queues.claim(worker="w", request="1") == []  # whoever stops asks what that has brought
+        await queues.enqueue("a")
+        await rest()
+        assert await waiting == []
+        [job] = await queues.claim(worker="other")
+        assert job.attempt == 1
+
+    with_queues(scene)
+
+
+def test_claims_that_have_no_id_or_another_do_not_end_each_other() -> None:
+    async def scene(queues: Queues) -> None:
+        waiting = [
+            queues.claiming(worker=worker, request=request)
+            for worker, request in (("w", ""), ("w", ""), ("w", "1"), ("w", "2"), ("v", "1"))
+        ]
+        await rest()
+        await queues.claim(worker="w", request="3")
+        await queues.enqueue(*range(5))
+        assert [len(await each) for each in waiting] == [1] * 5
+
+    with_queues(scene)
+
+
 def test_a_delayed_job_is_claimed_when_it_falls_due() -> None:
     async def scene(queues: Queues) -> None:
         waiting = queues.claiming()

@@ -106,6 +106,7 @@ class Claiming:
         self._clock = clock
         self._by_worker = by_worker
         self._lines: dict[str, _Line] = {}
+        self._named: dict[tuple[str, str, str], _Waiter] = {}  # by queue, worker and request
         self._tickets = count()
         self._waiters = 0
         self._stopped = False
@@ -132,10 +133,15 @@ class Claiming:
     async def claim(self, request: ClaimRequest) -> list[Claimed]:
         """Lease jobs, now or as soon as there are any within the time; who is cancelled leaves none behind.
 
+        A repeat ends the wait of the claim that it repeats, whose caller may be gone without a word.
+
         Raises:
             UnknownQueue: there is no such queue.
             TooManyRequests: WAITERS_MAX wait on this node.
         """
+        name = request.queue, request.worker, request.request
+        if request.request and name in self._named:
+            self._named.pop(name).give_up()
         if not request.wait_ms:
             return await self._ask(request)
         if self._waiters >= WAITERS_MAX:
@@ -145,9 +151,13 @@ class Claiming:
         line.claimers += 1
         waiter = _Waiter(next(self._tickets), request.worker)
         ends = self._clock.after(request.wait_ms, waiter.give_up)
+        if request.request:
+            self._named[name] = waiter
         try:
             return await self._wait(line, waiter, request)
         finally:
+            if self._named.get(name) is waiter:
+                del self._named[name]
             ends.cancel()
             self._waiters -= 1
             line.claimers -= 1

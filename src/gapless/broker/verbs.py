@@ -12,7 +12,7 @@ from gapless.protocol import queues, streams
 
 __all__ = ["WAITING", "Verbs"]
 
-WAITING: Final = frozenset(("queue/claim", "queue/result", "stream/read", "stream/fetch"))
+WAITING: Final = frozenset(("queue/claim", "queue/result", "stream/read", "stream/fetch", "stream/heartbeat"))
 """Verbs that may wait, and end when their caller goes away."""
 
 
