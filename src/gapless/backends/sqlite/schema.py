@@ -5,6 +5,7 @@ Idempotency keys stand in further tables, one per hour of store time (`keys.py`)
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -21,6 +22,7 @@ __all__ = [
     "READING",
     "RETENTION_GROUPS",
     "VERSION",
+    "Insert",
     "array",
     "check",
     "configure",
@@ -36,6 +38,7 @@ VERSION = 3  # `upgrading` knows the way from each before
 # Measured at 120 rows of 100 bytes a commit: 266,000 rows/s; with 8 KiB pages 155,000, with 16 KiB 113,000.
 PAGE_BYTES = 4096
 
+ROWS_AT_ONCE = 32  # more gain little
 _encode = json.Encoder().encode
 
 Pragmas = dict[str, str | int]
@@ -310,6 +313,25 @@ def first(cursor: apsw.Cursor) -> Any:
 def rows(cursor: apsw.Cursor) -> list[Any]:
     """Return all rows of a result."""
     return list(cursor)
+
+
+class Insert:
+    """A statement that writes rows, many of them at once.
+
+    APSW looks a statement up anew for each row that it is executed with, and puts it behind all others that it
+    keeps: a hundred rows push every other statement out, to be prepared again. That cost 1 µs a job.
+    """
+
+    def __init__(self, into: str, row: str) -> None:
+        self._one = f"insert into {into} values {row}"
+        self._many = f"insert into {into} values {', '.join([row] * ROWS_AT_ONCE)}"
+
+    def execute(self, cursor: apsw.Cursor, written: Sequence[Sequence[Any]]) -> None:
+        """Write rows, each of which has a value for every question mark."""
+        rest = len(written) - len(written) % ROWS_AT_ONCE
+        for start in range(0, rest, ROWS_AT_ONCE):
+            cursor.execute(self._many, tuple(chain.from_iterable(written[start : start + ROWS_AT_ONCE])))
+        cursor.executemany(self._one, written[rest:])
 
 
 def array(numbers: Sequence[int]) -> str:

@@ -7,14 +7,14 @@ import apsw
 from msgspec import Struct
 
 from gapless.backends.sqlite.queues.queue import DEAD, DONE, Record
-from gapless.backends.sqlite.schema import NUMBERS, first
+from gapless.backends.sqlite.schema import NUMBERS, Insert, first
 from gapless.core.errors import StoreDamaged
 from gapless.core.job_rules import id_of
 from gapless.core.jobs import Job, State, View
 
 __all__ = ["Bodies", "Body", "BodyRow", "checksum"]
 
-INSERT = "insert into job_bodies values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = Insert("job_bodies", "(?, ?, ?, ?, ?, ?, ?, ?, ?)")
 FIND = (
     "select epoch, enqueued_ms, crc, message_id, unique_name, expires_ms, headers, data"
     " from job_bodies where number = ?"
@@ -73,7 +73,7 @@ class Bodies:
 
     def insert(self, bodies: list[BodyRow]) -> None:
         """Write new ones."""
-        self._cursor.executemany(INSERT, bodies)
+        INSERT.execute(self._cursor, bodies)
 
     def get(self, record: Record) -> Body:
         """Return the body of a job.

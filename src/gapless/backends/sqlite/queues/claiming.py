@@ -242,7 +242,7 @@ class Claiming(Tending):
         return self.held(job, id, fence)
 
     def held(self, job: Record | None, id: str, fence: str) -> tuple[Queue, Record]:
-        """Make sure that a job, the one of that number if there is one, is leased under a fence; as `leased`."""
+        """As `leased`, of the job with that number, if there is one."""
         epoch, _, number = fence.rpartition(":")
         if (
             job is None

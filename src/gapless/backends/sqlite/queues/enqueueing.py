@@ -163,7 +163,8 @@ class Enqueueing(Tending):
         rank = queue.lowest - priority
         ends_ms = expires_at_ms(due_ms, job.expires_ms, now_ms)
         row: list[Any] = [
-            number, queue.id, key, priority, job.unique is not None, rank, due_ms, is_lined, ends_ms
+            number, queue.id, key, priority, job.unique is not None, rank, due_ms, due_ms, is_lined, number,
+            ends_ms,
         ]  # fmt: skip
         if is_lined:
             assert key is not None

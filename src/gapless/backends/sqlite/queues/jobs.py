@@ -19,7 +19,7 @@ from gapless.backends.sqlite.queues.queue import (
     Queue,
     Record,
 )
-from gapless.backends.sqlite.schema import NUMBERS, array, first, number, rows
+from gapless.backends.sqlite.schema import NUMBERS, Insert, array, first, number, rows
 from gapless.core.errors import UnknownQueue
 from gapless.core.job_rules import id_of
 from gapless.core.jobs import OnDead, QueueOptions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EARLIER", "Jobs"]
 
-INSERT = "insert into jobs values (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, ?8, ?1, 0, 0, 0, 0, 0, ?9, '')"
+INSERT = Insert("jobs", "(?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, '')")
 FIND = f"select {Record.COLUMNS} from jobs where number = ?"
 FIND_ALL = f"select {Record.COLUMNS} from jobs where number in {NUMBERS}"
 REMOVE = f"delete from jobs where number in {NUMBERS}"
@@ -219,9 +219,9 @@ class Jobs:
         found = rows(self.cursor.execute(f"select {Record.COLUMNS} from jobs where {condition}", bindings))
         return [Record(row) for row in found]
 
-    def insert(self, inserted: Iterable[list[object]]) -> None:
-        """Write new rows: number, queue, key, priority, is_unique, rank, due_ms, is_lined and ends_ms."""
-        self.cursor.executemany(INSERT, inserted)
+    def insert(self, inserted: Sequence[list[object]]) -> None:
+        """Write new rows, without what is 0 and the worker: these wait, and were never claimed."""
+        INSERT.execute(self.cursor, inserted)
 
     def save(self, job: Record) -> None:
         """Write a row that changed."""
