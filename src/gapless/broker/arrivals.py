@@ -1,15 +1,17 @@
 """Calls that wait for the next message of a stream.
 
-A ring is a hint, as everything that wakes somebody: who is woken reads the store. Whoever is not rung for,
-since another process appended, looks again within a second.
+A ring is a hint, as everything that wakes somebody: who is woken reads the store. What nobody rings for,
+since another process appended it, is found within a second: the store is asked where all the streams end.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from gapless.core.errors import TooManyRequests
+from gapless.broker.rounds import Rounds
+from gapless.core.errors import GaplessError, TooManyRequests
 from gapless.core.limits import WAITERS_MAX, WAITING_CHECK_MS
+from gapless.core.stream import Head, Heads
 from gapless.ports import Clock
 
 __all__ = ["Arrivals", "Bell"]
@@ -18,10 +20,9 @@ __all__ = ["Arrivals", "Bell"]
 class Bell:
     """What one call hears: that something may have arrived since it looked, and that its time is over."""
 
-    __slots__ = ("_clock", "_rung", "over")
+    __slots__ = ("_rung", "over")
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._rung = asyncio.Event()
         self.over = False
 
@@ -41,22 +42,19 @@ class Bell:
 
     async def wait(self) -> None:
         """Wait until something may have arrived, or the time is over."""
-        check = self._clock.after(self._clock.glance_ms(WAITING_CHECK_MS), self.ring)
-        try:
-            await self.rung()
-        finally:
-            check.cancel()
-
-    async def rung(self) -> None:
-        """Wait until it is rung, or the time is over."""
         await self._rung.wait()
 
 
 class Arrivals:
     """Who waits for which streams on this node."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, heads: Callable[[Sequence[str]], Awaitable[Heads]]) -> None:
         self._clock = clock
+        self._heads = heads
+        self._seen: dict[str, tuple[str, Head]] = {}
+        self._rounds = Rounds(
+            clock, clock.glance_ms(WAITING_CHECK_MS), self._check, lambda: bool(self.waiting)
+        )
         self._waiters = 0
         self._stopped = False
         self.waiting: dict[str, set[Bell]] = {}
@@ -73,7 +71,7 @@ class Arrivals:
         Raises:
             TooManyRequests: WAITERS_MAX wait on this node.
         """
-        bell = Bell(self._clock)
+        bell = Bell()
         if not wait_ms or self._stopped:
             bell.end()
             yield bell
@@ -84,6 +82,7 @@ class Arrivals:
         ends = self._clock.after(wait_ms, bell.end)
         for stream in streams:
             self.waiting.setdefault(stream, set()).add(bell)
+        self._rounds.begin()
         try:
             yield bell
         finally:
@@ -98,6 +97,25 @@ class Arrivals:
     def stop(self) -> None:
         """Let nobody wait any more."""
         self._stopped = True
+        self._rounds.stop()
         for bells in self.waiting.values():
             for bell in bells:
                 bell.end()
+
+    async def finish(self) -> None:
+        """Wait until nothing is asked of the store any more."""
+        await self._rounds.finish()
+
+    async def _check(self) -> None:
+        """Ring for streams that stand elsewhere than they did a round ago; when in doubt, too."""
+        streams = list(self.waiting)
+        try:
+            epoch, found = await self._heads(streams)
+        except GaplessError:  # each hears of it when it looks itself
+            seen: dict[str, tuple[str, Head]] = {}
+        else:
+            seen = {stream: (epoch, found[stream]) for stream in streams}
+        for stream in streams:
+            if stream not in seen or seen[stream] != self._seen.get(stream):
+                self.ring(stream)
+        self._seen = seen

@@ -86,7 +86,7 @@ class Broker:
         self.placing = Placing(self.hub, store, clock, reaches=self._reaches)
         self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
         self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
-        self.arrivals = Arrivals(clock)
+        self.arrivals = Arrivals(clock, store.heads)
         self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets these
         self.find_partition: Callable[[str], Awaitable[bool]] = _has_no_partition
         self._clock = clock

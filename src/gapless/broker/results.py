@@ -6,10 +6,11 @@ However many wait, the store is asked once a second where all their jobs are.
 import asyncio
 from typing import Final
 
+from gapless.broker.rounds import Rounds
 from gapless.core.errors import GaplessError, TooManyRequests
 from gapless.core.jobs import State, View
 from gapless.core.limits import BROWSE_JOBS_MAX, WAITERS_MAX, WAITING_CHECK_MS
-from gapless.ports import Clock, Queues, Timer
+from gapless.ports import Clock, Queues
 
 __all__ = ["Results"]
 
@@ -38,23 +39,20 @@ class Results:
         self._clock = clock
         self._waiting: dict[str, set[_Waiter]] = {}
         self._waiters = 0
-        self._timer: Timer | None = None
-        self._checking: asyncio.Task[None] | None = None
+        self._rounds = Rounds(clock, WAITING_CHECK_MS, self._check, lambda: bool(self._waiting))
         self._stopped = False
 
     def stop(self) -> None:
         """Let nobody wait any more."""
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._rounds.stop()
         for waiters in self._waiting.values():
             for waiter in waiters:
                 waiter.end()
 
     async def finish(self) -> None:
         """Wait until nothing is asked of the store any more."""
-        if self._checking is not None:
-            await self._checking
+        await self._rounds.finish()
 
     def ended(self, id: str) -> None:
         """Hear that a job may be done, dead or gone."""
@@ -76,7 +74,7 @@ class Results:
         waiter = _Waiter()
         self._waiting.setdefault(id, set()).add(waiter)
         ends = self._clock.after(wait_ms, waiter.end)
-        self._check_later()
+        self._rounds.begin()
         try:
             return await self._wait(id, waiter)
         finally:
@@ -97,25 +95,11 @@ class Results:
 
     # What was not settled here, or ends by itself -----------------------------------------
 
-    def _check_later(self) -> None:
-        if self._timer is None and self._checking is None and not self._stopped:
-            self._timer = self._clock.after(WAITING_CHECK_MS, self._check_soon)
-
-    def _check_soon(self) -> None:
-        self._timer = None
-        if self._waiting:
-            self._checking = asyncio.get_running_loop().create_task(self._check())
-
     async def _check(self) -> None:
         """Wake those whose jobs have ended."""
-        try:
-            ids = list(self._waiting)
-            for start in range(0, len(ids), BROWSE_JOBS_MAX):
-                await self._check_some(ids[start : start + BROWSE_JOBS_MAX])
-        finally:
-            self._checking = None
-            if self._waiting:
-                self._check_later()
+        ids = list(self._waiting)
+        for start in range(0, len(ids), BROWSE_JOBS_MAX):
+            await self._check_some(ids[start : start + BROWSE_JOBS_MAX])
 
     async def _check_some(self, ids: list[str]) -> None:
         try:

@@ -79,7 +79,7 @@ class Consuming:
             self._broker.knock(name)
             return
         with self._broker.arrivals.hearing([name], request.wait_ms) as bell:
-            await bell.rung()
+            await bell.wait()
 
     async def _heartbeat(self, request: HeartbeatRequest, source: Source) -> Assigned:
         return await self._store.heartbeat(

@@ -107,6 +107,7 @@ class Streaming:
         self.stop_waiting()
         if self._following is not None:
             await self._following
+        await self._broker.arrivals.finish()
         await self._keeping.stop()
 
     # Streams ------------------------------------------------------------------------------
