@@ -421,6 +421,36 @@ async def send(n: int) -> None:
     until(lambda: health(port)[0] == 200, worker.output)
 
 
+@pytest.mark.parametrize(("processes", "second"), [(1, 503), (2, 200)])
+def test_a_worker_is_well_while_a_process_is_replaced_unless_that_was_its_only_one_and_not_for_the_first_time(
+    server: Program, worker: WorkerProgram, processes: int, second: int
+) -> None:
+    worker.write("""
+while os.path.exists("hold"):
+    time.sleep(0.01)
+
+@gl.queue("mail")
+async def send(n: int) -> None: ...
+""")
+    port = free_port()
+    process = worker.start("--health", str(port), "--processes", str(processes))
+    hold = worker.folder / "hold"
+    until(lambda: psutil.Process(process.pid).children() and not replaced(port), worker.output)
+    for status in (200, second):
+        hold.touch()
+        psutil.Process(process.pid).children()[0].kill()
+        until(lambda: replaced(port), worker.output)
+        assert health(port)[0] == status
+        hold.unlink()
+        until(lambda: health(port)[0] == 200 and not replaced(port), worker.output)
+
+
+def replaced(port: int) -> list[dict[str, Any]]:
+    """Return the processes of handlers that take nothing yet; one that is not, before the worker answers."""
+    _, told = health(port)
+    return [place for place in told["processes"] if "why" in place] if "processes" in told else [{}]
+
+
 def health(port: int) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:

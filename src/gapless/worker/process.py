@@ -131,6 +131,8 @@ class Process(Runner):
         told: dict[str, Any] = {"pid": self._pid(), "running": len(self.tasks), "well": False}
         if not self.was_ready:
             return {**told, "why": "it starts"}
+        if self.killed:
+            return {**told, "why": "it is being replaced"}
         if silent_ms > SILENT_MS:
             return {**told, "why": f"its loop has not turned for {silent_ms // 1000} s"}
         return {**told, "well": True}

@@ -17,6 +17,8 @@ from gapless.worker.runners import Asked, End, How, Runners, Task
 __all__ = ["Processes"]
 
 IDLE_MS: Final = 30_000  # a process for single tasks is kept so long for the next one
+EXCUSED_MS: Final = 10_000  # for so long a worker is well without a process, while one is replaced
+EXCUSES_APART_MS: Final = 300_000  # unless another one ended so short a time before: then it is no accident
 log: Final = logging.getLogger("gapless.worker")
 
 
@@ -39,6 +41,8 @@ class Processes(Runners):
         self._waiting: deque[Task] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._failed_starts = 0
+        self._lost_ms = -EXCUSES_APART_MS
+        self._excused_until_ms = 0
         self._closing = False
 
     async def open(self) -> None:
@@ -85,10 +89,15 @@ class Processes(Runners):
         return taken
 
     def health(self) -> list[dict[str, Any]]:
-        """See `Runners.health`."""
+        """See `Runners.health`. What does not take tasks yet is well while another does, or it is excused."""
+        takes = any(process.is_ready() and process.health()["well"] for process in self._shared)
+        excused = takes or self._clock.now_ms() < self._excused_until_ms
+        told = [
+            process.health() if process.is_ready() else {**process.health(), "well": excused}
+            for process in [*self._shared, *self._solo]
+        ]
         missing = max(0, self._shared_max - len(self._shared))
-        told = [process.health() for process in [*self._shared, *self._solo]]
-        return told + [{"well": False, "why": "it is being replaced"}] * missing
+        return told + [{"well": excused, "why": "it is being replaced"}] * missing
 
     async def close(self) -> None:
         """See `Runners.close`."""
@@ -113,12 +122,23 @@ class Processes(Runners):
         self.tell_freed()
         if process.was_ready:
             self._failed_starts = 0
+            if among is self._shared:
+                self._lost()
             self._relaunch(among)
         elif not self._closing:
             log.error("a process could not start: %s", process.started.result())
             delay_ms = backoff_ms(self._failed_starts, self._random)
             self._clock.after(delay_ms, partial(self._relaunch, among))
             self._failed_starts += 1
+
+    def _lost(self) -> None:
+        """Hear that a process has ended that was ready. It is excused once, and not again soon."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._lost_ms >= EXCUSES_APART_MS:
+            self._excused_until_ms = now_ms + EXCUSED_MS
+        else:
+            self._excused_until_ms = 0
+        self._lost_ms = now_ms
 
     def _relaunch(self, among: list[Process]) -> None:
         if not self._closing and among is self._shared:
