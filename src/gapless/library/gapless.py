@@ -181,7 +181,7 @@ class Gapless(Router):
         Raises:
             MethodNotFound: there is no such verb. GaplessError: as the request says.
         """
-        return await self.carry(lambda transport: transport.call(verb, request))
+        return await self._home.run(lambda transport: transport.call(verb, request))
 
     async def carry(self, work: Callable[[Transport], Coroutine[Any, Any, Result]]) -> Result:
         """Have work done with what carries the verbs, on the loop that it lives on; opens it first."""

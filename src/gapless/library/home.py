@@ -25,6 +25,7 @@ class _Opened:
         self.loop = loop
         self.transport = transport
         self.opening: asyncio.Task[None] | None = None
+        self.is_open = False
 
 
 class Home:
@@ -46,8 +47,12 @@ class Home:
         Raises:
             StoreRefused: the store was opened on a loop that ended before it was closed.
         """
-        opened = self._here(asyncio.get_running_loop())
-        if opened.loop is asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        opened = self._opened
+        if opened is not None and opened.is_open and opened.loop is loop and opened.pid == os.getpid():
+            return await work(opened.transport)
+        opened = self._here(loop)
+        if opened.loop is loop:
             return await self._do(opened, work)
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(self._do(opened, work), opened.loop)
@@ -115,6 +120,7 @@ class Home:
             if opened.opening.done():
                 self._forget(opened)
             raise
+        opened.is_open = True
         return await work(opened.transport)
 
     def _forget(self, opened: _Opened) -> None:

@@ -33,7 +33,7 @@ def encode(value: object) -> Encoded:
     Raises:
         BadRequest: there is no JSON for it.
     """
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         return Encoded(bytes(value), True)
     try:
         return Encoded(_encode(value), False)
@@ -155,4 +155,5 @@ def _dump(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
+_BYTES: Final = (bytes, bytearray, memoryview)
 _encode: Final = msgspec.json.Encoder(enc_hook=_dump).encode
