@@ -57,7 +57,9 @@ async def test_how_far_handlers_are_behind_is_measured_again_and_again() -> None
         await gl.queues.pause("mail")
         async with gl.worker(metrics=registry, clock=clock):
             await until(lambda: lag("mail") == 0)
-            await until(lambda: lag("orders", "billing") == 0)
+            while lag("orders", "billing") != 0:  # at first the group may not have begun
+                clock.move(clock.now_ms() + 1_000)
+                await asyncio.sleep(0)
             await send.enqueue("ada")
             while lag("mail") != 1:
                 clock.move(clock.now_ms() + 1_000)
