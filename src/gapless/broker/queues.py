@@ -29,7 +29,6 @@ from gapless.core.errors import BadRequest, GaplessError, UnknownJob, UnknownQue
 from gapless.core.jobs import (
     Counted,
     Deed,
-    Emit,
     Enqueued,
     Job,
     Lease,
@@ -259,7 +258,10 @@ class Queueing:
         settlements, places = [], []
         for index, new in enumerate(request.settlements):
             try:
-                settlements.append(await self._settlement(new))
+                settlement = _settlement(new)
+                if new.emit:
+                    settlement.emit = await self._emitting.taken(new.emit)
+                settlements.append(settlement)
                 places.append(index)
             except GaplessError as error:
                 items[index] = wire.SettledItem(error=failure_of(error))
@@ -282,22 +284,6 @@ class Queueing:
         ):
             outcomes[index] = outcome
         return outcomes
-
-    async def _settlement(self, new: wire.NewSettlement) -> Settlement:
-        if new.deed not in SETTLES:
-            raise BadRequest("a job is settled by " + ", ".join(SETTLES))
-        emit: Sequence[Emit] = await self._emitting.taken(new.emit) if new.emit else ()
-        result = new.b64result if new.b64result is not None else bytes(new.result) or None
-        return Settlement(
-            new.id,
-            new.fence,
-            new.deed,
-            delay_ms=new.delay_ms,
-            result=result,
-            reason=cut_reason(new.reason),
-            details=cut_details(new.details),
-            emit=emit,
-        )
 
     def _settled(self, settlement: Settlement, outcome: Settled | GaplessError) -> wire.SettledItem:
         if isinstance(outcome, GaplessError):
@@ -441,3 +427,12 @@ def _now(info: QueueInfo) -> dict[str, Any]:
 def _request_of(who: str, request: str) -> str:
     """Return what a caller's request id is among those of all callers."""
     return blake2b(f"{len(who)} {who} {request}".encode(), digest_size=16).hexdigest() if request else ""
+
+
+def _settlement(new: wire.NewSettlement) -> Settlement:
+    """Return a settlement as a store takes it, without what it emits."""
+    if new.deed not in SETTLES:
+        raise BadRequest("a job is settled by " + ", ".join(SETTLES))
+    result = new.b64result if new.b64result is not None else bytes(new.result) or None
+    reason, details = new.reason and cut_reason(new.reason), new.details and cut_details(new.details)
+    return Settlement(new.id, new.fence, new.deed, new.delay_ms, result, reason, details)

@@ -318,7 +318,7 @@ def rows(cursor: apsw.Cursor) -> list[Any]:
 class Insert:
     """A statement that writes rows, many of them at once.
 
-    APSW looks a statement up anew for each row that it is executed with, and puts it behind all others that it
+    APSW looks a statement up anew for each row that it is executed with, and puts it behind all others it
     keeps: a hundred rows push every other statement out, to be prepared again. That cost 1 µs a job.
     """
 

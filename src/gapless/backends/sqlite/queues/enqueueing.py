@@ -71,6 +71,9 @@ class Enqueueing(Tending):
         return told
 
     def _take(self, jobs: Sequence[Job], rows: _Rows) -> list[Enqueued]:
+        check_batch(jobs, self.jobs.options.message_bytes_max)
+        if len(jobs) == 1 and jobs[0].message_id is None and jobs[0].unique is None:
+            return [self._take_one(jobs[0], rows)]
         plan = self._plan(jobs, rows)
         told: list[Enqueued] = []
         for step, (job, queue, due_ms, digests, held) in enumerate(plan.steps):
@@ -84,19 +87,24 @@ class Enqueueing(Tending):
                 self._hold(digests, told[-1])
         return told
 
+    def _take_one(self, job: Job, rows: _Rows) -> Enqueued:
+        """Take in a job that can be no repeat: there is nothing to plan."""
+        queue = self._queue(job, rows)
+        due_ms = first_due_ms(job, self.now_ms)
+        self._check_waiting(queue, 0)
+        self._check_disk()
+        return self._place(job, queue, due_ms, rows)
+
     def _write(self, rows: _Rows) -> None:
         if rows.jobs:
             self.jobs.insert(rows.jobs)
             self.jobs.bodies.insert(rows.bodies)
 
     def _plan(self, jobs: Sequence[Job], rows: _Rows) -> _Plan:
-        check_batch(jobs, self.jobs.options.message_bytes_max)
-        plan, now_ms = _Plan(), self.now_ms
+        plan = _Plan()
         for job in jobs:
-            queue = rows.queues.get(job.queue)
-            if queue is None:
-                queue = rows.queues[job.queue] = self.queue_now(job.queue)
-            due_ms = first_due_ms(job, now_ms)
+            queue = self._queue(job, rows)
+            due_ms = first_due_ms(job, self.now_ms)
             digests = None if job.message_id is None else _digests(job)
             held = self._repeated(plan, digests) if digests else None
             if held is None:
@@ -108,6 +116,12 @@ class Enqueueing(Tending):
         if plan.fresh or plan.keys:
             self._check_disk()
         return plan
+
+    def _queue(self, job: Job, rows: _Rows) -> Queue:
+        queue = rows.queues.get(job.queue)
+        if queue is None:
+            queue = rows.queues[job.queue] = self.queue_now(job.queue)
+        return queue
 
     def _repeated(self, plan: _Plan, digests: Digests) -> Enqueued | int | None:
         """Return what was answered under the job's message id, or which step of the plan will be."""
@@ -136,16 +150,19 @@ class Enqueueing(Tending):
         return None
 
     def _check_room(self, plan: _Plan, queue: Queue, digests: Digests | None, *, is_fresh: bool) -> None:
-        waiting_max = queue.options.waiting_max
         if is_fresh:
             fresh = plan.fresh.get(queue.name, 0)
-            if waiting_max and queue.waiting + fresh >= waiting_max:
-                raise LimitExceeded(f"{waiting_max} jobs wait in {queue.name!r}, and no more may")
+            self._check_waiting(queue, fresh)
             plan.fresh[queue.name] = fresh + 1
         if digests:
             if self.jobs.keys.held() + plan.keys >= self.jobs.options.keys_max:
                 raise TooManyRequests("too many message ids are held")
             plan.keys += 1
+
+    def _check_waiting(self, queue: Queue, fresh: int) -> None:
+        waiting_max = queue.options.waiting_max
+        if waiting_max and queue.waiting + fresh >= waiting_max:
+            raise LimitExceeded(f"{waiting_max} jobs wait in {queue.name!r}, and no more may")
 
     def _check_disk(self) -> None:
         if self.jobs.log.is_full:
