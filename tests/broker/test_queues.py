@@ -1,5 +1,6 @@
 """The use cases of queues that only a clock in the hand can show: results, rates, rules that change."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
 from gapless.core.errors import GaplessError, StoreFailed, TooManyRequests
-from gapless.core.jobs import Deed
+from gapless.core.jobs import Deed, QueueOptions
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import (
@@ -115,5 +116,29 @@ def test_what_was_done_holds_though_it_cannot_be_recorded(caplog: pytest.LogCapt
         assert [record.message for record in caplog.records if "audit" in record.message] == [
             "cancel of 'mail' by library is not in the audit stream: no room"
         ] * 2
+
+    with_queues(scene)
+
+
+def test_of_rules_that_change_twice_at_once_the_last_ones_hold() -> None:
+    async def scene(queues: Queues) -> None:
+        declare, go_on = queues.store.declare, asyncio.Event()
+
+        async def slow(queue: str, options: QueueOptions) -> bool:
+            if options.lease_ms == 5_000:
+                await go_on.wait()
+            return await declare(queue, options)
+
+        queues.store.declare = slow  # type: ignore[method-assign]
+        for lease_ms in (5_000, 6_000):
+            queues.queueing.follow([QueueRule(name="mail", lease_ms=lease_ms)])
+            await rest()
+        go_on.set()
+        await rest()
+        queues.queueing.follow([QueueRule(name="mail", lease_ms=7_000)])
+        queues.queueing.follow([QueueRule(name="mail", lease_ms=6_000)])
+        await rest()
+        [mail] = (await queues.queueing.list(ListQueuesRequest())).queues
+        assert mail.options.lease_ms == 6_000
 
     with_queues(scene)

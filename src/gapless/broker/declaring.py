@@ -22,6 +22,7 @@ class Declaring:
         self._known: dict[str, QueueInfo] = {}
         self._until_ms = 0
         self._asking: asyncio.Future[dict[str, QueueInfo]] | None = None
+        self._applying = asyncio.Lock()
 
     async def queues(self) -> dict[str, QueueInfo]:
         """Return all queues as they are now."""
@@ -67,11 +68,12 @@ class Declaring:
     async def apply(self, rules: Iterable[QueueRule]) -> None:
         """Go by these rules from now on: make the queues that they name; those that are there follow them."""
         self.rules = tuple(rules)
-        known = await self.queues()
-        for name in {*known, *(rule.name for rule in self.rules if rule.name)}:
-            rule, info = rule_for(self.rules, name), known.get(name)
-            if rule is not None and (info is None or info.options != rule.options()):
-                await self.declare(name, rule.options())
+        async with self._applying:  # whoever was before follows these too, or is corrected
+            known = await self.queues()
+            for name in {*known, *(rule.name for rule in self.rules if rule.name)}:
+                rule, info = rule_for(self.rules, name), known.get(name)
+                if rule is not None and (info is None or info.options != rule.options()):
+                    await self.declare(name, rule.options())
 
     async def _recent(self) -> dict[str, QueueInfo]:
         if self._clock.now_ms() < self._until_ms:

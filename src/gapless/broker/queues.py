@@ -85,8 +85,7 @@ class Queueing:
 
     def follow(self, rules: Sequence[QueueRule]) -> None:
         """Go by other rules from now on; the queues that they name are made soon."""
-        if tuple(rules) != tuple(self.declaring.rules):
-            self._following = self._run(self._apply(rules))
+        self._following = self._run(self._apply(rules))
 
     async def _apply(self, rules: Sequence[QueueRule]) -> None:
         try:

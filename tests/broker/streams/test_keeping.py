@@ -1,15 +1,18 @@
 """What is kept: declarations, trimming, dropping, compaction, the audit stream."""
 
+import asyncio
 from unittest.mock import Mock
 
 import pytest
 
 from gapless.broker.rules import StreamRule
-from gapless.core.errors import BadRequest, UnknownStream
+from gapless.core.errors import BadRequest, TooManyRequests, UnknownStream
+from gapless.core.groups import StreamOptions
 from gapless.core.limits import COMPACT_CHECK_MS
 from gapless.protocol.streams import (
     AuditRequest,
     CompactRequest,
+    DeclareStreamRequest,
     DropStreamRequest,
     ListStreamsRequest,
     TrimRequest,
@@ -158,5 +161,53 @@ def test_what_a_rule_says_holds_for_what_is_there(with_streams: Run) -> None:
             await rest()
         await streams.streaming.stop()
         assert said((await streams.read("mine")).messages) == [3, 4]
+
+    with_streams(scene)
+
+
+def test_of_rules_that_change_twice_at_once_the_last_ones_hold(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        declare, go_on = streams.store.declare_stream, asyncio.Event()
+
+        async def slow(name: str, options: StreamOptions) -> bool:
+            if options.retention.count == 2:
+                await go_on.wait()
+            return await declare(name, options)
+
+        streams.store.declare_stream = slow  # type: ignore[method-assign]
+        for kept in (2, 3):
+            streams.streaming.follow([StreamRule(name="mine", retention_messages=kept)])
+            await rest()
+        go_on.set()
+        await streams.streaming.stop()
+        assert (await streams.store.declared_streams())["mine"].retention.count == 3
+
+    with_streams(scene)
+
+
+def test_a_stream_that_was_dropped_is_not_remembered(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare("mine", compact=True, keyed=True)
+        await streams.append(new(1, key="k"), new(2, key="k"), stream="mine")
+        await streams.streaming.compact(CompactRequest(stream="mine"))
+        await streams.streaming.drop(DropStreamRequest(stream="mine"))
+        streams.clock.pass_ms(COMPACT_CHECK_MS)
+        await rest()
+        while streams.streaming._keeping._compacted:
+            await rest()
+
+    with_streams(scene)
+
+
+def test_what_was_done_to_a_stream_holds_though_it_cannot_be_recorded(
+    with_streams: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(streams: Streams) -> None:
+        def full(entries: object, done: object) -> None:
+            raise TooManyRequests("no room")
+
+        streams.broker._append = full
+        assert (await streams.streaming.declare(DeclareStreamRequest(stream="mine"))).fresh
+        assert "is not in the audit stream: no room" in caplog.text
 
     with_streams(scene)

@@ -121,9 +121,11 @@ class Keeping:
         """Compact what has changed, then rest for at least so many times as long as it took."""
         began_ms = self._clock.now_ms()
         try:
-            for source in (await self._sources.declared()).values():
-                if source.options.compact:
-                    await self._compact_changed(source)
+            compacts = [one for one in (await self._sources.declared()).values() if one.options.compact]
+            streams = {stream for source in compacts for stream in source.streams}
+            self._compacted = {name: last for name, last in self._compacted.items() if name in streams}
+            for source in compacts:
+                await self._compact_changed(source)
         except GaplessError as error:
             log.warning("streams could not be compacted: %s", error)
         rest_ms = max(COMPACT_CHECK_MS, COMPACT_REST * (self._clock.now_ms() - began_ms))
@@ -138,7 +140,10 @@ class Keeping:
 
 
 async def record_now(broker: Broker, audit: Entry) -> None:
-    """Store a record of what was done, by itself."""
-    for outcome in await broker.appended([audit]):
-        if isinstance(outcome, GaplessError):
-            raise outcome
+    """Store a record of what was done, by itself: that holds, whatever becomes of the record."""
+    try:
+        for outcome in await broker.appended([audit]):
+            if isinstance(outcome, GaplessError):
+                raise outcome
+    except GaplessError as error:
+        log.warning("%s is not in the audit stream: %s", audit.data.decode(), error)

@@ -55,6 +55,7 @@ class Streaming:
         self._store = store
         self._broker = broker
         self._following: asyncio.Task[None] | None = None
+        self._applying = asyncio.Lock()
         self.sources = sources = Sources(store, clock, broker, rules)
         self._keeping = Keeping(store, clock, broker, sources)
         appending = Appending(store, broker, sources, message_bytes_max=message_bytes_max)
@@ -95,8 +96,9 @@ class Streaming:
             log.error("rules for streams could not be applied: %s", error)
 
     async def _go_by(self, rules: Sequence[StreamRule]) -> None:
-        for source in await self.sources.apply(rules, self._broker.namespaces.feeds()):
-            await self._keeping.hold_to(source)
+        async with self._applying:  # in the order in which they were given
+            for source in await self.sources.apply(rules, self._broker.namespaces.feeds()):
+                await self._keeping.hold_to(source)
 
     def stop_waiting(self) -> None:
         """Answer all that wait that there is nothing: the node stops."""
