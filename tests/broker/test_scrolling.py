@@ -20,6 +20,7 @@ from gapless.core.errors import (
     PositionTrimmed,
     TimelineGone,
     TooManyRequests,
+    Unavailable,
     UnknownChannel,
 )
 from gapless.core.limits import NEWEST_MESSAGES_MAX, SCROLL_READS_MAX
@@ -409,7 +410,7 @@ def test_not_everybody_may_wait_for_the_store_at_once() -> None:
     test()
 
 
-def test_a_floor_that_rises_faster_than_it_is_read_is_no_wrong_page() -> None:
+def test_a_floor_that_rises_while_a_time_is_looked_up_gives_the_oldest_that_is_kept() -> None:
     @on_a_world
     async def test(world: World) -> None:
         await world.append(5)
@@ -422,8 +423,29 @@ def test_a_floor_that_rises_faster_than_it_is_read_is_no_wrong_page() -> None:
             return found
 
         world.store.find = trimmed  # type: ignore[method-assign]
-        with pytest.raises(Exception, match="trimmed faster"):
-            await scrolling.after(ROOM, 0, 5)
+        after = await scrolling.after(ROOM, 0, 3)
+        assert (after.items, after.after, after.floor, after.head) == ([b"2", b"3", b"4"], 1, 1, 6)
+        around = await scrolling.around(ROOM, 0, 4)
+        assert (around.items, around.after) == ([b"3", b"4"], 2)
+        assert (await scrolling.before(ROOM, 0, 4)).items == []
+
+
+def test_a_generation_that_begins_while_a_time_is_looked_up_is_asked_anew() -> None:
+    @on_a_world
+    async def test(world: World) -> None:
+        await world.append(5)
+        find, asked = world.store.find, 0
+
+        async def foreign(stream: str, at_ms: int) -> Position:
+            nonlocal asked
+            asked += 1
+            return Position("gone", 3) if asked < 3 else await find(stream, at_ms)
+
+        world.store.find = foreign  # type: ignore[method-assign]
+        assert (await world.scrolling.after(ROOM, 0, 1)).items == [b"1"]
+        asked = -10
+        with pytest.raises(Unavailable):
+            await world.scrolling.after(ROOM, 0, 1)
 
     test()
 

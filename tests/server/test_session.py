@@ -1,4 +1,6 @@
 import asyncio
+import json
+import logging
 
 import pytest
 from msgspec.structs import replace
@@ -45,6 +47,26 @@ def test_what_the_protocol_does_not_allow_ends_the_connection(command: str) -> N
 
 def test_connect_comes_first() -> None:
     closed(3501, '{"id":1,"subscribe":{"channel":"a"}}', connected=False)
+
+
+def test_what_follows_a_refused_connect_is_not_logged_as_the_clients_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    late = json.dumps({"id": 1, "connect": {"token": f"ann@{T}"}})
+
+    async def scene(stage: Stage) -> None:
+        peer = stage.peer()
+        peer.say(late, '{"id":2,"subscribe":{"channel":"a"}}')
+        assert peer.socket.closed_with == (3501, "bad request")
+        again = stage.peer()
+        await again.connect(token=f"ann@{T}")
+        await again.connect(token="ann")
+        again.say("[]")
+        assert again.socket.closed_with == (3501, "bad request")
+
+    with caplog.at_level(logging.INFO, "gapless.session"):
+        play(scene, insecure=False)
+    assert [record.message for record in caplog.records] == ["bad request", "client disconnected"]
 
 
 def test_what_is_sent_before_a_connection_is_granted_is_bounded() -> None:

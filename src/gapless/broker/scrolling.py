@@ -34,7 +34,7 @@ __all__ = ["Encode", "Scrolling"]
 Encode = Callable[[str, Page], list[bytes]]
 """Make an item of each message of a page of the channel."""
 
-# A position that was found by its time may be trimmed before it is read from.
+# A position that was found by its time may be of another generation before it is read from.
 _FINDS_MAX: Final = 3
 
 
@@ -112,19 +112,26 @@ class Scrolling:
     # Reading ------------------------------------------------------------------------------
 
     async def _at(
-        self, channel: str, point: Position | int, read: Callable[[Position], Awaitable[Page]]
+        self, channel: str, point: Position | int, read: Callable[[Position | None], Awaitable[Page]]
     ) -> Page:
-        """Read at a position, or at the one that a time means now."""
+        """Read at a position, or at the one that a time means now; None is the oldest that is kept."""
         if not isinstance(point, int):
             return await read(point)
         for _ in range(_FINDS_MAX):
+            found = await self._store.find(channel, point)
             try:
-                return await read(await self._store.find(channel, point))
+                return await read(found)
+            except PositionTrimmed:  # since it was found: all that is kept is of that time or later
+                page = await read(None)
+                if page.epoch == found.epoch:
+                    return page
             except PositionLost:
                 continue
-        raise Unavailable("the channel is trimmed faster than it can be read; try again")
+        raise Unavailable("the store has begun a new generation; try again")
 
-    async def _from(self, channel: str, at: Position, size: int) -> Page:
+    async def _from(self, channel: str, at: Position | None, size: int) -> Page:
+        if at is None:
+            return await self._read(channel, size)
         try:
             return await self._read(channel, size, after=at)
         except PositionLost:
@@ -135,7 +142,8 @@ class Scrolling:
                 f"nothing at or below offset {head.floor} is kept any more", epoch=epoch, offset=head.floor
             ) from None
 
-    async def _up_to(self, channel: str, at: Position, size: int) -> Page:
+    async def _up_to(self, channel: str, at: Position | None, size: int) -> Page:
+        assert at is not None, "what is trimmed is no obstacle before it"
         try:
             return await self._read(channel, size, before=at._replace(offset=at.offset + 1))
         except PositionLost:
@@ -144,8 +152,9 @@ class Scrolling:
                 raise _gone(epoch, head) from None
             return Page(epoch, head.floor, head.floor, head.floor, head.last, [])
 
-    async def _about(self, channel: str, at: Position, size: int) -> Page:
+    async def _about(self, channel: str, at: Position | None, size: int) -> Page:
         newer = await self._from(channel, at, max(1, size // 2))
+        at = at or Position(newer.epoch, newer.after)
         if size == 1:
             newer = Page(newer.epoch, newer.after, newer.after, newer.floor, newer.head, [])
         older = await self._up_to(channel, at, size - len(newer.messages))

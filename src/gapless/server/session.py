@@ -70,6 +70,7 @@ class Session:
         "_meta",
         "_outbox",
         "_reading",
+        "_refused",
         "_subscriptions_end_ms",
         "_tasks",
         "_throttled",
@@ -122,6 +123,7 @@ class Session:
         self._outbox: list[bytes] = []
         self._reading = True
         self._leaving = False
+        self._refused = False  # its connect was; SDKs send what they follow right behind it
         self._subscriptions_end_ms = 0  # the first of them
         self._tasks: set[asyncio.Task[None]] | None = None
         self._throttled = False
@@ -189,7 +191,8 @@ class Session:
         return command.rpc is not None or channel in self.subscribing or channel in (self.asking or ())
 
     def _reject(self, error: BadRequest) -> None:
-        log.info("bad request", extra={"client": self.info.client, "reason": str(error)})
+        told = {"client": self.info.client, "reason": str(error)}
+        log.log(logging.DEBUG if self._refused else logging.INFO, "bad request", extra=told)
         self.disconnected(Disconnect.BAD_REQUEST)
 
     def _admit(self, size_bytes: int) -> None:
@@ -291,7 +294,7 @@ class Session:
         if self.open:
             number, reason = (int(code), code.reason) if isinstance(code, Disconnect) else code
             self.node.counts.ended[number] += 1
-            weight = _WEIGHT.get(number, logging.INFO)
+            weight = logging.DEBUG if self._refused else _WEIGHT.get(number, logging.INFO)
             log.log(weight, "client disconnected", extra={**self._who(), "code": number})
             self.flush()
             hooking.left(self, number, reason)
@@ -400,6 +403,7 @@ class Session:
         if isinstance(error, BinaryMessage):
             self.disconnected(Disconnect.INAPPROPRIATE_PROTOCOL)
         elif id and self.open:
+            self._refused = self._refused or not self.connected
             self.node.counts.errors[error.number] += 1
             log.debug("command refused", extra={**self._who(), "code": error.number, "reason": str(error)})
             self.send(Reply(id, error=error_of(error)))
@@ -457,6 +461,7 @@ class Session:
         """Note that the connection is granted."""
         if not self.connected:
             self.connected = True
+            self._refused = False
             log.debug("client connected", extra=self._who())
             self._keepalive.opened(self.node.first_ping_ms())
         self.schedule()
