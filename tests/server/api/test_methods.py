@@ -90,6 +90,21 @@ async def test_an_expected_position_is_whole_and_must_be_the_end() -> None:
 
 
 @on_a_loop
+async def test_where_there_is_no_position_none_can_be_expected() -> None:
+    async with running() as node:
+        at = await result(node, "publish", channel="chat:1", data=1)
+        bare = {"channel": "any", "data": 2, "expected": at}
+        assert (await error(node, "publish", **bare))[0] == 108
+        assert (await error(node, "publish", **{**bare, "channel": "chat:1"}, skip_history=True))[0] == 108
+        told = await result(node, "broadcast", channels=["chat:1", "any"], data=3, expected=at)
+        assert "result" in told["responses"][0]
+        assert told["responses"][1]["error"]["code"] == 108
+        _, batch = await call(node, "/api/batch", {"commands": [{"publish": bare}]})
+        assert batch["replies"][0]["error"]["code"] == 108
+        assert await kept(node, "chat:1") == [1, 3]
+
+
+@on_a_loop
 async def test_a_payload_keeps_its_text_but_for_newlines_between_its_words() -> None:
     async with running() as node:
         status, _ = await call(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gapless.broker.broker import Broker
-from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, NotAvailable
 from gapless.core.limits import (
     API_ANSWER_BYTES_MAX,
     API_ITEMS_MAX,
@@ -98,6 +98,8 @@ class Api:
             entry.version = content.version
             entry.version_epoch = content.version_epoch or ""
         if content.expected is not None:
+            if entry.transient:
+                raise NotAvailable(f"channel {channel!r} keeps no history of this, so it has no position")
             entry.expected = Position(content.expected.epoch, content.expected.offset)
         return entry
 
