@@ -263,7 +263,8 @@ class RevocationsRequest(Struct, gc=False):
 class Command(Struct, gc=False):
     """One step of a batch: one field is set.
 
-    Of several only the first in this order counts, as Centrifugo does it too. Of queues and streams there is what stores; their other verbs wait, or take many items by themselves.
+    Of several only the first in this order counts, as Centrifugo does it too. Of queues and streams there is
+    what stores; their other verbs wait, or take many items by themselves.
     """
 
     publish: PublishRequest | None = None
