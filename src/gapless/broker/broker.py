@@ -287,14 +287,18 @@ class Broker:
 
     def start_now(self, channel: str, reader: Reader, since: Position | None) -> Start | None:
         """Return where a subscription starts, or None when the store must be asked (`start`)."""
-        return self.recovery.start_now(self._channel(channel), reader.wire, since)
+        entered = self._known(channel)
+        return None if entered is None else self.recovery.start_now(entered, reader.wire, since)
 
     async def start(self, channel: str, reader: Reader, since: Position | None) -> Start:
         """Return where a subscription starts.
 
         Raises:
+            UnknownChannel: there is no such partition of a stream.
             Unavailable: the store does not answer, or has just begun a new generation.
         """
+        if self._known(channel) is None and not await self.find_partition(channel):
+            raise _no_partition(channel)
         entered = self._channel(channel)
         entered.starting += 1  # or the channel could be let go of meanwhile, and be another one afterwards
         try:
@@ -344,11 +348,18 @@ class Broker:
             self.placing.idle(channel)
 
     def _channel(self, name: str) -> Channel:
+        channel = self._known(name)
+        if channel is None:
+            raise _no_partition(name)
+        return channel
+
+    def _known(self, name: str) -> Channel | None:
+        """Return a channel, begun if it is not there; None: a partition that this node has not heard of."""
         channel = self.hub.channels.get(name)
         if channel is None:
             rules = self.namespaces.of(name)
             if rules.namespace.name == STREAMS and not self.is_partition(name):
-                raise _no_partition(name)
+                return None
             channel = self.hub.channel(name, rules)
             self.placing.idle(channel)  # until somebody has subscribed
         return channel

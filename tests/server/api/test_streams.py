@@ -13,6 +13,7 @@ from gapless.core.errors import ConfigError
 from gapless.server.config import Source, read
 from gapless.server.node import Node
 from tests.program import merged
+from tests.server.raw_socket import TEXT, RawSocket, frame
 from tests.server.running import CONFIG, call, running
 from tests.server.serving import on_a_loop
 
@@ -211,3 +212,34 @@ async def test_a_reload_makes_streams_and_refuses_other_partitions() -> None:
         while len((await ask(node, "list"))["streams"]) < 3:
             pass
         await append(node, 1, stream="bills")
+
+
+async def told(socket: RawSocket, id: int) -> Any:
+    """Return the reply with this id."""
+    while True:
+        for line in (await socket.receive())[1].splitlines():
+            if json.loads(line).get("id") == id:
+                return json.loads(line)
+
+
+SUBSCRIBE = '{"id":%d,"subscribe":{"channel":"stream:orders/0"}}'
+
+
+@on_a_loop
+async def test_a_partition_that_another_process_declared_is_followed_at_once(tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"store": {"url": f"sqlite:{tmp_path / 'app.db'}", "durability": "memory"}}
+    shared |= {"client": {"insecure": True}}
+    async with running(shared) as one, running(shared) as other:
+        socket = await RawSocket.websocket(other.port, "/connection/websocket")
+        socket.send(frame(TEXT, b'{"id":1,"connect":{}}'))
+        await told(socket, 1)
+        await call(one, "/api/stream/declare", {"stream": "orders"})
+        socket.send(frame(TEXT, (SUBSCRIBE % 2).encode()))
+        assert "subscribe" in await told(socket, 2)
+        await call(one, "/api/stream/append", {"stream": "orders", "messages": [{"data": "hello"}]})
+        assert b'"hello"' in (await socket.receive())[1]
+        _, refused = await call(other, "/api/history", {"channel": "stream:orders/1"})
+        assert refused["error"]["code"] == 102
+        socket.send(frame(TEXT, (SUBSCRIBE % 3).replace("/0", "/1").encode()))
+        assert (await told(socket, 3))["error"]["code"] == 102
+        socket.leave()

@@ -19,6 +19,9 @@ from gapless.protocol.streams import StreamSettings
 
 __all__ = ["Source", "Sources", "options_of", "settings_of"]
 
+# So many channels that are no partitions are known at most, each for as long as streams are.
+ABSENT_MAX: Final = 1_000
+
 _NO_STREAM: Final = ""  # stands where every stream does that is not there; those that are, stand above
 
 
@@ -60,6 +63,7 @@ class Sources:
         self.rules = rules
         self._known: dict[str, Source] = {}
         self._until_ms = 0
+        self._absent: dict[str, int] = {}  # channels, until when that is believed
         broker.is_partition, broker.find_partition = self.has_channel, self.find_channel
 
     async def declared(self) -> dict[str, Source]:
@@ -141,10 +145,20 @@ class Sources:
         return source is not None and int(partition) < len(source.streams)
 
     async def find_channel(self, channel: str) -> bool:
-        """As `has_channel`; what is not known is looked for."""
-        if not self.has_channel(channel):
-            await self.declared()
-        return self.has_channel(channel)
+        """As `has_channel`; what is not known is looked for, once in a second."""
+        now_ms = self._clock.now_ms()
+        if self.has_channel(channel):
+            return True
+        if self._absent.get(channel, 0) > now_ms:
+            return False
+        await self.declared()
+        found = self.has_channel(channel)
+        if not found:
+            self._absent.pop(channel, None)
+            self._absent[channel] = now_ms + WAITING_CHECK_MS
+            if len(self._absent) > ABSENT_MAX:
+                del self._absent[next(iter(self._absent))]
+        return found
 
     # Changes ------------------------------------------------------------------------------
 
