@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gapless.core.limits import BODY_BYTES_MAX
+from gapless.server.care import State
 from gapless.server.node import Node
 from tests.server.raw_socket import RawSocket
 from tests.server.running import call, running
@@ -172,7 +173,10 @@ async def test_an_upload_that_breaks_off_leaves_nothing_and_blocks_nobody(tmp_pa
         status, answer = await call(node, "/api/store/check")
         assert (status, answer["error"]["reason"]) == (409, "conflict")
         socket.leave()
-        await until(lambda: not list(tmp_path.glob("*.care-*")))
+        upload = node._care._job
+        assert upload is not None
+        await until(lambda: upload.state is State.FAILED)
+        assert not list(tmp_path.glob("*.care-*"))
         assert (await done(node, await begin(node, "check")))["result"]["wrong"] == 0
 
 

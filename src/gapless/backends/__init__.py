@@ -22,6 +22,7 @@ from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import After, Checked, Compacted, Store, Timer
 
 __all__ = [
+    "FILE_MODE",
     "KEY_HOUR_MS",
     "Engine",
     "Held",
@@ -35,6 +36,9 @@ __all__ = [
     "store_clock",
     "tell",
 ]
+
+# Files of a store, and copies of it, are their owner's alone: they hold what users wrote to each other.
+FILE_MODE = 0o600
 
 # Idempotency keys are forgotten together: all that were made within one such stretch of store time.
 KEY_HOUR_MS = 3600 * 1000

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
-from gapless.backends import offline
+from gapless.backends import FILE_MODE, offline
 from gapless.cli.calling import Server, as_json, at_server
 from gapless.cli.caring import at, done_at, done_here, done_with, store_option, watched
 from gapless.cli.progress import Tell, progress
@@ -60,6 +60,7 @@ def backup(server: Server, file: Path, store: str | None, overwrite: bool, as_js
 def _fetch(server: Server, partial: Path) -> None:
     job = done_at(server, "backup", "copying", "pages")
     try:
+        partial.touch(FILE_MODE)
         with partial.open("wb") as file, progress("downloading", "bytes") as tell:
             _download(server, job, file, tell)
             os.fsync(file.fileno())

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
+from io import BufferedWriter
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
+from gapless.backends import FILE_MODE
 from gapless.core.errors import BadRequest, GaplessError, NotAvailable, StateError, StoreFull
 from gapless.core.limits import BACKUP_KEPT_MS, CHECK_INTERVAL_MS
 from gapless.ports import Care, Clock, Streams, Told
@@ -142,7 +144,7 @@ class StoreCare:
     async def _take_in(self, care: Care, parts: Parts, size: int, file: Path) -> None:
         done = 0
         try:
-            with await asyncio.to_thread(file.open, "wb") as taken:
+            with await asyncio.to_thread(_created, file) as taken:
                 while part := await parts():
                     if await care.free_bytes() < max(size - done, len(part)):
                         raise StoreFull("there is no room for the file beside the store: make room")
@@ -256,3 +258,8 @@ class StoreCare:
             self._task.cancel()
             await asyncio.wait((self._task,))
         self._let_go()
+
+
+def _created(file: Path) -> BufferedWriter:
+    file.touch(FILE_MODE)
+    return file.open("wb")

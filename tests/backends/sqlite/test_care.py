@@ -134,6 +134,29 @@ async def test_a_backup_that_cannot_be_written_harms_nothing(path: Path) -> None
     await store.close()
 
 
+@pytest.mark.parametrize("mode", [None, 0o640])
+def test_files_are_their_owners_alone_unless_somebody_said_otherwise(path: Path, mode: int | None) -> None:
+    if mode is not None:
+        path.touch(mode)
+    copy = path.with_name("backup.db")
+
+    async def modes() -> dict[str, int]:
+        store = await grown(path)
+        await store.backup(str(copy), ignore)
+        await store.compact(ignore)
+        await append(store, "s0")
+        found = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        await store.restore(str(copy), keep=False, told=ignore)
+        found["restored"] = path.stat().st_mode & 0o777
+        await store.close()
+        return found
+
+    found = asyncio.run(modes())
+    assert found.pop("store.db") == found.pop("store.db-wal") == found.pop("restored") == (mode or 0o600)
+    assert set(found) == {"store.db.witness", "backup.db"}
+    assert set(found.values()) == {0o600}
+
+
 @scenario
 async def test_leftovers_go_when_the_store_is_opened(path: Path) -> None:
     store = await grown(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from gapless.backends import Slices
+from gapless.backends import FILE_MODE, Slices
 from gapless.backends.sqlite.schema import PAGE_BYTES, number, rows
 from gapless.backends.sqlite.swapping import remove, sync
 from gapless.core.errors import StoreError, StoreFull
@@ -57,6 +57,7 @@ def _throw_away(to: Path) -> None:
 
 def _copy(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]) -> Slices[None]:
     remove(to)
+    to.touch(FILE_MODE)
     target = apsw.Connection(str(to))
     try:
         for pragma in COPYING:
@@ -84,6 +85,7 @@ def rewrite(connection: apsw.Connection, to: Path, free_bytes: Callable[[], int]
     version = number(connection.execute("pragma user_version"))
     try:
         remove(to)
+        to.touch(FILE_MODE)
         connection.execute("vacuum into ?", (str(to),))
         target = apsw.Connection(str(to))
         try:

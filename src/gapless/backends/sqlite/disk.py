@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from gapless.backends import FILE_MODE
 from gapless.backends.sqlite.schema import PAGE_BYTES
 from gapless.core.errors import StoreFailed
 from gapless.core.limits import WAL_PAGES, WAL_PAGES_MAX
@@ -149,7 +150,7 @@ class Disk:
         if not self._ballast_bytes or self.free_bytes() < max(more_bytes, 0) + self._free_bytes_min:
             return
         self.is_full = False
-        file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             if more_bytes > 0:
                 os.posix_fallocate(file, 0, self._ballast_bytes)

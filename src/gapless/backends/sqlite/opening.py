@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
+from gapless.backends import FILE_MODE
 from gapless.backends.sqlite import schema, upgrading, wal
 from gapless.backends.sqlite.witness import Seen, fate
 from gapless.core.errors import StoreRefused
@@ -86,6 +87,8 @@ def check_header(path: Path, header: bytes) -> None:
 
 def connect(path: Path, vfs: str | None, user_version: int) -> apsw.Connection:
     """Open the file in SQLite, for this process alone; a new one is marked as ours."""
+    if vfs is None:
+        path.touch(FILE_MODE)  # SQLite gives its log the same mode
     connection = apsw.Connection(str(path), vfs=vfs)
     try:
         # Closing a file that is refused, or that failed, must leave its -wal as it is.

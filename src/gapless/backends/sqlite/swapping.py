@@ -5,6 +5,7 @@ What was there is kept under another name, with what lay beside it, until somebo
 
 import os
 from pathlib import Path
+from shutil import copymode
 
 from gapless.backends.sqlite.opening import beside
 
@@ -22,9 +23,9 @@ LOGS = ("-wal", "-journal")
 def place(new: Path, path: Path, former: str = BEFORE) -> None:
     """Put the file `new`, which lies in the same folder and is on the disk, in the place of `path`.
 
-    What was there is then called `path` with the suffix `former`; an older one of that name goes. In each
-    moment `path` names a whole database. A log of the former one stays until the new one is in place:
-    in between the two do not fit each other, which is told at the next opening.
+    It gets the mode of what was there, which is then called `path` with the suffix `former`; an older one of
+    that name goes. In each moment `path` names a whole database. A log of the former one stays until the new
+    one is in place: in between the two do not fit each other, which is told at the next opening.
 
     Raises:
         OSError: it is not done, as where the file system has no hard links.
@@ -32,6 +33,7 @@ def place(new: Path, path: Path, former: str = BEFORE) -> None:
     let_go(path, former)
     logs = [suffix for suffix in LOGS if beside(path, suffix).exists()]
     if path.exists():
+        copymode(path, new)
         os.link(path, beside(path, former))
         for suffix in logs:
             os.link(beside(path, suffix), beside(path, former + suffix))

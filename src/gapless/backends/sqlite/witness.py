@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 from weakref import WeakSet
 from zlib import crc32
 
-from gapless.backends import Held
+from gapless.backends import FILE_MODE, Held
 from gapless.core.errors import StoreRefused
 from gapless.core.lineage import Fate, Generation
 
@@ -54,7 +54,7 @@ class Witness:
             StoreRefused: it cannot be written.
         """
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise StoreRefused(f"{path} cannot be written: {error.strerror}") from error
         self._pid = os.getpid()
