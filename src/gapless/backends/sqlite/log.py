@@ -12,7 +12,7 @@ from gapless.backends.sqlite.keyed import Index, key_id
 from gapless.backends.sqlite.keys import Digests, Keys, digest
 from gapless.backends.sqlite.membership import Memberships
 from gapless.backends.sqlite.queues.writing import Queueing
-from gapless.backends.sqlite.schema import first
+from gapless.backends.sqlite.schema import Insert, first
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
 from gapless.backends.sqlite.work import WHOLE, Undo, Work
@@ -32,8 +32,8 @@ from gapless.core.stream import Entry, Head, Heads, Position, Stored, check_vers
 
 __all__ = ["Erase", "Log", "Order", "Outcome", "Trim"]
 
-INSERT = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?, null)"
-INSERT_KEYED = "insert into log values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = Insert("log", "(?, ?, ?, ?, ?, ?, ?, ?, null)")
+INSERT_KEYED = Insert("log", "(?, ?, ?, ?, ?, ?, ?, ?, ?)")
 KEYED_COLUMNS = 9
 FIND = 'select seq, time_ms, crc, data, meta from log where stream = ? and "offset" = ?'
 ERASE = "update log set crc = ?, data = x'', meta = x'' where seq = ?"
@@ -353,10 +353,10 @@ class Log:
     def _flush_rows(self) -> None:
         if self._any_keyed:
             rows = [row if len(row) == KEYED_COLUMNS else (*row, None) for row in self._rows]
-            self._cursor.executemany(INSERT_KEYED, rows)
+            INSERT_KEYED.execute(self._cursor, rows)
             self._any_keyed = False
         elif self._rows:
-            self._cursor.executemany(INSERT, self._rows)
+            INSERT.execute(self._cursor, self._rows)
         self._rows.clear()
 
     def is_past(self, name: str, position: Position) -> bool:
