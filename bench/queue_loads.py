@@ -3,19 +3,20 @@
 import json
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from bench.loads import Load, run
 from bench.programs import PEERS
 from bench.report import Sample
-from bench.servers import Failed, Server, ending, last_line
+from bench.servers import ROOT, Failed, Server, ending, last_line
 
-__all__ = ["backlog", "cycle", "streams", "worker"]
+__all__ = ["backlog", "beside_hook_worker", "cycle", "streams", "worker"]
 
 OWN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[1]
 BACKLOG_SECONDS_MAX = 600
 WORK_SECONDS_MAX = 180
+START_SECONDS_MAX = 30
 
 
 def module(of_gapless: bool, name: str, *options: object) -> list[str]:
@@ -85,3 +86,25 @@ def worker(kind: str, *command: str) -> Load:
         return {"count": count, "seconds": float(seconds.read_text())}
 
     return load
+
+
+def beside_hook_worker(load: Load) -> Load:
+    """The load, while a worker serves the hooks of `bench/workers/hooks.py`."""
+
+    def with_worker(server: Server, is_quick: bool) -> Sample:
+        said = server.folder / "worker"
+        variables = {"BENCH_URL": gapless_url(server), "PYTHONPATH": str(ROOT)}
+        with ending([str(OWN / "gapless"), "worker", "bench.workers.hooks:gl"], said, variables) as process:
+            deadline = time.monotonic() + START_SECONDS_MAX
+            while not hook_workers(server):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise Failed(f"the worker serves no hooks: {last_line(said)}")
+                time.sleep(0.05)
+            return load(server, is_quick)
+
+    return with_worker
+
+
+def hook_workers(server: Server) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+        return b"\ngapless_hook_workers 1" in answer.read()

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from bench.loads import on_disk
+from bench.loads import generate, on_disk
 from bench.measurement import SQLITE, Measurement, absolute, at_least, cpu_us, of, per_second
-from bench.queue_loads import backlog, cycle, streams, worker
+from bench.queue_loads import backlog, beside_hook_worker, cycle, streams, worker
 from bench.report import Figure, Sample, Target
 from bench.servers import NO_SERVER
 
@@ -97,6 +97,27 @@ WORK = Measurement(
     peers=True,
 )
 
+HOOKED = {
+    "gapless": "no hook",
+    "gapless with hooks": "a hook in the server's process",
+    "gapless with a hook worker": "a hook in a worker",
+}
+HOOKS = Measurement(
+    "hooks",
+    "publishes of 128 bytes to 32 channels in memory, 256 in flight over 32 connections: without a hook, and "
+    "each let through by one that says yes, in the server's process (its CPU is counted) or in a worker "
+    "beside it (whose CPU is not). The difference is what a decision costs the server",
+    {
+        name: beside_hook_worker(generate("publish")) if name.endswith("worker") else generate("publish")
+        for name in HOOKED
+    },
+    tuple(
+        Figure(f"publish, {how}: {what}", unit, value, None, name, "")
+        for name, how in HOOKED.items()
+        for what, unit, value in (("CPU of the server", "µs", cpu_us), ("publishes", "/s", per_second))
+    ),
+)
+
 STREAMS = Measurement(
     "streams",
     "messages of 200 bytes to a stream of one partition, fsynced, in batches of 100, 8 at a time; then a "
@@ -153,4 +174,4 @@ BACKLOG = Measurement(
     repeats_max=1,
 )
 
-QUEUE_MEASUREMENTS = (QUEUE, WORK, STREAMS, BACKLOG)
+QUEUE_MEASUREMENTS = (QUEUE, WORK, STREAMS, BACKLOG, HOOKS)

@@ -16,10 +16,11 @@ from pathlib import Path
 from bench.machine import SERVER_CORE
 from bench.programs import CACHE
 
-__all__ = ["NO_SERVER", "SECRET", "Failed", "Server", "ending", "last_line", "running"]
+__all__ = ["NO_SERVER", "ROOT", "SECRET", "Failed", "Server", "ending", "last_line", "running"]
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
+ROOT = Path(__file__).parents[1]
 HISTORY_SIZE = 1000
 HISTORY_TTL = "300s"
 SECRET = "what the tokens of the bench are signed with"
@@ -41,7 +42,7 @@ class Server:
     started_ms: float  # from starting the process to the first accepted connection
 
 
-def gapless(folder: Path, port: int, store: str = "memory:") -> list[str]:
+def gapless(folder: Path, port: int, store: str = "memory:", **more: object) -> list[str]:
     config = {
         "http_server": {"address": "127.0.0.1", "port": port},
         "log": {"level": "error"},
@@ -53,6 +54,7 @@ def gapless(folder: Path, port: int, store: str = "memory:") -> list[str]:
         "channel": {"namespaces": [namespace("bench", HISTORY_SIZE), namespace("long", 10_000_000)]},
         "prometheus": {"enabled": True},
         "store": {"url": store},
+        **more,
     }
     path = folder / "gapless.json"
     path.write_text(json.dumps(config))
@@ -67,6 +69,16 @@ def namespace(name: str, history_size: int) -> dict[str, object]:
 
 def gapless_on_sqlite(folder: Path, port: int) -> list[str]:
     return gapless(folder, port, f"sqlite:{folder}/bench.db")
+
+
+def gapless_with_hooks(folder: Path, port: int) -> list[str]:
+    """The hooks run in the server's process."""
+    return ["env", f"PYTHONPATH={ROOT}", *gapless(folder, port), "--app", "bench.workers.hooks:gl"]
+
+
+def gapless_with_hook_worker(folder: Path, port: int) -> list[str]:
+    """The hooks run in a worker, which the load starts."""
+    return gapless(folder, port, hooks={"publish": ["bench:*"]})
 
 
 def peer(folder: Path, port: int) -> list[str]:
@@ -129,6 +141,8 @@ SERVERS: Mapping[str, Command] = {
     "peer": peer,
     "gapless": gapless,
     "gapless on SQLite": gapless_on_sqlite,
+    "gapless with hooks": gapless_with_hooks,
+    "gapless with a hook worker": gapless_with_hook_worker,
     "Redis": redis_always,
     "Redis everysec": redis_everysec,
     "NATS": nats_always,
