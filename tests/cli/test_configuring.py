@@ -67,6 +67,16 @@ def test_a_check_prints_mistakes_only(file: str, tmp_path: Path) -> None:
     assert "\n  --set: log.lvel: unknown key; did you mean log.level?\n" in said
 
 
+@pytest.mark.parametrize("command", [["config", "--check"], ["serve"]])
+def test_a_check_tells_what_serve_would_refuse(command: list[str], file: str) -> None:
+    given = ("--set", "store.url=mysql:x", "--set", "client.allowed_origins=example.com")
+    result = CliRunner().invoke(main, [*command, "-c", file, *given])
+    assert result.exit_code == 2
+    assert "2 mistakes in the configuration:\n" in result.stderr
+    assert "\n  --set: client.allowed_origins: 'example.com' never matches: " in result.stderr
+    assert "\n  --set: store.url: no store for the scheme 'mysql'; " in result.stderr
+
+
 def test_a_check_reads_the_files_of_keys_too(tmp_path: Path) -> None:
     certificate().write(tmp_path)
     tls = [

@@ -3,6 +3,7 @@
 A module is imported when its scheme is first used, and has a class `Backend`, opened
 with `await Backend.open(address, options)`, where `address` is the URL without its scheme; or with
 `await open_shared(address, options)`, where several processes of a machine may have one store open.
+Its `strongest(address)` tells the best durability class that it may have.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from msgspec import Struct
 from gapless.core import limits
 from gapless.core.errors import ConfigError, NotAvailable, StoreError, StoreRefused
 from gapless.core.stream import Done, Entry, Outcome
-from gapless.ports import After, Checked, Compacted, Store, Timer
+from gapless.ports import After, Checked, Compacted, Durability, Store, Timer
 
 __all__ = [
     "FILE_MODE",
@@ -34,6 +35,7 @@ __all__ = [
     "offline",
     "open",
     "store_clock",
+    "strongest",
     "tell",
 ]
 
@@ -169,6 +171,18 @@ def offline(url: str) -> Offline:
     if kind is None:
         raise NotAvailable(f"{url} is no file: it is cared for with its engine's own tools")
     return kind(address)
+
+
+def strongest(url: str) -> Durability:
+    """Return the best durability class that the store may have which `url` names; opens nothing.
+
+    Raises:
+        ConfigError: the scheme is unknown, or it names no place.
+    """
+    scheme, address = _split(url)
+    load(scheme)
+    told: Callable[[str], Durability] = import_module(f"{__name__}.{scheme}").strongest
+    return told(address)
 
 
 async def open(url: str, options: Options | None = None) -> Store:

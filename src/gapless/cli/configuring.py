@@ -1,18 +1,15 @@
 """`gapless config`."""
 
-import asyncio
 from typing import Final
 
 import click
 import msgspec
 
-from gapless.broker.tokens import Verifier
+from gapless.backends import store_clock
 from gapless.cli.configured import Sources, configured, lenient
-from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Reading, examine
+from gapless.server.checking import checked
+from gapless.server.config import Reading, examine
 from gapless.server.config.showing import Line, lines
-from gapless.server.tls import context
-from gapless.server.tokens import Trusts
 
 __all__ = ["config"]
 
@@ -24,7 +21,9 @@ VALUE_CHARACTERS: Final = 40
 @configured
 @lenient
 @click.option("--default", "defaults", is_flag=True, help="Show what holds when nothing is configured.")
-@click.option("--check", is_flag=True, help="Print mistakes only, also those in the files of keys.")
+@click.option(
+    "--check", is_flag=True, help="Print only what `serve` would refuse, also in files that are named."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: key, value, origin.")
 def config(sources: Sources, lenient: bool, defaults: bool, check: bool, as_json: bool) -> None:
     """Show each key with its value and where it was set; `serve` with these options would have them too.
@@ -35,16 +34,9 @@ def config(sources: Sources, lenient: bool, defaults: bool, check: bool, as_json
     for remark in found.remarks:
         click.echo(f"Warning: {remark}", err=True)
     if check:
-        asyncio.run(_try_out(found.checked()))
+        checked(found, store_clock()())
     else:
         _show(found, as_json=as_json)
-
-
-async def _try_out(config: Config) -> None:
-    """Use what else can be wrong with a configuration: the keys that it names."""
-    clock = LoopClock()
-    context(config.http_server.tls, clock.now_ms())
-    Verifier(*Trusts(clock).read(config.client)).close()
 
 
 def _show(found: Reading, *, as_json: bool) -> None:

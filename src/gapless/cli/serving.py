@@ -13,13 +13,15 @@ from typing import Final
 import click
 import uvloop
 
+from gapless.backends import store_clock
 from gapless.cli.configured import Sources, configured, lenient, override
 from gapless.cli.logs import set_level, start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
 from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
 from gapless.core.errors import GaplessError, StoreFailed
+from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Source, from_all, read
+from gapless.server.config import Config, Source, examine, from_all
 from gapless.server.config.model import HttpServer
 from gapless.server.node import App, Node
 
@@ -67,7 +69,10 @@ def serve(sources: Sources, lenient: bool, target: str) -> None:
     """
 
     def read_with(tell: Callable[[str], object]) -> Config:
-        return read(sources(), lenient=lenient, tell=tell)
+        found = examine(sources(), lenient=lenient)
+        for remark in found.remarks:
+            tell(remark)
+        return checked(found, store_clock()())
 
     warn: Callable[[str], object] = partial(log.warning, "%s")
     told: list[str] = []
@@ -86,7 +91,7 @@ def serve(sources: Sources, lenient: bool, target: str) -> None:
 def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]
-    config = read([DEV, *from_all(None, os.environ, chosen)])
+    config = checked(examine([DEV, *from_all(None, os.environ, chosen)]), store_clock()())
     start_logging(config.log)
 
     def started(node: Node) -> None:

@@ -16,7 +16,7 @@ from gapless.core.errors import ConfigError, Unavailable
 from gapless.core.limits import JWKS_BYTES_MAX, JWKS_MS
 from gapless.ports import Clock
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "checked_url"]
 
 READ_BYTES: Final = 64 * 1024
 OK: Final = 200
@@ -32,7 +32,7 @@ class Endpoint:
     """
 
     def __init__(self, url: str, clock: Clock, *, insecure: bool = False) -> None:
-        self._url = _checked(url, insecure=insecure)
+        self._url = checked_url(url, insecure=insecure)
         self._clock = clock
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
 
@@ -134,7 +134,8 @@ class _Answer:
         self.complete = self._head_over
 
 
-def _checked(url: str, *, insecure: bool) -> SplitResult:
+def checked_url(url: str, *, insecure: bool) -> SplitResult:
+    """Return the parts of a URL that keys may be fetched from; raises ConfigError if it is none."""
     if "{{" in url:
         raise ConfigError(
             "jwks_public_endpoint must be one URL: a placeholder would let tokens say where their keys are"

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["Origins"]
+from gapless.core.errors import ConfigError
+
+__all__ = ["Origins", "check"]
 
 _EITHER: Final = re.compile(r"\\\{([^{}]*)\\\}")
 
@@ -36,6 +38,23 @@ class Origins:
         if separator and scheme in ("http", "https") and rest == host.lower():
             return True
         return self._allowed is not None and self._allowed.fullmatch(origin) is not None
+
+
+def check(pattern: str) -> None:
+    """Refuse (`ConfigError`) a pattern that is no origin: no browser would ever name one that it matches."""
+    if pattern in ("*", "null"):  # a page without an origin of its own names null
+        return
+    scheme, separator, rest = pattern.partition("://")
+    if not separator or not scheme:
+        origin = f"https://{rest or scheme}"
+        raise ConfigError(
+            f"client.allowed_origins: {pattern!r} never matches: write the scheme too, as in {origin!r}"
+        )
+    if "/" in rest:
+        origin = f"{scheme}://{rest.partition('/')[0]}"
+        raise ConfigError(
+            f"client.allowed_origins: {pattern!r} never matches: an origin has no path, write {origin!r}"
+        )
 
 
 def _expression(pattern: str) -> str:

@@ -7,9 +7,14 @@ from gapless.backends.memory.queues import MemoryQueues
 from gapless.backends.memory.streams import Kept
 from gapless.core.jobs import Emit, Enqueued
 from gapless.core.stream import Stored
-from gapless.ports import Store
+from gapless.ports import Durability, Store
 
-__all__ = ["Backend", "Kept"]
+__all__ = ["Backend", "Kept", "strongest"]
+
+
+def strongest(address: str) -> Durability:
+    """See `backends.strongest`."""
+    return Durability.MEMORY
 
 
 class Backend(MemoryQueues, MemoryGroups, Store):

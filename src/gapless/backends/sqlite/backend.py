@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from gapless.backends import Options, Slices, tell
 from gapless.backends.sqlite.compacting import CompactKeys
 from gapless.backends.sqlite.database import Database
-from gapless.backends.sqlite.disk import Disk
+from gapless.backends.sqlite.disk import Disk, strongest
 from gapless.backends.sqlite.emitting import StoreAll
 from gapless.backends.sqlite.groups_calls import SqliteGroups
 from gapless.backends.sqlite.keyed import START, Slice
@@ -22,7 +22,6 @@ from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
 from gapless.backends.sqlite.work import Work
 from gapless.backends.sqlite.writer import Ask, Chore, Lift, Listener, Queued, Writer
 from gapless.core.errors import (
-    ConfigError,
     GaplessError,
     OutcomeUnknown,
     StoreError,
@@ -75,8 +74,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
             ConfigError: there is no file name.
             StoreRefused: the file may not be opened as it is; the message says why and what to do.
         """
-        if not address:
-            raise ConfigError("the store's URL names no file; write sqlite:path.db")
+        strongest(address)
         store = cls(options)
         store._writer.start(Path(address), vfs)
         try:

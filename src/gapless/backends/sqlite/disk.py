@@ -7,11 +7,11 @@ from typing import Final
 
 from gapless.backends import FILE_MODE
 from gapless.backends.sqlite.schema import PAGE_BYTES
-from gapless.core.errors import StoreFailed
+from gapless.core.errors import ConfigError, StoreFailed
 from gapless.core.limits import WAL_PAGES, WAL_PAGES_MAX
 from gapless.ports import Durability
 
-__all__ = ["BALLAST", "Disk", "durability_of", "mount_of", "shares"]
+__all__ = ["BALLAST", "Disk", "durability_of", "mount_of", "shares", "strongest"]
 
 # File systems on a disk of this machine, whose fsync reaches it.
 LOCAL = {
@@ -22,6 +22,13 @@ LOCAL = {
 BALLAST: Final = ".ballast"
 # Mount options with which fsync does not reach the disk.
 UNSAFE = {"nobarrier", "barrier=0", "volatile"}
+
+
+def strongest(address: str) -> Durability:
+    """See `backends.strongest`."""
+    if not address:
+        raise ConfigError("the store's URL names no file; write sqlite:path.db")
+    return Durability.DISK
 
 
 def durability_of(path: Path, mounts: str) -> Durability:

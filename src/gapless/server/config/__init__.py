@@ -1,7 +1,7 @@
 """The configuration: its model, and how it is read from a file, the environment and flags."""
 
 from gapless.server.config.model import Config
-from gapless.server.config.reading import Reading, examine, read
+from gapless.server.config.reading import Reading, examine, read, refusal
 from gapless.server.config.sources import Source, from_all, from_environment, from_file, from_flags
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "from_file",
     "from_flags",
     "read",
+    "refusal",
 ]

@@ -16,7 +16,7 @@ from gapless.server.config.fields import DURATION, are_durations, is_secret, key
 from gapless.server.config.model import Config
 from gapless.server.config.sources import Source
 
-__all__ = ["Reading", "examine", "read"]
+__all__ = ["Reading", "examine", "read", "refusal"]
 
 Sections = dict[str, Any]  # by the names of the model's fields; a leaf is a `_Setting`
 # Lists whose items a variable or flag names (GAPLESS_QUEUES__MAIL__LEASE), and what they are.
@@ -31,10 +31,12 @@ INHERITED: Final = ("history_meta_ttl_ms", "publication_data_format")
 class Reading(Struct, frozen=True):
     """What the sources say: a configuration unless there are mistakes, and what has no effect.
 
-    `origins` tells for each key that was set, by its path, where.
+    `draft` is one without what is wrong, if that can be. `origins` tells for each key that was set, by its
+    path, where.
     """
 
     config: Config | None
+    draft: Config | None
     mistakes: list[str]
     remarks: list[str]
     origins: dict[str, str]
@@ -42,8 +44,19 @@ class Reading(Struct, frozen=True):
     def checked(self) -> Config:
         """Return the configuration; raises ConfigError, which says all that is wrong, if there is none."""
         if self.config is None:
-            raise ConfigError(_joined(self.mistakes))
+            raise refusal(self.mistakes)
         return self.config
+
+    def place(self, path: str) -> str:
+        """Return where a key was set, or else the first one of its section; nothing if none was."""
+        while path and path not in self.origins:
+            within = [
+                place for key, place in self.origins.items() if key.startswith((f"{path}.", f"{path}["))
+            ]
+            if within:
+                return within[0]
+            path = path.rpartition(".")[0]
+        return self.origins.get(path, "")
 
 
 def read(
@@ -63,9 +76,10 @@ def read(
     return found.checked()
 
 
-def _joined(mistakes: list[str]) -> str:
+def refusal(mistakes: list[str]) -> ConfigError:
+    """Return the error that says all that is wrong, of as many mistakes as there are (up to 20)."""
     if len(mistakes) == 1:
-        return mistakes[0]
+        return ConfigError(mistakes[0])
     shown = mistakes[:MISTAKES_MAX]
     more = len(mistakes) - len(shown)
     lines = [
@@ -73,7 +87,7 @@ def _joined(mistakes: list[str]) -> str:
         *shown,
         *([f"and {more} more"] if more else []),
     ]
-    return "\n  ".join(lines)
+    return ConfigError("\n  ".join(lines))
 
 
 def examine(sources: Iterable[Source], *, lenient: bool = False) -> Reading:
@@ -88,8 +102,14 @@ def examine(sources: Iterable[Source], *, lenient: bool = False) -> Reading:
     reader.inherit(merged)
     whole = reader.whole(Config, merged, "")
     assert isinstance(whole, Config) or reader.mistakes, "what cannot be made is a mistake"
-    config = whole if isinstance(whole, Config) and not reader.mistakes else None
-    return Reading(config, reader.mistakes, reader.remarks, dict(_origins(Config, merged, "")))
+    draft = whole if isinstance(whole, Config) else None
+    return Reading(
+        None if reader.mistakes else draft,
+        draft,
+        reader.mistakes,
+        reader.remarks,
+        dict(_origins(Config, merged, "")),
+    )
 
 
 class _Setting(Struct, frozen=True):

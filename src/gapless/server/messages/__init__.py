@@ -10,7 +10,7 @@ from gapless.server.messages.visitors import Fields, Visitors
 from gapless.server.origin import Origins
 from gapless.server.sessions import Sessions
 
-__all__ = ["MessagesDoor", "messages"]
+__all__ = ["MessagesDoor", "messages", "taken"]
 
 
 def messages(config: Config, sessions: Sessions, api: Door, origins: Origins) -> MessagesDoor:
@@ -24,7 +24,14 @@ def messages(config: Config, sessions: Sessions, api: Door, origins: Origins) ->
         return not config.http_api.disabled and api.permits(fields.items(), query)
 
     prefix = config.http_api.handler_prefix
-    taken = [
+    paths = Paths(prefix, config.messages.aliases, sessions.broker.namespaces, taken(config))
+    return MessagesDoor(Scrolling(sessions.broker, items), Visitors(sessions, has_key), origins, paths)
+
+
+def taken(config: Config) -> list[str]:
+    """Return the paths that no alias may have: something else is there."""
+    prefix = config.http_api.handler_prefix
+    return [
         prefix,
         *(f"{prefix}{area}/{{method}}" for area in ("", "/store", "/queue", "/stream")),
         config.websocket.handler_prefix,
@@ -32,5 +39,3 @@ def messages(config: Config, sessions: Sessions, api: Door, origins: Origins) ->
         f"{config.health.handler_prefix}/live",
         config.prometheus.handler_prefix,
     ]
-    paths = Paths(prefix, config.messages.aliases, sessions.broker.namespaces, taken)
-    return MessagesDoor(Scrolling(sessions.broker, items), Visitors(sessions, has_key), origins, paths)

@@ -1,0 +1,151 @@
+"""What a node would refuse is told at once, with the line on which it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from gapless.core.errors import ConfigError
+from gapless.server.checking import checked
+from gapless.server.config import Config, examine, from_file, from_flags
+from tests.conversation import T as NOW_MS
+
+PERSONAL = "[client.subscribe_to_user_personal_channel]\nenabled = true\npersonal_channel_namespace = "
+JWKS = "http://id.example.com/keys"
+
+
+def check(tmp_path: Path, text: str, *flags: str) -> Config:
+    path = tmp_path / "gapless.toml"
+    path.write_text(text)
+    return checked(examine([from_file(path), *from_flags(flags)]), NOW_MS)
+
+
+def refused(tmp_path: Path, text: str, *flags: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        check(tmp_path, text, *flags)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (
+            "[store]\nurl = 'mysql:x'",
+            2,
+            "store.url: no store for the scheme 'mysql'; there are memory, sqlite",
+        ),
+        ("[store]\nurl = 'foo'", 2, "store.url: 'foo' is no store URL"),
+        ("[store]\nurl = 'sqlite:'", 2, "store.url: the store's URL names no file"),
+        (
+            "[store]\n\ndurability = 'quorum'",
+            3,
+            "store.durability: 'quorum' is asked for, but sqlite:gapless.db",
+        ),
+        ("[store]\nurl='memory:'\ndurability = 'disk'", 3, "gives 'memory' at most"),
+        (
+            "[messages.aliases]\n'/r/{id}' = 'nope:{id}'",
+            1,
+            "messages.aliases: '/r/{id}': there is no namespace",
+        ),
+        ("[messages.aliases]\n'/r' = 'x{id}'", 1, "need the same placeholders"),
+        ("[messages.aliases]\n'/health' = 'x'", 1, "is taken: /health is something else"),
+        (
+            "[http_server]\ntrusted_proxies = ['10.0.0.0/8', '300.1.1.1']",
+            2,
+            "http_server.trusted_proxies: '300.",
+        ),
+        (
+            "[client.token]\n\naudience_regex = '('",
+            3,
+            "client.token.audience_regex '(' is no regular expression",
+        ),
+        (
+            "[client.token]\nrsa_public_key = 'nope.pem'",
+            2,
+            "client.token.rsa_public_key must be PEM or the path",
+        ),
+        ("[client.token]\nuser_id_claim = 'a b'", 2, "client.token.user_id_claim must be of letters"),
+        (f"[client.token]\njwks_public_endpoint = '{JWKS}'", 2, "must begin with https://"),
+        ("[client.token]\naudience = 'a'\naudience_regex = 'a'", 2, "cannot both be set"),
+        (
+            "[client.subscription_token]\nenabled = true\nissuer_regex = '('",
+            3,
+            "client.subscription_token.issuer_",
+        ),
+        (
+            "[http_server.tls]\nenabled = true\ncert_pem = 'x.pem'",
+            3,
+            "http_server.tls.cert_pem: x.pem: cannot be",
+        ),
+        ("[http_server.tls]\nenabled = true", 2, "http_server.tls.cert_pem: is missing"),
+        (f"{PERSONAL}'nah'", 3, "there is no namespace 'nah', so nobody could connect"),
+        (
+            "[client]\nallowed_origins = ['example.com']",
+            2,
+            "'example.com' never matches: write the scheme too, as",
+        ),
+        ("[client]\nallowed_origins = ['https://a.example/']", 2, "write 'https://a.example'"),
+        (
+            "[health]\nhandler_prefix = '/api'",
+            2,
+            "'/api' is taken by http_api.handler_prefix: write another path",
+        ),
+        ("[http_api]\nhandler_prefix = '/health/live'", 2, "taken by"),
+        ("[prometheus]\nenabled = true\nhandler_prefix = '/openapi.json'", 3, "is taken by http_api"),
+    ],
+)
+def test_each_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+    told = refused(tmp_path, text)
+    assert "\n" not in told
+    assert said in told
+    if "handler_prefix = '/health/live'" in text:  # the other one of the two was not set
+        assert told.startswith("health.handler_prefix: ")
+    else:
+        assert told.startswith(f"{tmp_path}/gapless.toml:{line}: ")
+
+
+def test_all_of_it_is_told_at_once_beside_what_cannot_be_read(tmp_path: Path) -> None:
+    text = (
+        "[http_server]\nport = 'abc'\n[client]\nallowed_origins = ['a', 'b']\n[store]\nurl = 'mysql:x'\n"
+        "[client.token]\nrsa_public_key = 'no.pem'\nissuer_regex = '('\n"
+        "[messages.aliases]\n'/a' = '{x}'\n'/b' = '{x}'\n"
+    )
+    told = refused(tmp_path, text, "log.lvel=1")
+    assert told.startswith("9 mistakes in the configuration:\n")
+    assert "--set: log.lvel: unknown key" in told
+    assert "gapless.toml:2: http_server.port: expected" in told
+    assert "gapless.toml:11: messages.aliases: '/b'" not in told
+    assert "gapless.toml:10: messages.aliases: '/b'" in told
+
+
+def test_what_is_not_used_is_not_judged(tmp_path: Path) -> None:
+    check(tmp_path, PERSONAL.replace("true", "false") + "'nah'")
+    check(tmp_path, "[http_server.tls]\ncert_pem = 'x.pem'")
+    check(tmp_path, "[health]\nenabled = false\nhandler_prefix = '/api'")
+    check(tmp_path, "[messages]\nenabled = false\n[messages.aliases]\n'/a' = 'b{c}'")
+    check(tmp_path, "[client.subscription_token]\nissuer_regex = '('")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "https://example.com",
+        "https://*.example.com:8443",
+        "{http,https}://a",
+        "app://-",
+        "*://a",
+    ],
+)
+def test_what_may_match_an_origin_is_one(tmp_path: Path, origin: str) -> None:
+    assert check(tmp_path, f"[client]\nallowed_origins = ['{origin}']").client.allowed_origins == [origin]
+
+
+def test_a_configuration_without_mistakes_is_as_it_was_read(tmp_path: Path) -> None:
+    text = (
+        "[[channel.namespaces]]\nname = 'inbox'\n"
+        + PERSONAL
+        + "'inbox'\n[messages.aliases]\n'/r/{id}' = 'inbox:{id}'"
+    )
+    config = check(tmp_path, text)
+    assert config.client.subscribe_to_user_personal_channel.personal_channel_namespace == "inbox"
