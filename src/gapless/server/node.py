@@ -44,11 +44,20 @@ from gapless.server.site import HttpLimits, Site
 from gapless.server.tls import context as tls_context
 from gapless.server.tokens import Trusts
 from gapless.server.websocket import WebSocketLimits
+from gapless.sharing.joined import Joined
 
 __all__ = ["App", "Node"]
 
 # One part in so many of the time to stop in is the store's, however clients linger.
 STORE_PART: Final = 4
+
+JOINED: Final = (
+    "another process has the store open, and this server joined it; if that, or any other, is a server too:"
+    " history, queues, streams and revocations are the same for all, but each server has its own connections"
+    " (disconnect, subscribe, unsubscribe and refresh reach only these), presence, join and leave, channels,"
+    " info, single_connection and limits, and publications without history, or with skip_history, reach only"
+    " its own subscribers"
+)
 
 log: Final = logging.getLogger("gapless.node")
 
@@ -112,6 +121,8 @@ class Node:
         """
         self._started_ms = self._clock.now_ms()
         self._store = await open_store(self._config, self.store_failed)
+        if isinstance(self._store, Joined):
+            log.warning("%s", JOINED)
         try:
             await self._assemble()
         except BaseException:
