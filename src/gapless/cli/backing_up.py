@@ -97,8 +97,9 @@ FORGOTTEN: Final = "Warning: who was revoked or blocked since the backup was mad
 def restore(server: Server, file: Path, store: str | None, discard: bool, as_json: bool) -> None:
     """Check FILE, a backup, and put it in the place of the store, which a server has open, or nobody.
 
-    Readers who had read further than FILE are told so (`recovered: false`) when they come back. The store
-    that was there is kept as <name>.before-restore; an older one of that name goes, also with --discard.
+    If anything was appended since FILE was made, all readers who come back are told so (`recovered: false`),
+    also those who had read no further. The store that was there is kept as <name>.before-restore; an older
+    one of that name goes, also with --discard.
     """
     if store is not None:
         done_here(offline(store).restore(str(file), keep=not discard), "restoring", "bytes")
