@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from gapless import Gapless
-from gapless.core.errors import BadRequest, ConfigError, StoreRefused, UnknownChannel
+from gapless.core.errors import BadRequest, ConfigError, UnknownChannel
 from gapless.core.jobs import Enqueued
 from gapless.core.stream import Position
 from gapless.library.local import Local, configured
@@ -100,13 +100,6 @@ def test_other_threads_and_loops_reach_it_on_the_loop_that_it_lives_on() -> None
             assert await asyncio.to_thread(asyncio.run, elsewhere()) == [1, 2]
 
     asyncio.run(home())
-
-
-def test_a_store_whose_loop_ended_without_a_close_is_refused() -> None:
-    gl = Gapless("memory:")
-    asyncio.run(gl.publish("news", 1))
-    with pytest.raises(StoreRefused, match="loop that ended"):
-        gl.sync.publish("news", 2)
 
 
 def test_a_connection_is_made_anew_on_each_loop() -> None:

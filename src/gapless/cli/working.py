@@ -139,7 +139,7 @@ async def _run(options: Options, how: How) -> bool:
 async def _work(worker: Worker, gl: Gapless, how: How, asked: asyncio.Event) -> bool:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(gl.close)
+        await stack.enter_async_context(gl)
         await _tell_of(worker, how, stack)
         starting = loop.create_task(worker.start())
         stopping = loop.create_task(asked.wait())

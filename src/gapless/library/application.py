@@ -49,7 +49,7 @@ async def application(gl: Gapless, random: Random, node: Node) -> AsyncIterator[
     """
     gl.through(lambda: Within(node, random))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(gl.close)
+        await stack.enter_async_context(gl)
         try:
             context = await stack.enter_async_context(gl.running())
         except GaplessError:

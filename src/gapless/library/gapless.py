@@ -80,7 +80,9 @@ class Gapless(Router):
     which `api_key` opens, or, for what clients may do, a connection `token`. What is refused for now, and
     what may be repeated without harm, is tried again for up to `patience`.
 
-    Use it as `async with gl:`, or at once: it is opened by what first uses it, and lives on that loop.
+    Use it as `async with gl:`: it lives on that loop, and is closed at the end. Or at once: then it lives in
+    a thread of its own from its first use on, whichever loops and threads come and go, and each call costs
+    about 0.1 ms more.
 
     Raises:
         ConfigError: the URL or the configuration is malformed.
@@ -118,13 +120,18 @@ class Gapless(Router):
     # Open and close -----------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._home.run(_nothing)
+        await self._home.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it was opened, here or by its use, and not closed."""
+        return self._home.is_open
 
     async def close(self) -> None:
         """Let go of the store, or of the connections; what is used afterwards opens it again."""
@@ -472,9 +479,10 @@ class Gapless(Router):
 
         `concurrency` jobs and pages of messages are handled at once. `only` names the queues, schedules and
         streams to serve. At the end what runs is finished, for up to `drain`; then it is cancelled, and given
-        back. In this process a `timeout` is advice: what does not let go when it is cancelled goes on. A
-        worker with processes of its own, where a timeout is a limit, is `gapless worker`. `metrics` is a
-        registry of prometheus_client, in which the handlers are measured.
+        back. What is not open is opened, and closed at the end. In this process a `timeout` is advice: what
+        does not let go when it is cancelled goes on. A worker with processes of its own, where a timeout is a
+        limit, is `gapless worker`. `metrics` is a registry of prometheus_client, in which the handlers are
+        measured.
 
         Raises:
             ConfigError: there is nothing to serve, or something is named that nobody has declared.
@@ -491,10 +499,6 @@ class Gapless(Router):
 
     def _sender(self) -> "Gapless":
         return self
-
-
-async def _nothing(transport: Transport) -> None:
-    """Open the transport, and ask nothing of it."""
 
 
 def _held(item: Any) -> Any:

@@ -1,6 +1,11 @@
-"""The loop that a connection lives on: the first that used it. Other loops and threads reach it there."""
+"""The loop that a connection lives on: whose `async with` opened it, or else the portal's.
+
+A loop that just uses it may end with the next request, and knows nothing of it. So what is not opened by name
+lives on the portal's loop, which lasts as long as the process. Other loops and threads reach it there.
+"""
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -11,6 +16,8 @@ from gapless.library.portal import portal, portal_of, wait_on
 from gapless.library.transport import Transport
 
 __all__ = ["Home"]
+
+log: Final = logging.getLogger("gapless.library")
 
 Result = TypeVar("Result")
 _END: Final = object()
@@ -41,19 +48,27 @@ class Home:
         """Tell whether something was opened here that was not closed."""
         return self._opened is not None and self._opened.pid == os.getpid()
 
+    async def open(self) -> None:
+        """Open the transport on this loop, where it is not open: until it is closed it lives here."""
+        await self._there(self._found(asyncio.get_running_loop()), _nothing)
+
     async def run(self, work: Work[Result]) -> Result:
         """Have work done with the transport, wherever that is.
 
         Raises:
-            StoreRefused: the store was opened on a loop that ended before it was closed.
+            StoreRefused: it lives on a loop that stands still.
         """
-        loop = asyncio.get_running_loop()
-        opened = self._opened
+        loop, opened = asyncio.get_running_loop(), self._opened
         if opened is not None and opened.is_open and opened.loop is loop and opened.pid == os.getpid():
             return await work(opened.transport)
-        opened = self._here(loop)
-        if opened.loop is loop:
+        return await self._there(self._found(None), work)
+
+    async def _there(self, opened: _Opened, work: Work[Result]) -> Result:
+        """Have work done on the loop of a transport."""
+        if opened.loop is asyncio.get_running_loop():
             return await self._do(opened, work)
+        if not opened.loop.is_running():
+            raise StoreRefused("it was opened on a loop that stands still: close it there")
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(self._do(opened, work), opened.loop)
         )
@@ -74,6 +89,7 @@ class Home:
             return begin(transport)
 
         items = await self.run(first)
+        opened = self._opened
         try:
             while True:
                 item = await self.run(lambda transport: _next(items))
@@ -81,7 +97,8 @@ class Home:
                     return
                 yield item
         finally:
-            await self.run(lambda transport: _close(items))
+            if self._opened is opened:  # with what was closed meanwhile it has ended
+                await self.run(lambda transport: _close(items))
 
     async def close(self) -> None:
         """Close the transport, if it is open."""
@@ -95,17 +112,15 @@ class Home:
             ending = asyncio.run_coroutine_threadsafe(self._end(opened), opened.loop)
             await asyncio.wrap_future(ending)
 
-    def _here(self, loop: asyncio.AbstractEventLoop) -> _Opened:
+    def _found(self, loop: asyncio.AbstractEventLoop | None) -> _Opened:
+        """Return what is open, or what will be: on this loop, or on the portal's."""
         with self._lock:
             opened = self._opened
             if opened is not None and opened.pid == os.getpid():
                 if not opened.loop.is_closed():
                     return opened
-                if opened.transport.keeps_store:
-                    raise StoreRefused(
-                        "it was opened on a loop that ended: use `async with`, or close it there"
-                    )
-            self._opened = _Opened(loop, self._make())
+                log.warning("the loop ended that it was opened on, and nobody has closed it: opened anew")
+            self._opened = _Opened(loop or portal().loop, self._make())
             return self._opened
 
     async def _do(self, opened: _Opened, work: Work[Result]) -> Result:
@@ -135,6 +150,10 @@ class Home:
         if opened.opening is not None:
             await opened.opening
             await opened.transport.close()
+
+
+async def _nothing(transport: Transport) -> None:
+    """Open the transport, and ask nothing of it."""
 
 
 async def _next(items: AsyncGenerator[Any, None]) -> Any:

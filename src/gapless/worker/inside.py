@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,9 @@ async def inside(
         from gapless.worker.metrics import HandlerMetrics
 
         worker.metrics = HandlerMetrics(metrics, time.perf_counter_ns)
-    await worker.start()
-    try:
-        yield worker
-    finally:
-        await asyncio.shield(worker.stop())
+    async with nullcontext() if gl.is_open else gl:
+        await worker.start()
+        try:
+            yield worker
+        finally:
+            await asyncio.shield(worker.stop())

@@ -63,6 +63,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
             self._on_answered,
             self._on_cared,
             self._on_ended,
+            self._on_forsaken,
         )
         self._writer = Writer(options, listener)
 
@@ -300,6 +301,9 @@ class Backend(SqliteQueues, SqliteGroups, Store):
         self._end.set_result(None)
         if error is not None:
             self._options.failed(error)
+
+    def _on_forsaken(self) -> None:
+        """Hear, in the writer's thread, that the loop has ended, and nobody has closed the store."""
 
 
 def _count(queued: Sequence[Queued]) -> int:

@@ -44,6 +44,7 @@ class Owner(Backend):
 
     bus: OwnersBus
     _host: Host
+    _listening: socket.socket
     _server: asyncio.AbstractServer | None = None
 
     @classmethod
@@ -82,6 +83,7 @@ class Owner(Backend):
             new.chmod(0o600)
             listening.listen(BACKLOG)
             new.rename(path)
+            self._listening = listening
             self._server = await self._loop.create_unix_server(self._host.guest, sock=listening)
         except BaseException:
             listening.close()
@@ -93,6 +95,11 @@ class Owner(Backend):
             beside(self._path, SOCKET).unlink(missing_ok=True)
             self._server.close()
             self._server = None
+
+    def _on_forsaken(self) -> None:
+        if self._server is not None:
+            beside(self._path, SOCKET).unlink(missing_ok=True)
+            self._listening.close()
 
     async def close(self) -> None:
         self._stop_listening()

@@ -63,13 +63,14 @@ class Chore:
 
 
 class Listener(NamedTuple):
-    """What the writer calls on the loop."""
+    """What the writer calls on the loop; and in its own thread, when that loop has ended: `forsaken`."""
 
     opened: Callable[[Database | BaseException], None]
     committed: Callable[[list[Queued], list[Outcome], set[str]], None]
     answered: Callable[[list[tuple[Ask, Any]]], None]
     cared: Callable[[Chore, str, Any], None]
     ended: Callable[[list[Queued], StoreError | None], None]
+    forsaken: Callable[[], None]
 
 
 class Writer:
@@ -135,6 +136,8 @@ class Writer:
             self._post(self._listener.opened, database)
             self._serve(database)
             self._give_up_chores()
+            if self._loop.is_closed():
+                self._listener.forsaken()
             database.close()
         except BaseException as error:
             end = error if isinstance(error, StoreError) else StoreFailed(f"the store had to close: {error}")
@@ -172,6 +175,8 @@ class Writer:
         # Looked at once more: what was queued before the flag was seen has woken nobody.
         if not (self.orders or self.asks or self.chores) and not self._wake.wait(IDLE_MS / 1_000):
             database.rest()
+            if self._loop.is_closed():
+                self._is_closing = True
         self._is_idle = False
         self._wake.clear()
 
