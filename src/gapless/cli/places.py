@@ -1,8 +1,6 @@
 """Places in a channel as a person writes them: a position, or a time."""
 
-import re
 from datetime import UTC, datetime
-from typing import Final
 
 import click
 from msgspec import Struct
@@ -12,8 +10,6 @@ from gapless.core.durations import milliseconds
 from gapless.core.stream import Position
 
 __all__ = ["Place", "duration", "place", "position", "since_ms", "time", "told"]
-
-_DAYS: Final = re.compile(r"(\d+)d(.*)")
 
 
 def position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:
@@ -51,14 +47,9 @@ def since_ms(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 
 def _since_ms(value: str) -> int:
     try:
-        return max(0, store_clock()() - _duration_ms(value))
+        return max(0, store_clock()() - milliseconds(value))
     except ValueError:
         return _when_ms(value)
-
-
-def _duration_ms(value: str) -> int:
-    days = _DAYS.fullmatch(value)
-    return int(days[1]) * 86_400_000 + milliseconds(days[2] or "0") if days else milliseconds(value)
 
 
 def _when_ms(value: str) -> int:
@@ -69,7 +60,7 @@ def _when_ms(value: str) -> int:
 def duration(value: str) -> int:
     """Read a duration in milliseconds: `300ms`, `90s`, `1h30m`, `7d`."""
     try:
-        return _duration_ms(value)
+        return milliseconds(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is no duration; write 300ms, 90s, 1h30m or 7d") from error
 

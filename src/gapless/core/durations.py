@@ -1,4 +1,7 @@
-"""Durations as Go writes them, and with it Centrifugo's configuration: `300ms`, `1h30m`, `1.5s`."""
+"""Durations as Go writes them, and with it Centrifugo's configuration: `300ms`, `1h30m`, `1.5s`.
+
+Days and weeks are understood too, `7d` and `2w`, and never written: what is written Centrifugo reads.
+"""
 
 import re
 from decimal import Decimal
@@ -6,8 +9,9 @@ from typing import Final
 
 __all__ = ["milliseconds", "spelled"]
 
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
-_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
+_GO_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+_UNITS_MS: Final = {**_GO_MS, "d": 86_400_000, "w": 7 * 86_400_000}
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d|w)")
 _WHOLE: Final = re.compile(rf"(?:{_PART.pattern})+")
 
 
@@ -28,9 +32,9 @@ def milliseconds(text: str) -> int:
 
 
 def spelled(duration_ms: int) -> str:
-    """Write a duration in the largest units that it is whole in: 5_400_000 is `1h30m`."""
+    """Write a duration in the largest of Go's units that it is whole in: 5_400_000 is `1h30m`."""
     written = ""
-    for unit, unit_ms in sorted(_UNITS_MS.items(), key=lambda item: -item[1]):
+    for unit, unit_ms in sorted(_GO_MS.items(), key=lambda item: -item[1]):
         count, duration_ms = divmod(duration_ms, unit_ms)
         written += f"{count}{unit}" if count else ""
     return written or "0s"

@@ -9,7 +9,7 @@ from gapless.core.errors import BadRequest
 __all__ = ["Duration", "Instant", "duration_ms", "instant_ms", "moment"]
 
 Duration = str | timedelta | int | float
-"""`"30s"`, `"1h30m"`, `"250ms"`; a timedelta; or a number of seconds."""
+"""`"30s"`, `"1h30m"`, `"250ms"`, `"7d"`; a timedelta; or a number of seconds."""
 Instant = datetime | int
 """A time with its zone, or milliseconds since the Unix epoch."""
 
@@ -29,7 +29,7 @@ def duration_ms(value: Duration) -> int:
         ms = -1
     if ms < 0:
         raise BadRequest(
-            f'{value!r} is no duration: write "30s", "1h30m", a timedelta or a number of seconds'
+            f'{value!r} is no duration: write "30s", "1h30m", "7d", a timedelta or a number of seconds'
         )
     return ms
 
