@@ -71,12 +71,6 @@ def refused(tmp_path: Path, text: str, *flags: str) -> str:
             3,
             "client.subscription_token.issuer_",
         ),
-        (
-            "[http_server.tls]\nenabled = true\ncert_pem = 'x.pem'",
-            3,
-            "http_server.tls.cert_pem: x.pem: cannot be",
-        ),
-        ("[http_server.tls]\nenabled = true", 2, "http_server.tls.cert_pem: is missing"),
         (f"{PERSONAL}'nah'", 3, "there is no namespace 'nah', so nobody could connect"),
         (
             "[client]\nallowed_origins = ['example.com']",
@@ -115,6 +109,13 @@ def test_all_of_it_is_told_at_once_beside_what_cannot_be_read(tmp_path: Path) ->
     assert "gapless.toml:2: http_server.port: expected" in told
     assert "gapless.toml:11: messages.aliases: '/b'" not in told
     assert "gapless.toml:10: messages.aliases: '/b'" in told
+
+
+def test_each_file_of_tls_is_looked_for(tmp_path: Path) -> None:
+    told = refused(tmp_path, "[http_server.tls]\nenabled = true\ncert_pem = 'x.pem'")
+    assert told.startswith("2 mistakes")
+    assert f"{tmp_path}/gapless.toml:3: http_server.tls.cert_pem: x.pem: cannot be read" in told
+    assert f"{tmp_path}/gapless.toml:2: http_server.tls.key_pem: is missing" in told
 
 
 def test_what_is_not_used_is_not_judged(tmp_path: Path) -> None:

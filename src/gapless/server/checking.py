@@ -7,14 +7,13 @@ from typing import Final
 from gapless import backends
 from gapless.core.errors import ConfigError
 from gapless.ports import Durability
-from gapless.server import tokens
+from gapless.server import tls, tokens
 from gapless.server.addresses import Addresses
 from gapless.server.config import Config, Reading, refusal
 from gapless.server.health import NAMESPACE
 from gapless.server.messages import taken
 from gapless.server.messages.paths import Paths
 from gapless.server.origin import check
-from gapless.server.tls import context
 
 __all__ = ["checked", "mistakes"]
 
@@ -42,7 +41,7 @@ def checked(reading: Reading, now_ms: int) -> Config:
 def mistakes(config: Config, now_ms: int) -> Iterator[str]:
     """Say what cannot be used, or would never do what it is for; each begins with the path of its key."""
     client = config.client
-    yield from _said(lambda: context(config.http_server.tls, now_ms))
+    yield from tls.mistakes(config.http_server.tls, now_ms)
     for proxy in config.http_server.trusted_proxies:
         yield from _said(partial(Addresses, [proxy]))
     for origin in client.allowed_origins:

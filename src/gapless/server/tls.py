@@ -4,7 +4,7 @@ import base64
 import binascii
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from gapless.core.errors import ConfigError
 from gapless.core.limits import PEM_BYTES_MAX
 from gapless.server.config.model import Tls
 
-__all__ = ["context", "files_of"]
+__all__ = ["context", "files_of", "mistakes"]
 
 _BEGIN: Final = b"-----BEGIN "
 _SECTION: Final = "http_server.tls"
@@ -41,6 +41,23 @@ def context(tls: Tls, now_ms: int) -> ssl.SSLContext | None:
     if tls.client_ca_pem:
         _demand(made, _load(tls.client_ca_pem, "client_ca_pem"), tls)
     return made
+
+
+def mistakes(tls: Tls, now_ms: int) -> Iterator[str]:
+    """Say what cannot be used: of each file that cannot be read, or else how they do not go together."""
+    found = []
+    for key in ("cert_pem", "key_pem", *(["client_ca_pem"] if tls.client_ca_pem else ())):
+        try:
+            if tls.enabled:
+                _load(getattr(tls, key), key)
+        except ConfigError as error:
+            found.append(str(error))
+    yield from found
+    try:
+        if not found:
+            context(tls, now_ms)
+    except ConfigError as error:
+        yield str(error)
 
 
 def files_of(tls: Tls) -> Iterable[Path]:
