@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec import structs
 
-from gapless.backends.memory import emitting, queues, tending
+from gapless.backends.memory import emitting, lines, queues, tending
 from gapless.backends.memory.emitting import Emitting
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
 from gapless.backends.memory.queues import MemoryQueues
@@ -163,7 +163,14 @@ def repeated_settlement_is_refused() -> AbstractContextManager[Any]:
 
 
 def claimable(choose: Callable[[KeptQueue, int], list[KeptJob]]) -> AbstractContextManager[Any]:
-    return patch.object(queues, "_claimable", choose)
+    def chosen(queue: KeptQueue, now_ms: int, limit: int) -> list[KeptJob]:
+        return sorted(choose(queue, now_ms), key=KeptJob.rank)[:limit]
+
+    return patch.object(queues, "claimable", chosen)
+
+
+def honest(queue: KeptQueue, now_ms: int) -> list[KeptJob]:
+    return lines.claimable(queue, now_ms, len(queue.jobs[State.WAITING]))
 
 
 def waiting(queue: KeptQueue, now_ms: int) -> list[KeptJob]:
@@ -186,11 +193,10 @@ def heads(queue: KeptQueue, jobs: list[KeptJob], line: Callable[[KeptJob], Any])
 @bug
 def batch_claim_takes_two_of_one_key() -> AbstractContextManager[Any]:
     def choose(queue: KeptQueue, now_ms: int) -> list[KeptJob]:
-        honest = real(queue, now_ms)
-        keys = {job.job.key for job in honest}
-        return [job for job in waiting(queue, now_ms) if job in honest or job.job.key in keys - {None}]
+        first = honest(queue, now_ms)
+        keys = {job.job.key for job in first}
+        return [job for job in waiting(queue, now_ms) if job in first or job.job.key in keys - {None}]
 
-    real = queues._claimable
     return claimable(choose)
 
 
@@ -226,13 +232,22 @@ def priority_ranks_within_a_line() -> AbstractContextManager[Any]:
 
 @bug
 def dead_job_stops_no_line() -> AbstractContextManager[Any]:
-    real = queues._claimable
-
     def choose(queue: KeptQueue, now_ms: int) -> list[KeptJob]:
-        options = structs.replace(queue.options, on_dead=OnDead.GO_ON)
-        return real(KeptQueue(options, jobs=queue.jobs), now_ms)
+        going_on = KeptQueue(structs.replace(queue.options, on_dead=OnDead.GO_ON), jobs=queue.jobs)
+        lines.line_up(going_on)
+        return honest(going_on, now_ms)
 
     return claimable(choose)
+
+
+@bug
+def next_of_a_line_does_not_come_up() -> AbstractContextManager[Any]:
+    return patch.object(tending, "pass_on", lambda queue, key: None)
+
+
+@bug
+def lines_stay_as_they_were_when_options_change() -> AbstractContextManager[Any]:
+    return patch.object(queues, "line_up", lambda queue: None)
 
 
 @bug
@@ -243,14 +258,15 @@ def redriven_job_takes_its_old_place() -> AbstractContextManager[Any]:
         place = job.place
         begin(self, job, now_ms, data)
         job.place = place
+        lines.join(self._kept.jobs.queues[job.job.queue], job)
 
     return patch.object(MemoryQueues, "_begin_anew", begun)
 
 
 @bug
 def priority_before_fairness() -> AbstractContextManager[Any]:
-    def ranked(self: Any, queue: KeptQueue, now_ms: int) -> Iterator[KeptJob]:
-        yield from sorted(queues._claimable(queue, now_ms), key=KeptJob.rank)
+    def ranked(self: Any, queue: KeptQueue, now_ms: int, limit: int) -> list[KeptJob]:
+        return honest(queue, now_ms)[:limit]
 
     return patch.object(MemoryQueues, "_ranked", ranked)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gapless.backends import KEY_HOUR_MS
 from gapless.backends.memory.jobs import KeptJob
+from gapless.backends.memory.lines import join
 from gapless.backends.memory.streams import Kept
 from gapless.backends.memory.tending import Tending
 from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, TooManyRequests
@@ -90,6 +91,7 @@ class Emitting(Tending):
         job = copy(job)
         placed = KeptJob(id_of(number, self.epoch), number, job, now_ms, first_ms, number, first_ms)
         jobs.jobs[number] = queue.jobs[State.WAITING][number] = placed
+        join(queue, placed)
         if job.unique is not None:
             until_ms = now_ms + job.unique_ms if job.unique_ms else 0
             jobs.uniques[job.queue, job.unique] = placed.id, until_ms

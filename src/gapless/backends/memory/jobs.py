@@ -65,6 +65,9 @@ class KeptQueue:
     paused: bool = False
     jobs: dict[State, dict[int, KeptJob]] = field(default_factory=lambda: {state: {} for state in State})
     wakes: list[tuple[int, int]] = field(default_factory=list)  # heap: (when, job) may lapse or expire
+    later: list[tuple[int, int]] = field(default_factory=list)  # heap: (when, job) falls due
+    ready: list[tuple[int, int, int, int]] = field(default_factory=list)  # heap: (its rank, job)
+    lines: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)  # by key: heaps: (line, job)
     served: dict[str | None, int] = field(default_factory=dict)  # keys by when they were last served
 
 

@@ -1,4 +1,4 @@
-"""The model: queues in memory. Short before fast: a claim looks at all that waits."""
+"""The model: queues in memory."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +10,7 @@ from msgspec import structs
 
 from gapless.backends.memory.emitting import Emitting
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
+from gapless.backends.memory.lines import claimable, join, line_up, next_due_ms
 from gapless.core.errors import GaplessError, JobStarted, LeaseLost, LimitExceeded, UnknownJob, UnknownQueue
 from gapless.core.fences import fence_number
 from gapless.core.job_rules import (
@@ -74,6 +75,7 @@ class MemoryQueues(Emitting, Queues):
             queues[queue] = KeptQueue(options)
         declared = self._queue_now(queue, now_ms)
         declared.options = options
+        line_up(declared)
         if not options.fair:
             declared.served.clear()
         self._ring(queue)
@@ -127,8 +129,9 @@ class MemoryQueues(Emitting, Queues):
         now_ms = await self._begin()
         found = self._queue_now(queue, now_ms)
         stops = found.options.on_dead is OnDead.STOP and found.options.dead_ms
+        waiting_ms = next_due_ms(found, now_ms)
         due = chain(
-            (job.due_ms for job in found.jobs[State.WAITING].values() if job.due_ms > now_ms),
+            () if waiting_ms is None else (waiting_ms,),
             (job.due_ms for job in found.jobs[State.LEASED].values()),
             (job.ended_ms + found.options.dead_ms for job in found.jobs[State.DEAD].values() if stops),
         )
@@ -197,7 +200,7 @@ class MemoryQueues(Emitting, Queues):
             limit = min(limit, options.in_flight_per_worker_max - mine)
         chosen: list[KeptJob] = []
         left_bytes = CLAIM_BYTES_MAX
-        for job in self._ranked(queue, now_ms):
+        for job in self._ranked(queue, now_ms, limit):
             left_bytes -= _weight(job)
             if len(chosen) >= limit or (chosen and (job.alone or left_bytes < 0)):
                 break
@@ -206,19 +209,20 @@ class MemoryQueues(Emitting, Queues):
                 break
         return chosen
 
-    def _ranked(self, queue: KeptQueue, now_ms: int) -> Iterator[KeptJob]:
-        claimable = sorted(_claimable(queue, now_ms), key=KeptJob.rank)
+    def _ranked(self, queue: KeptQueue, now_ms: int, limit: int) -> list[KeptJob]:
         if not queue.options.fair:
-            yield from claimable
-            return
+            return claimable(queue, now_ms, limit)
+        left = claimable(queue, now_ms, len(queue.jobs[State.WAITING]))
         in_flight = Counter(job.job.key for job in queue.jobs[State.LEASED].values())
         served, last = dict(queue.served), self._kept.fences.last
-        while claimable:
-            job = min(claimable, key=lambda job: (in_flight[job.job.key], served.get(job.job.key, 0)))
-            claimable.remove(job)
+        ranked: list[KeptJob] = []
+        while left and len(ranked) < limit:
+            job = min(left, key=lambda job: (in_flight[job.job.key], served.get(job.job.key, 0)))
+            left.remove(job)
             in_flight[job.job.key] += 1
             served[job.job.key] = last = last + 1
-            yield job
+            ranked.append(job)
+        return ranked
 
     def _lease(self, queue: KeptQueue, job: KeptJob, worker: str, until_ms: int) -> None:
         self._move(job, Deed.CLAIM, State.LEASED)
@@ -366,8 +370,8 @@ class MemoryQueues(Emitting, Queues):
         dead = self._select(queue, State.DEAD, ids, limit, now_ms)
         self.emit([audit] if audit and dead else [], now_ms)
         for job in dead:
-            self._move(job, Deed.REDRIVE, State.WAITING)
             self._begin_anew(job, now_ms, data)
+            self._move(job, Deed.REDRIVE, State.WAITING)
         if dead:
             self._ring(queue)
         return len(dead)
@@ -382,6 +386,7 @@ class MemoryQueues(Emitting, Queues):
         job.alone = False
         job.worker = job.reason = job.details = ""
         self._let_expire(job, now_ms)
+        join(self._kept.jobs.queues[job.job.queue], job)
 
     async def purge(
         self, queue: str, state: State, ids: Sequence[str] | None, *, limit: int, audit: Entry | None = None
@@ -451,23 +456,6 @@ class MemoryQueues(Emitting, Queues):
             except GaplessError as error:
                 answers.append(error)
         return answers
-
-
-def _claimable(queue: KeptQueue, now_ms: int) -> list[KeptJob]:
-    jobs = queue.jobs
-    due = [job for job in jobs[State.WAITING].values() if job.due_ms <= now_ms]
-    if not queue.options.ordered:
-        return due
-    dead = jobs[State.DEAD] if queue.options.on_dead is OnDead.STOP else {}
-    heads: dict[str | None, KeptJob] = {}
-    for job in chain(jobs[State.WAITING].values(), jobs[State.LEASED].values(), dead.values()):
-        head = heads.setdefault(job.job.key, job)
-        if (job.first_ms, job.place) < (head.first_ms, head.place):
-            heads[job.job.key] = job
-    busy = {job.job.key for job in jobs[State.LEASED].values()}
-    return [
-        job for job in due if job.job.key is None or (heads[job.job.key] is job and job.job.key not in busy)
-    ]
 
 
 def _all(queue: KeptQueue) -> Iterator[KeptJob]:

@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from heapq import heappop
+from itertools import takewhile
 
 from gapless.backends import Options
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
+from gapless.backends.memory.lines import pass_on, wait
 from gapless.backends.memory.streams import Kept, MemoryStreams
 from gapless.core.errors import UnknownJob, UnknownQueue
 from gapless.core.job_rules import EXPIRED, LAPSED, after_failure, number_of
@@ -58,9 +60,10 @@ class Tending(MemoryStreams):
             (State.DEAD, queue.options.dead_ms),
             (State.DONE, queue.options.result_ms),
         ):
-            for job in list(queue.jobs[state].values()):
-                if (state is State.DEAD and not kept_ms) or job.ended_ms + kept_ms > now_ms:
-                    break
+            if state is State.DEAD and not kept_ms:
+                continue
+            ended = queue.jobs[state].values()
+            for job in list(takewhile(lambda job: job.ended_ms + kept_ms <= now_ms, ended)):  # noqa: B023
                 self._move(job, Deed.PURGE, State.GONE)
 
     def _fail(
@@ -98,6 +101,9 @@ class Tending(MemoryStreams):
             del self._kept.jobs.jobs[job.number]
         else:
             queue.jobs[to][job.number] = job
+        if to is State.WAITING:
+            wait(queue, job)
+        pass_on(queue, job.job.key)
         if to not in LIVING:
             self._free(job)
             if job.job.key in queue.served and not any(

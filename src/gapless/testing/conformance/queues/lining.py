@@ -155,6 +155,7 @@ class Lining:
         await declare(store, on_dead=OnDead.STOP)
         await enqueue(store, b"a1", b"a2", key="a")
         await settle(store, await claim_one(store), Deed.BURY)
+        assert await claim(store) == []
         assert await store.redrive(QUEUE, None, limit=10) == 1
         assert await acked(store) == [b"a2", b"a1"]
 
