@@ -24,7 +24,14 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "ago_ms"),
-    [("90s", 90_000), ("10m", 600_000), ("1h30m", 5_400_000), ("2d", 172_800_000), ("1d1h", 90_000_000)],
+    [
+        ("90s", 90_000),
+        ("10m", 600_000),
+        ("1h30m", 5_400_000),
+        ("2d", 172_800_000),
+        ("1d1h", 90_000_000),
+        ("10m ago", 600_000),
+    ],
 )
 def test_a_time_is_how_long_ago(text: str, ago_ms: int) -> None:
     before_ms = store_clock()()

@@ -133,6 +133,8 @@ def test_groups_are_listed_and_sought_after_a_dry_run(program: Program, run: Run
     assert asked.code == 2
     assert "Let group 'billing' skip 6 messages and get 0 again? There is no terminal" in asked.err
     assert run("stream", "lag", "read1", "billing", "--json").json["lag"] == 6
+    later = run("stream", "seek", "read1", "billing", "--to", "2999-01-01T00:00Z")
+    assert "Nothing came since then, so that is the end. Let group 'billing' skip 6 messages" in later.err
     sought = run("stream", "seek", "read1", "billing", "--to", "latest", "--yes")
     assert [line.split()[0] for line in sought.lines] == ["partition", "0", "1"]
     assert run("stream", "lag", "read1", "billing", "--json").json.get("lag", 0) == 0

@@ -83,8 +83,23 @@ BAD: dict[str, tuple[Call, type[GaplessError], str]] = {
         BadRequest,
         "headers: 'a' is int, and has to be text",
     ),
+    "a place in a channel that is a number": (
+        lambda gl: gl.history("news", after=5),  # type: ignore[arg-type]
+        BadRequest,
+        "5 is no place: a cursor, a position, or a datetime",
+    ),
+    "a read from an offset beyond the end": (
+        lambda gl: gl.streams.page("orders", 7),
+        PositionLost,
+        "offset 7 is beyond the end",
+    ),
+    "a read from a negative offset": (
+        lambda gl: gl.streams.page("orders", -1),
+        BadRequest,
+        "-1 is no place",
+    ),
     "a seek to an offset beyond the end": (
-        lambda gl: gl.ask("stream/seek", SeekRequest(source="orders", group="readers", offset=99_999)),
+        lambda gl: gl.streams.seek("orders", "readers", 99_999),
         PositionLost,
         "offset 99999 is beyond the end: the partition has offsets 1 to 1",
     ),

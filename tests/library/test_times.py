@@ -10,7 +10,15 @@ from gapless.library.times import Duration, duration_ms, instant_ms, moment
 
 @pytest.mark.parametrize(
     ("value", "expected_ms"),
-    [("30s", 30_000), ("1h30m", 5_400_000), ("30d", 30 * 86_400_000), (timedelta(minutes=2), 120_000), (5, 5_000), (0.25, 250), (0, 0)],
+    [
+        ("30s", 30_000),
+        ("1h30m", 5_400_000),
+        ("30d", 30 * 86_400_000),
+        (timedelta(minutes=2), 120_000),
+        (5, 5_000),
+        (0.25, 250),
+        (0, 0),
+    ],
 )
 def test_a_duration_may_be_written_in_any_form(value: Duration, expected_ms: int) -> None:
     assert duration_ms(value) == expected_ms

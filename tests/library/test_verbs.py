@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import Struct
@@ -26,6 +26,7 @@ from gapless.core.jobs import Deed, QueueOptions, State
 from gapless.core.stream import Position
 from gapless.library.making import job
 from gapless.library.running import run_handler
+from gapless.library.times import moment
 from gapless.protocol.groups import CommitRequest, FetchPartition, FetchRequest, HeartbeatRequest, NewCommit
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import Emit, EmitPublish, NewSettlement
@@ -453,7 +454,12 @@ async def test_a_group_reads_commits_and_is_sought(opened: Opened) -> None:
         assert (await gl.streams.lag("orders", "g")).lag == 1
         assert [group.group for group in (await gl.streams.groups("orders")).groups] == ["g"]
         [sought] = (await gl.streams.seek("orders", "g", "earliest", dry_run=True)).partitions
-        assert sought.again == 2
+        assert (sought.again, sought.at_end) == (2, False)
+        tomorrow = moment(fetched.page.messages[0].time_ms) + timedelta(days=1)
+        [sought] = (await gl.streams.seek("orders", "g", tomorrow, dry_run=True)).partitions
+        assert (sought.position.offset, sought.skipped, sought.at_end) == (3, 1, True)
+        [sought] = (await gl.streams.seek("orders", "g", 2)).partitions
+        assert (sought.position.offset, sought.again) == (1, 1)
         await gl.streams.seek("orders", "g", {0: Position(fetched.page.epoch, 1)})
         assert (await gl.streams.lag("orders", "g")).lag == 2
         [late] = (await gl.streams.commit(request)).commits
@@ -462,7 +468,7 @@ async def test_a_group_reads_commits_and_is_sought(opened: Opened) -> None:
         await gl.streams.leave("orders", "g", "m")
         assert await gl.streams.drop_group("orders", "g")
         records = (await gl.streams.audit(what="seek")).records
-        assert [record.name for record in records] == ["orders"]
+        assert [record.name for record in records] == ["orders", "orders"]
 
 
 @on_a_loop

@@ -30,10 +30,10 @@ from_option: Final = click.option(
     "start",
     type=place,
     metavar="PLACE",
-    help="Begin there: earliest, an offset, 10m ago or a time.",
+    help='Begin there: earliest, an offset, a time, or "10m ago".',
 )
 until_option: Final = click.option(
-    "--to", "until", callback=since_ms, metavar="TIME", help="End before then: 10m ago or a time."
+    "--to", "until", callback=since_ms, metavar="TIME", help='End before then: a time, or "10m ago".'
 )
 
 

@@ -48,9 +48,11 @@ class _Page(NamedTuple):
     "start",
     type=place,
     metavar="PLACE",
-    help="Begin there: earliest, latest (without it), an offset, EPOCH:OFFSET, 10m ago or a time.",
+    help='Begin there: earliest, latest (without it), an offset, EPOCH:OFFSET, a time, or "10m ago".',
 )
-@click.option("--since", callback=since_ms, metavar="TIME", help="Begin then: 10m ago, or 2026-01-31T12:00Z.")
+@click.option(
+    "--since", callback=since_ms, metavar="TIME", help='Begin then: "10m ago", 10m, or 2026-01-31T12:00Z.'
+)
 @partition_option
 @key_option
 @at_api

@@ -97,7 +97,7 @@ def lag(server: Server, source: str, group: str, as_json: bool) -> None:
     type=place,
     metavar="PLACE",
     required=True,
-    help="Go on there: earliest, latest, an offset, 10m ago or a time.",
+    help='Go on there: earliest, latest, an offset, a time, or "10m ago".',
 )
 @click.option(
     "--partition", "partitions", type=click.IntRange(0), multiple=True, help="Only this one; may be repeated."
@@ -128,6 +128,8 @@ def seek(
             return
         moved = sum(each.skipped for each in planned), sum(each.again for each in planned)
         question = f"Let group {group!r} skip {moved[0]:,} messages and get {moved[1]:,} again?"
+        if to.at_ms is not None and all(each.at_end for each in planned):
+            question = f"Nothing came since then, so that is the end. {question}"
         confirm(question, yes=yes)
     _print_sought(ask(server, request).partitions, as_json=as_json, err=False)
 
@@ -149,10 +151,17 @@ def _print_sought(sought: list[SoughtPartition], *, as_json: bool, err: bool) ->
         document(sought)
         return
     rows = [
-        (each.partition, _told(each.before), _told(each.position), each.skipped, each.again)
+        (
+            each.partition,
+            _told(each.before),
+            _told(each.position),
+            each.skipped,
+            each.again,
+            "the end" if each.at_end else "",
+        )
         for each in sought
     ]
-    table(("partition", "from", "to", "skips", "gets again"), rows, err=err)
+    table(("partition", "from", "to", "skips", "gets again", ""), rows, err=err)
 
 
 @click.command("drop-group")

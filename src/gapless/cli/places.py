@@ -35,7 +35,7 @@ def told(position: Position) -> str:
 
 
 def since_ms(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a time: how long ago (`90s`, `10m`, `2d`), or when (RFC 3339; without a zone it is UTC)."""
+    """Read a time: how long ago (`90s`, `10m ago`, `2d`), or when (RFC 3339; without a zone it is UTC)."""
     if value is None:
         return None
     try:
@@ -47,7 +47,7 @@ def since_ms(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 
 def _since_ms(value: str) -> int:
     try:
-        return max(0, store_clock()() - milliseconds(value))
+        return max(0, store_clock()() - milliseconds(value.removesuffix(" ago")))
     except ValueError:
         return _when_ms(value)
 

@@ -159,7 +159,7 @@ def drop(server: Server, stream: str, yes: bool, as_json: bool) -> None:
 
 @stream.command()
 @click.argument("source")
-@click.option("--before", callback=since_ms, metavar="TIME", help="What is older: 30d ago, or a time.")
+@click.option("--before", callback=since_ms, metavar="TIME", help='What is older: "30d ago", 30d, or a time.')
 @click.option("--through", type=click.IntRange(1), metavar="OFFSET", help="Everything up to this message.")
 @partition_option
 @yes_option

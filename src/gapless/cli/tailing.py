@@ -31,7 +31,9 @@ ENDPOINT = "/connection/websocket"
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
 @click.option("--token", default="", help="A connection token.")
 @click.option("--after", callback=position, metavar="EPOCH:OFFSET", help="Begin there instead of now.")
-@click.option("--since", callback=since_ms, metavar="TIME", help="Begin then: 10m ago, or 2026-01-31T12:00Z.")
+@click.option(
+    "--since", callback=since_ms, metavar="TIME", help='Begin then: "10m ago", 10m, or 2026-01-31T12:00Z.'
+)
 @click.option("--key", default="", envvar="GAPLESS_HTTP_API__KEY", help="The API key, for --since.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="Whom to trust over https, in PEM.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with position and tags.")

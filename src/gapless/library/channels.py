@@ -12,15 +12,15 @@ from msgspec import Struct
 
 from gapless.client.following import Arrived, Event
 from gapless.core.cursor import cursor, position
-from gapless.core.errors import PositionLost
+from gapless.core.errors import BadRequest, PositionLost
 from gapless.core.stream import Position
-from gapless.library.times import Instant, instant_ms, moment
+from gapless.library.times import instant_ms, moment
 from gapless.protocol.meta import is_json
 
 __all__ = ["Page", "Place", "Publication", "page_of", "position_of", "publications", "query_of"]
 
-Place = str | Position | Instant
-"""A cursor, a position, or a time."""
+Place = str | Position | datetime
+"""A cursor, a position, or a time with its zone."""
 
 
 class Publication(Struct, frozen=True, kw_only=True):
@@ -100,7 +100,11 @@ def query_of(
 def _told(channel: str, place: Place) -> str | int:
     if isinstance(place, str):
         return place
-    return cursor(channel, place) if isinstance(place, Position) else instant_ms(place)
+    if isinstance(place, Position):
+        return cursor(channel, place)
+    if isinstance(place, datetime):
+        return instant_ms(place)
+    raise BadRequest(f"{place!r} is no place: a cursor, a position, or a datetime")
 
 
 def page_of(channel: str, body: bytes) -> Page:

@@ -1,6 +1,7 @@
 """Streams read, followed and tended, and the groups that read them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from gapless.core.errors import BadRequest
@@ -15,8 +16,8 @@ from gapless.protocol.reading import Edge
 
 __all__ = ["Start", "Streams"]
 
-Start = Position | Literal["earliest", "latest"] | Instant
-"""A position, an end, or a time."""
+Start = Position | Literal["earliest", "latest"] | int | datetime
+"""A position, an end, the offset of a message, or a time with its zone."""
 Call = Callable[[str, Any], Awaitable[Any]]
 
 POLL: Final = "20s"
@@ -60,13 +61,16 @@ class Streams:
         limit: int = 100,
         wait: Duration = 0,
     ) -> reading.ReadAnswer:
-        """Return what follows a place, or with `backwards` what is before it, the newest first.
+        """Return what begins at a place, or with `backwards` what is before it, the newest first.
+
+        After a position begins the next message, at an offset the message that has it.
 
         Of a stream with an index by keys, with `key` only what has it. Without messages it waits for up
         to `wait`.
 
         Raises:
-            PositionLost: what follows the position cannot be told. UnknownStream: there is no such source.
+            PositionLost: what follows the position cannot be told, or the offset is beyond the end.
+            UnknownStream: there is no such source. BadRequest: it is no place.
         """
         request = reading.ReadRequest(
             source=source,
@@ -156,10 +160,14 @@ class Streams:
         partitions: Sequence[int] | None = None,
         dry_run: bool = False,
     ) -> grouping.SeekAnswer:
-        """Let a group go on elsewhere: at an end, a time, or positions by partition; tell what that means.
+        """Let a group go on elsewhere: at an end, an offset, a time, or positions by partition.
+
+        It tells for each partition what that means: how many messages are skipped or come again, and whether
+        it is the end (`at_end`), as it is at a time after the newest message.
 
         Raises:
-            UnknownStream: there is no such group. PositionLost: there is no such place.
+            UnknownStream: there is no such group. PositionLost: there is no such place. BadRequest: it is no
+            place.
         """
         request = grouping.SeekRequest(
             source=source,
@@ -204,7 +212,7 @@ def _place(start: Start) -> dict[str, Any]:
         return {"after": wire_position(start)}
     if isinstance(start, str):
         return {"start": _edge(start)}
-    return {"at_ms": instant_ms(start)}
+    return _offset_or_time(start)
 
 
 def _sought(to: Start | Mapping[int, Position]) -> dict[str, Any]:
@@ -214,7 +222,15 @@ def _sought(to: Start | Mapping[int, Position]) -> dict[str, Any]:
         raise BadRequest("a position is of one partition: say of which, as {0: position}")
     if isinstance(to, str):
         return {"to": _edge(to)}
-    return {"at_ms": instant_ms(to)}
+    return _offset_or_time(to)
+
+
+def _offset_or_time(value: int | datetime) -> dict[str, Any]:
+    if isinstance(value, datetime):
+        return {"at_ms": instant_ms(value)}
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return {"offset": value}
+    raise BadRequest(f'{value!r} is no place: "earliest", "latest", a position, an offset, or a datetime')
 
 
 def _edge(text: str) -> Edge:

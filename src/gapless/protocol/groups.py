@@ -197,9 +197,10 @@ class SeekRequest(Request):
     """Let a group go on elsewhere.
 
     That is an end (`to`), a time, the message at an `offset`, or `positions` by partition. It holds for all
-    partitions, or for those that are named. Members hear of it with their next heartbeat, which one that waits
-    makes at once; what they commit after it is refused. With `dry_run` the answer tells what it would do, and nothing is done. Errors: 112
-    there is no such place in a partition, with where that stands; 1004 no such group.
+    partitions, or for those that are named. Members hear of it with their next heartbeat, which one that
+    waits makes at once; what they commit after it is refused. With `dry_run` the answer tells what it would
+    do, and nothing is done. Errors: 112 there is no such place in a partition, with where that stands; 1004
+    no such group.
     """
 
     source: Source
@@ -213,13 +214,17 @@ class SeekRequest(Request):
 
 
 class SoughtPartition(Answer):
-    """Where the group stood and where it goes on; how many messages it skips by that, or gets again."""
+    """Where the group stood and where it goes on; how many messages it skips by that, or gets again.
+
+    `at_end`: it gets none of those that there are, as with a time after the newest.
+    """
 
     partition: int
     position: StreamPosition
     before: StreamPosition | None = None
     skipped: Count = 0
     again: Count = 0
+    at_end: bool = False
 
 
 class SeekAnswer(Answer):

@@ -46,6 +46,7 @@ def test_a_seek_goes_anywhere_and_its_dry_run_only_says_so(
         before = await streams.stands()
         dry = await seek(streams, dry_run=True, **asked)
         assert [(p.position.offset, p.skipped, p.again) for p in dry.partitions] == expected
+        assert [p.at_end for p in dry.partitions] == [p.position.offset == 10 for p in dry.partitions]
         assert await streams.stands() == before
         assert await streams.audited(what="seek") == []
         [held, _] = await streams.heartbeat()

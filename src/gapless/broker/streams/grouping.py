@@ -66,9 +66,11 @@ class Grouping:
         source = await self._sources.find(request.source)
         group = await self._group(request.source, request.group)
         positions = await self._sought(request, source, _partitions(request, source))
+        heads = await self._store.heads(source.streams)
+        lasts = [heads.heads[stream].last for stream in source.streams]
         answer = SeekAnswer(
             partitions=[
-                _change(partition, group.positions.get(partition), position)
+                _change(partition, group.positions.get(partition), position, lasts[partition])
                 for partition, position in positions.items()
             ]
         )
@@ -154,7 +156,7 @@ def _partitions(request: SeekRequest, source: Source) -> Sequence[int]:
     return [source.partition(partition) for partition in named]
 
 
-def _change(partition: int, before: Position | None, after: Position) -> SoughtPartition:
+def _change(partition: int, before: Position | None, after: Position, last: int) -> SoughtPartition:
     moved = after.offset - before.offset if before is not None else 0
     return SoughtPartition(
         partition=partition,
@@ -162,6 +164,7 @@ def _change(partition: int, before: Position | None, after: Position) -> SoughtP
         before=None if before is None else StreamPosition(before.offset, before.epoch),
         skipped=max(0, moved),
         again=max(0, -moved),
+        at_end=after.offset >= last,
     )
 
 
