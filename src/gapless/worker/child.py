@@ -9,8 +9,9 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +51,8 @@ __all__ = ["BEAT_MS", "main"]
 
 BEAT_MS: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_ADJUSTMENT: Final = 500  # as if it had half of all memory besides
+_ADJUSTMENT_MAX: Final = 1_000
 
 
 class Door:
@@ -166,6 +169,7 @@ class Child:
         """Handle what comes until the end; return the exit code."""
         begin = await self._begun
         async with AsyncExitStack() as stack:
+            stack.callback(self._loop.create_task(self._beat()).cancel)  # the last of all that ends
             try:
                 await self._begin(begin, stack)
             except Exception as error:
@@ -175,9 +179,7 @@ class Child:
                     raise
                 return 1
             self.pipe.send(Ready())
-            beats = self._loop.create_task(self._beat())
             await self._finish.wait()
-            beats.cancel()
             assert self._handling is not None
             await self._handling.finish()
         self.pipe.flush()
@@ -212,8 +214,16 @@ async def _run(descriptor: int) -> int:
     return await child.run()
 
 
+def _offer_itself() -> None:
+    """Have Linux end this process, and what it starts, before the worker when memory runs out (proc(5))."""
+    path = Path("/proc/self/oom_score_adj")
+    with suppress(OSError):
+        path.write_text(str(min(_ADJUSTMENT_MAX, int(path.read_text()) + _ADJUSTMENT)))
+
+
 def main() -> None:
     """Run until the worker says so, or is gone."""
+    _offer_itself()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     code = uvloop.run(_run(int(sys.argv[1])))

@@ -123,7 +123,16 @@ class Process(Runner):
     def finish(self) -> None:
         """Let it end in good order, and soon: what it does not do in time is not done."""
         self.ask_to_finish()
-        self._clock.after(FINISH_MS if self.was_ready else CANCEL_MS, self.kill)
+        self._clock.after(FINISH_MS if self.was_ready else CANCEL_MS, self._overstayed)
+
+    def _overstayed(self) -> None:
+        if self.alive() and self.was_ready and not self.killed:
+            log.warning(
+                "process %d is ended: its lifespan or a hook took longer than %d s to end",
+                self._pid(),
+                FINISH_MS // 1000,
+            )
+        self.kill()
 
     def health(self) -> dict[str, Any]:
         """Tell how it is: well if its loop turns."""
