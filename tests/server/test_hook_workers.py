@@ -105,6 +105,21 @@ def test_a_call_goes_to_the_least_busy_worker() -> None:
     play(scene)
 
 
+def test_a_worker_is_told_how_long_its_answer_is_waited_for() -> None:
+    async def scene(floor: Floor) -> None:
+        floor.workers.timeout_ms = 3_000
+        first = floor.take("w", Catalogue(subscribe=["b"]))
+        await rest()
+        asking = [floor.ask("b"), floor.ask("b")]
+        assert [call.timeout_ms for call in (await first).calls] == [3_000]
+        floor.clock.pass_ms(1_000)
+        assert [call.timeout_ms for call in (await floor.take("w")).calls] == [2_000]
+        for each in asking:
+            each.cancel()
+
+    play(scene)
+
+
 def test_calls_wait_for_a_worker_that_is_busy_and_one_that_is_late_takes_several() -> None:
     async def scene(floor: Floor) -> None:
         first = floor.take("w")

@@ -233,10 +233,11 @@ class TakeRequest(Request):
 
 
 class TakenCall(Struct, kw_only=True):
-    """A call that waits for its answer."""
+    """A call that waits for its answer, for so long: after that nobody needs it. 0: that is not said."""
 
     id: str
     asked: HookAsked
+    timeout_ms: DurationMs = 0
 
 
 class TakeAnswer(VerbAnswer):

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from gapless.core.errors import LimitExceeded, MethodNotFound, Unavailable
-from gapless.core.limits import HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
+from gapless.core.limits import HOOK_MS, HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
 from gapless.ports import Clock
 from gapless.protocol.hooks import (
     AnsweredCall,
@@ -34,8 +34,9 @@ _decode: Final = msgspec.json.Decoder(Decision | None).decode
 
 
 class _Call:
-    def __init__(self, asked: HookAsked) -> None:
+    def __init__(self, asked: HookAsked, until_ms: int) -> None:
         self.asked = asked
+        self.until_ms = until_ms
         self.told: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
 
     def fail(self, why: str) -> None:
@@ -81,6 +82,7 @@ class HookWorkers:
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.timeout_ms = HOOK_MS  # how long whoever asks waits
         self._clock = clock
         self._workers: dict[str, _Worker] = {}
         self._takes: list[_Take] = []
@@ -103,7 +105,7 @@ class HookWorkers:
                 raise MethodNotFound(f"there is no method {asked.place()[1]!r}")
             self._miss(asked)
             raise NoWorker(f"no worker for hooks: none serves {_named(asked)}")
-        call = _Call(asked)
+        call = _Call(asked, self._clock.now_ms() + self.timeout_ms)
         self._waiting.append(call)
         self._hand_out()
         try:
@@ -228,7 +230,8 @@ class HookWorkers:
             self._numbers += 1
             number = str(self._numbers)
             take.worker.held[number] = call
-            take.calls.append(TakenCall(id=number, asked=call.asked))
+            left_ms = max(1, call.until_ms - self._clock.now_ms())
+            take.calls.append(TakenCall(id=number, asked=call.asked, timeout_ms=left_ms))
             take.end()
 
     def _answer(self, worker: _Worker, call: _Call, answer: AnsweredCall) -> None:

@@ -236,7 +236,7 @@ class Node:
         workers = self.sessions.workers
         workers.expected = Known(config.hooks.catalogue())
         places = [*self._own, (workers.expected, workers)]
-        self._hooks.timeout_ms = config.hooks.timeout_ms
+        self._hooks.timeout_ms = workers.timeout_ms = config.hooks.timeout_ms
         self._hooks.serve(places)
         self.sessions.hooks = self._hooks if any(known for known, _ in places) else None
         self._endpoint.shown = [name.lower().encode() for name in config.hooks.http_headers]

@@ -8,13 +8,21 @@ from typing import Final
 
 import msgspec
 
-from gapless.core.errors import GaplessError, MethodNotFound, Unauthorized
+from gapless.core.errors import GaplessError, MethodNotFound, Unauthorized, Unavailable
 from gapless.core.limits import HOOKS_TAKEN_MAX
 from gapless.library.gapless import Gapless
 from gapless.library.hooking import Hooking
 from gapless.library.running import Context
 from gapless.ports import Clock
-from gapless.protocol.hooks import AnsweredCall, AnswerRequest, Catalogue, TakeAnswer, TakenCall, TakeRequest
+from gapless.protocol.hooks import (
+    AnsweredCall,
+    AnswerRequest,
+    Catalogue,
+    Decision,
+    TakeAnswer,
+    TakenCall,
+    TakeRequest,
+)
 from gapless.server.parting import pause
 
 __all__ = ["serving_hooks"]
@@ -113,10 +121,27 @@ class _Serving:
     async def _serve(self, call: TakenCall) -> None:
         answered = AnsweredCall(id=call.id)
         try:
-            answered.decision = msgspec.Raw(msgspec.json.encode(await self._hooking.run(call.asked)))
+            answered.decision = msgspec.Raw(msgspec.json.encode(await self._decision(call)))
         except GaplessError as error:
             log.debug("a hook failed: %s", error)
         try:
             await self._gl.ask("hooks/answer", AnswerRequest(worker=self._name, answers=[answered]))
         except GaplessError as error:
             log.warning("the answer of a hook was lost: %s", error)
+
+    async def _decision(self, call: TakenCall) -> Decision:
+        """Have a hook decide in the time that the server waits.
+
+        Raises:
+            Unavailable: it did not, and was cancelled. GaplessError: as `Hooking.run`.
+        """
+        deciding = asyncio.get_running_loop().create_task(self._hooking.run(call.asked))
+        late = self._clock.after(call.timeout_ms, deciding.cancel) if call.timeout_ms else None
+        await asyncio.wait((deciding,))
+        if late is not None:
+            late.cancel()
+        if deciding.cancelled():
+            name = " ".join(call.asked.place()).rstrip()
+            log.warning("hook %s is cancelled: the server has given it up after %d ms", name, call.timeout_ms)
+            raise Unavailable("it took too long")
+        return deciding.result()
