@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -15,7 +15,7 @@ from gapless.core.limits import CONNECT_MS, SILENCE_MS
 from gapless.ports import Clock, Timer
 from gapless.protocol.codes import reconnects
 
-__all__ = ["Watcher", "backoff_ms", "follow"]
+__all__ = ["Connection", "Talk", "Watcher", "backoff_ms", "follow"]
 
 FIRST_WAIT_MS: Final = 200
 WAIT_MS_MAX: Final = 20_000
@@ -54,7 +54,7 @@ async def follow(
     """
     attempt = 0
     while True:
-        connection = _Connection(following, watcher, clock)
+        connection = Connection(following, watcher, clock)
         try:
             await connection.run(url, tls)
             reason = "the connection ended"
@@ -71,10 +71,22 @@ async def follow(
             timer.cancel()
 
 
-class _Connection(WSListener):
+class Talk(Protocol):
+    """The client's side of a connection. `ping_ms`: how often the server is heard; 0: not known yet."""
+
+    ping_ms: int
+
+    def hello(self) -> bytes:
+        """Return what to send first."""
+
+    def take(self, payload: bytes) -> tuple[list[Event], bytes]:
+        """Take what the server sent; return what arrived, and what to answer, if anything."""
+
+
+class Connection(WSListener):
     """One connection, until it ends."""
 
-    def __init__(self, following: Following, watcher: Watcher, clock: Clock) -> None:
+    def __init__(self, following: Talk, watcher: Watcher, clock: Clock) -> None:
         self.served = False
         self._following = following
         self._watcher = watcher
@@ -91,6 +103,11 @@ class _Connection(WSListener):
             await self._ended
         finally:
             self._let_go()
+
+    def say(self, data: bytes) -> None:
+        """Send something more, while it is open."""
+        assert self._transport is not None
+        self._transport.send(WSMsgType.TEXT, data)
 
     async def _open(self, url: str, tls: ssl.SSLContext | None) -> None:
         opening = asyncio.ensure_future(

@@ -77,8 +77,9 @@ class Gapless(Router):
 
     `sqlite:app.db` and `memory:` are stores in this process; `config` says of their channels and queues
     what a server's configuration would, as a file's path or in its structure. `http://…` is a server,
-    which `api_key` opens, or, for what clients may do, a connection `token`. What is refused for now, and
-    what may be repeated without harm, is tried again for up to `patience`.
+    which `api_key` opens. With a connection `token` instead it is used as by that user's client: what its
+    rights and the namespaces allow, publishing without tags, versions and bytes, up to 64 KiB at once. What
+    is refused for now, and what may be repeated without harm, is tried again for up to `patience`.
 
     Use it as `async with gl:`: it lives on that loop, and is closed at the end. Or at once: then it lives in
     a thread of its own from its first use on, whichever loops and threads come and go, and each call costs
@@ -234,7 +235,7 @@ class Gapless(Router):
             repeatable = bool(idempotency_key or version)
             told = await self.carry(lambda transport: transport.publish(body, repeatable=repeatable))
         result = msgspec.json.decode(told, type=dict[str, Any])
-        return Position(result["epoch"], result["offset"]) if "offset" in result else None
+        return Position(result["epoch"], result["offset"]) if result.get("offset") else None
 
     async def history(
         self,

@@ -9,12 +9,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from gapless.client.calling import Calling
 from gapless.client.following import Event
-from gapless.core.errors import BadRequest, MethodNotFound, OutcomeUnknown
+from gapless.core.errors import BadRequest, MethodNotFound, OutcomeUnknown, PermissionDenied
 from gapless.core.stream import Position
 from gapless.library.joining import Joining
 from gapless.library.polling import poll
-from gapless.library.posting import Posting
+from gapless.library.posting import ANSWER_MS, Posting
 from gapless.library.retrying import Retrying
 from gapless.library.watching import Token, Watching, token_of
 from gapless.protocol import hooks, queues, streams
@@ -41,6 +42,8 @@ ANSWERS: Final = {
 }
 """Reads the answer to each verb."""
 _encode: Final = msgspec.json.Encoder().encode
+# What may be the fault of one of those that were joined.
+APART: Final = (BadRequest, PermissionDenied)
 # What changes something each time it is done, unless what it is asked names it.
 ONCE: Final = frozenset(
     f"queue/{verb}" for verb in ("enqueue", "cancel", "redrive", "purge", "drop")
@@ -64,15 +67,23 @@ class Remote:
         """See `Transport.open`. The server is reached with the first call."""
         self._clock = LoopClock()
         self._retrying = Retrying(self._clock, self._random, self._patience_ms)
-        self._enqueues: Joining[bytes, EnqueuedItem] = Joining(self._enqueue, len, apart=(BadRequest,))
-        self._settles: Joining[bytes, SettledItem] = Joining(self._settle, len, apart=(BadRequest,))
+        self._enqueues: Joining[bytes, EnqueuedItem] = Joining(self._enqueue, len, apart=APART)
+        self._settles: Joining[bytes, SettledItem] = Joining(self._settle, len, apart=APART)
         self._posting.open()
+        posting = self._posting
+        self._calling: Calling | None = None
+        if self._token and not posting.has_key:
+            self._calling = Calling(
+                posting.websocket, partial(token_of, self._token), self._clock, posting.tls
+            )
 
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._enqueues.finish()
         await self._settles.finish()
         await self._posting.close()
+        if self._calling is not None:
+            await self._calling.close()
 
     async def call(self, verb: str, request: Any) -> Any:
         """See `Transport.call`. Jobs and settlements that are asked for one at a time are joined."""
@@ -89,8 +100,14 @@ class Remote:
         decode = ANSWERS.get(verb)
         if decode is None:
             raise MethodNotFound(f"there is no method {verb!r}")
-        post = partial(self._posting.post, verb, _encode(request), wait_ms=getattr(request, "wait_ms", 0))
+        post = partial(self._post, verb, _encode(request), wait_ms=getattr(request, "wait_ms", 0))
         return decode(await self._retrying.call(post, repeatable=_is_repeatable(verb, request)))
+
+    async def _post(self, method: str, body: bytes, *, wait_ms: int = 0) -> bytes:
+        """Post to the server API, or call by the right of the token, where there is no key."""
+        if self._calling is None:
+            return await self._posting.post(method, body, wait_ms=wait_ms)
+        return await self._calling.call(f"gapless.{method.replace('/', '.')}", body, ANSWER_MS + wait_ms)
 
     async def _joined(self, joining: Joining[bytes, Any], item: NewJob | NewSettlement) -> Any:
         """Have one item sent with others; if it is refused for now, it is sent again."""
@@ -125,7 +142,7 @@ class Remote:
         """Ask the same again while it is not known what became of an item: the rest is answered as before."""
 
         async def attempt() -> Sequence[Outcome]:
-            outcomes = items(ANSWERS[verb](await self._posting.post(verb, body)))
+            outcomes = items(ANSWERS[verb](await self._post(verb, body)))
             for outcome in outcomes:
                 if outcome.error is not None and isinstance(error := outcome.error.error(), OutcomeUnknown):
                     raise error
@@ -138,7 +155,7 @@ class Remote:
 
     async def publish(self, body: bytes, *, repeatable: bool) -> bytes:
         """See `Transport.publish`."""
-        post = partial(self._posting.post, "publish", body)
+        post = partial(self._post, "publish", body)
         return await self._retrying.call(post, repeatable=repeatable)
 
     async def page(self, channel: str, query: bytes) -> bytes:

@@ -225,7 +225,7 @@ def _sought(to: Start | Mapping[int, Position]) -> dict[str, Any]:
     return _offset_or_time(to)
 
 
-def _offset_or_time(value: int | datetime) -> dict[str, Any]:
+def _offset_or_time(value: object) -> dict[str, Any]:
     if isinstance(value, datetime):
         return {"at_ms": instant_ms(value)}
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
