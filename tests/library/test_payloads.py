@@ -70,7 +70,7 @@ class Holder:
 )
 def test_a_value_comes_back_as_its_type(annotation: Any, value: object) -> None:
     shape = Shape(annotation)
-    shape.check(value)
+    shape.encode(value)
     encoded = encode(value)
     assert encoded.binary is (annotation is bytes)
     assert shape.decode(encoded.data) == value
@@ -103,9 +103,41 @@ def test_what_is_not_of_the_type_says_where_it_is_not(annotation: Any, data: byt
 )
 def test_a_record_of_another_class_is_refused_before_it_is_sent(annotation: Any, value: object) -> None:
     with pytest.raises(BadRequest, match="has to be"):
-        Shape(annotation).check(value)
+        Shape(annotation).encode(value)
 
 
 def test_what_has_no_json_is_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="Opaque"):
         encode({"a": Opaque()})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "why"),
+    [
+        (Order, Order(id="x"), r"Order: Expected `int`, got `str` - at `\$.id`"),  # type: ignore[arg-type]
+        (Mail, Mail("a", [Mail(5)]), r"at `\$.copies\[0\].to`"),  # type: ignore[arg-type]
+        (int, "x", "no int"),
+        (Point, {"x": "1"}, r"at `\$.x`"),
+    ],
+)
+def test_a_payload_that_its_handler_could_not_read_is_not_sent(annotation: Any, value: Any, why: str) -> None:
+    with pytest.raises(BadRequest, match=why):
+        Shape(annotation).encode(value)
+
+
+@dataclass
+class Measured:
+    degrees: float
+    note: str | None = None
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), {"a": [1, float("inf")]}, (float("-inf"),), Measured(float("nan"))]
+)
+def test_a_number_that_json_does_not_have_is_refused_and_not_sent_as_null(value: Any) -> None:
+    with pytest.raises(BadRequest, match=r"(nan|inf) is no number in JSON"):
+        encode(value)
+
+
+def test_null_is_sent_where_it_is_meant() -> None:
+    assert encode([None, "null", Measured(1.5)]).data == b'[null,"null",{"degrees":1.5,"note":null}]'

@@ -22,7 +22,7 @@ from gapless.core.jobs import Enqueued
 from gapless.library import making
 from gapless.library.binding import Binding, Kind, named
 from gapless.library.making import JobOptions, MessageOptions
-from gapless.library.payloads import Encoded, encode
+from gapless.library.payloads import Encoded
 from gapless.library.terms import QueueTerms, StreamTerms
 from gapless.protocol.queues import NewJob
 from gapless.protocol.schedules import ScheduleRequest
@@ -105,8 +105,7 @@ class Handler(Generic[Function]):
 
     def _encoded(self, payload: Any) -> Encoded:
         assert self.binding.shape is not None
-        self.binding.shape.check(payload)
-        return encode(payload)
+        return self.binding.shape.encode(payload)
 
 
 def _declared(module: str, name: str) -> Any:

@@ -6,6 +6,7 @@ TypedDicts, named tuples, the built-in types and unions of them), and pydantic m
 
 import sys
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
@@ -31,12 +32,15 @@ def encode(value: object) -> Encoded:
     """Return a value as it is sent: bytes as they are, anything else as JSON.
 
     Raises:
-        BadRequest: there is no JSON for it.
+        BadRequest: there is no JSON for it, or for a number in it (NaN, infinity).
     """
     if isinstance(value, _BYTES):
         return Encoded(bytes(value), True)
     try:
-        return Encoded(_encode(value), False)
+        data = _encode(value)
+        if _NULL in data:  # which is what a number becomes that JSON does not have
+            _check_finite(msgspec.to_builtins(value, enc_hook=_dump))
+        return Encoded(data, False)
     except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise BadRequest(f"a payload of type {type(value).__name__} is no JSON: {error}") from error
 
@@ -77,15 +81,25 @@ class Shape:
         except (ValueError, TypeError, msgspec.MsgspecError, RecursionError) as error:
             raise Undecodable(f"the payload is no {_named(self.annotation)}: {error}") from error
 
-    def check(self, value: object) -> None:
-        """See that a value may be sent as this type, as far as that costs nothing.
+    def encode(self, value: object) -> Encoded:
+        """Return a value as it is sent to whoever takes this type.
+
+        It is decoded as it will be there: about 0.3 µs for a small record. What is pydantic's has been
+        validated when it was made.
 
         Raises:
-            BadRequest: it is an instance of another class.
+            BadRequest: it is an instance of another class, or a field of it has another type.
         """
         expected = self.annotation
         if _is_record(expected) and not isinstance(value, expected):
             raise BadRequest(f"the payload has to be {_named(expected)}, not {type(value).__name__}")
+        encoded = encode(value)
+        if not self.is_pydantic and expected is not Any:
+            try:
+                self.decode(encoded.data)
+            except Undecodable as error:
+                raise BadRequest(str(error)) from error
+        return encoded
 
 
 def _decoder(annotation: Any) -> Callable[[bytes], Any]:
@@ -149,11 +163,22 @@ def _named(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
+def _check_finite(value: Any) -> None:
+    """Raises ValueError: a number is none that JSON has."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value} is no number in JSON")
+    for part in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    ):
+        _check_finite(part)
+
+
 def _dump(value: Any) -> Any:
     if hasattr(value, "__pydantic_validator__") and hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
+_NULL: Final = b"null"
 _BYTES: Final = (bytes, bytearray, memoryview)
 _encode: Final = msgspec.json.Encoder(enc_hook=_dump).encode
