@@ -7,6 +7,8 @@ from importlib.resources import files
 from msgspec import Struct
 
 from docs.generate.words import default_of, said, table, type_of
+from gapless.core.jobs import QueueOptions
+from gapless.protocol.settings import FullStreamSettings
 from gapless.server.config.centrifugo import Verdict, rows
 from gapless.server.config.fields import keys, section_of
 from gapless.server.config.model import Config
@@ -19,6 +21,9 @@ FROM = {
     "limits.user": "limits.connection",
     "limits.address": "limits.user",
 }
+
+# What the rules of a section may say, with the defaults of what is new.
+FULL: dict[str, type[Struct]] = {"queues": QueueOptions, "streams": FullStreamSettings}
 
 LISTS = ("channel.namespaces", "queues", "streams")
 
@@ -82,9 +87,10 @@ def options_page() -> str:
         values = {key: field for key, field in keys(model).items() if section_of(field) is None}
         if not path:
             continue
+        full = keys(FULL[path]) if path in FULL else {}
         shown = path + "[]" if path in LISTS else path
         lines = [
-            (f"`{key}`", type_of(field), default_of(field), meaning(told, path, key))
+            (f"`{key}`", type_of(field), default_of(full.get(key, field)), meaning(told, path, key))
             for key, field in values.items()
         ]
         parts.append(f"## {shown}\n\n{said(model)}\n\n{table(('Key', 'Value', 'Default', 'Meaning'), lines)}")

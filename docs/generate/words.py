@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT, Meta, Raw, Struct
+from msgspec import NODEFAULT, UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import FieldInfo
 
 from gapless.core.durations import spelled
@@ -24,7 +24,7 @@ _NAMES: dict[object, str] = {
     Raw: "any JSON",
     Any: "any JSON",
 }
-_NOTHING: tuple[object, ...] = (None, "", (), [], {})
+_NOTHING: tuple[object, ...] = (None, "", (), [], {}, UNSET)
 
 
 def said(thing: object) -> str:
@@ -56,7 +56,7 @@ def _type(kind: Any) -> str:
     if origin is Annotated:
         return _type(inner[0]) + _bounds(inner[1], "characters" if inner[0] is str else "items")
     if origin in (Union, UnionType):
-        return " or ".join(_type(each) for each in inner if each is not NoneType)
+        return " or ".join(_type(each) for each in inner if each not in (NoneType, UnsetType))
     if origin in (list, tuple):
         return f"list of {_type(inner[0])}"
     if origin is dict:

@@ -30,13 +30,13 @@ from gapless.protocol.groups import (
 )
 from gapless.protocol.messages import StreamPosition, payload
 from gapless.protocol.reading import ReadAnswer, ReadRequest, StreamMessage
+from gapless.protocol.settings import StreamSettings
 from gapless.protocol.streams import (
     AppendAnswer,
     AppendRequest,
     AuditRequest,
     DeclareStreamRequest,
     NewMessage,
-    StreamSettings,
 )
 from tests.conversation import HandClock
 

@@ -1,18 +1,23 @@
 """The use cases of queues that only a clock in the hand can show: results, rates, rules that change."""
 
 import asyncio
+import json
+import logging
 from typing import Any
 
 import pytest
 
+from gapless.broker.audit import STREAM
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
 from gapless.core.errors import GaplessError, StoreFailed, TooManyRequests
 from gapless.core.jobs import Deed, QueueOptions
 from gapless.core.limits import JOB_DETAILS_BYTES_MAX, JOB_REASON_BYTES_MAX
+from gapless.core.retry import Retry
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import (
     CancelRequest,
+    DeclareQueueRequest,
     Emit,
     EmitPublish,
     JobRequest,
@@ -21,6 +26,7 @@ from gapless.protocol.queues import (
     SettleRequest,
     StatsRequest,
 )
+from gapless.protocol.settings import QueueSettings
 from tests.broker.queueing import MAIL, Queues, settle, with_queues
 from tests.conversation import rest
 
@@ -52,6 +58,40 @@ def test_reasons_and_tracebacks_are_cut_to_what_is_kept() -> None:
         assert len(view.details.encode()) <= JOB_DETAILS_BYTES_MAX
 
     with_queues(scene)
+
+
+def test_what_a_declaration_of_a_queue_does_not_say_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(queues: Queues) -> None:
+        async def declare(queue: str, **said: Any) -> QueueOptions:
+            request = DeclareQueueRequest(queue=queue, options=QueueSettings(**said))
+            options = (await queues.queueing.declare(request)).options
+            listed = (await queues.queueing.list(ListQueuesRequest())).queues
+            assert options == next(each.options for each in listed if each.queue == queue)
+            return options
+
+        await declare("plain", waiting_max=4, lease_ms=5_000)
+        await declare("plain", lease_ms=6_000)
+        assert await declare("plain") == QueueOptions(waiting_max=4, lease_ms=6_000)
+        assert await declare("fixed", lease_ms=6_000) == QueueOptions(waiting_max=4, lease_ms=6_000)
+        assert not caplog.records
+        assert (await declare("fixed", waiting_max=0, fair=True)).waiting_max == 4
+        [told] = caplog.records
+        assert told.message == "'fixed' goes by the configuration, not by what was declared: waiting_max"
+        assert (await declare("mail.a")).retry == Retry(attempts_max=2)
+        records = [
+            json.loads(each.data)
+            for each in (
+                await queues.store.read(STREAM, after=None, limit_messages=99, limit_bytes=10_000)
+            ).messages
+        ]
+        assert [each["details"] for each in records if each["name"] == "plain"] == [
+            {"fresh": True, "lease_ms": 5_000, "waiting_max": 4},
+            {"fresh": False, "lease_ms": 6_000},
+        ]
+
+    caplog.set_level(logging.WARNING, "gapless.rules")
+    patterned = QueueRule(pattern="mail.*", retry=Retry(attempts_max=2))
+    with_queues(scene, QueueRule(name="fixed", waiting_max=4), patterned)
 
 
 def test_queues_follow_rules_that_change() -> None:

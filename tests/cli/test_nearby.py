@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from gapless import Gapless
 from gapless.cli import main
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import StreamSettings
 
 
 def asked(url: str, *command: str) -> Result:

@@ -66,10 +66,13 @@ def test_making_a_queue_again_changes_it_only_when_told_to(run: Run) -> None:
         "queue": "again",
         "fresh": False,
     }
-    refused = run("queue", "create", "again")
+    assert run("queue", "create", "again").code == 0
+    refused = run("queue", "create", "again", "--attempts", "4", "--waiting-max", "9")
     assert refused.code == 2
     assert "is there with other options: --replace lets it have these" in refused.err
-    assert run("queue", "create", "again", "--replace").code == 0
+    assert run("queue", "create", "again", "--waiting-max", "9", "--replace").code == 0
+    [kept] = [each for each in run("queue", "ls", "--json").json if each["queue"] == "again"]
+    assert (kept["options"]["waiting_max"], kept["options"]["retry"]["attempts_max"]) == (9, 3)
 
 
 def test_a_job_is_pushed_with_all_that_it_may_have_and_looked_at(run: Run) -> None:

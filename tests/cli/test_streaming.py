@@ -26,7 +26,8 @@ def test_a_stream_is_made_with_its_options_listed_and_dropped(run: Run) -> None:
     options = ("--partitions", "3", "--keep-for", "30d", "--keep", "1000", "--keep-bytes", "5000", "--keyed")
     assert run("stream", "create", "orders", *options, "--json").json == {"stream": "orders", "fresh": True}
     assert run("stream", "create", "orders", *options, "--json").json["fresh"] is False
-    other = run("stream", "create", "orders", "--partitions", "3")
+    assert run("stream", "create", "orders", "--partitions", "3").code == 0
+    other = run("stream", "create", "orders", "--partitions", "3", "--keep", "7")
     assert (other.code, "--replace lets it have these" in other.err) == (2, True)
     never = run("stream", "create", "orders", "--replace", "--partitions", "4")
     assert (never.code, "(107)" in never.err) == (2, True)

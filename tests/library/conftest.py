@@ -12,7 +12,11 @@ from gapless import Gapless
 from tests.server.running import KEY, NAMESPACES, running
 
 Opened = Callable[[], AbstractAsyncContextManager[Gapless]]
-CONFIG: dict[str, Any] = {"channel": {"namespaces": NAMESPACES}}
+CHANNEL: dict[str, Any] = {
+    "namespaces": NAMESPACES,
+    "without_namespace": {"history_size": 100, "history_ttl": "1h"},
+}
+CONFIG: dict[str, Any] = {"channel": CHANNEL}
 
 
 @pytest.fixture(params=["memory", "sqlite", "http", "websocket"])
@@ -29,7 +33,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
         """With the key a backend reads on over HTTP; without, as on an insecure node, over a WebSocket."""
         insecure = {} if key else {"client": {"insecure": True}, "http_api": {"insecure": True}}
         async with (
-            running(insecure) as node,
+            running({**CONFIG, **insecure}) as node,
             Gapless(f"http://127.0.0.1:{node.port}", api_key=key, random=Random(7)) as gl,
         ):
             yield gl

@@ -27,7 +27,9 @@ class Counter:
         self.settled.append(outcome)
 
 
-def job(desk: Counter | None = None, *, manual: bool = False, attempt: int = 1) -> Job:
+def job(
+    desk: Counter | None = None, *, manual: bool = False, attempt: int = 1, keeps_result: bool = False
+) -> Job:
     claimed = ClaimedJob(
         id="7-g",
         queue="mail",
@@ -39,7 +41,7 @@ def job(desk: Counter | None = None, *, manual: bool = False, attempt: int = 1) 
         key="ada",
         headers={"from": "test"},
     )
-    return Job(claimed, desk or Counter(), manual=manual)
+    return Job(claimed, desk or Counter(), manual=manual, keeps_result=keeps_result)
 
 
 def message() -> Message:

@@ -22,7 +22,7 @@ from gapless.protocol.groups import HeartbeatRequest, SeekRequest
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import NewJob
 from gapless.protocol.schedules import ScheduleRequest
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import StreamSettings
 from tests.library.conftest import Opened
 from tests.server.serving import on_a_loop
 

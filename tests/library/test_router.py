@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gapless.core.errors import BadRequest, ConfigError
 from gapless.core.jobs import Enqueued, OnDead
+from gapless.core.retry import Retry
 from gapless.library.delivery import Job, Message
 from gapless.library.depends import Depends
 from gapless.library.handlers import QueueHandler
@@ -18,6 +19,7 @@ from gapless.protocol.groups import OnLost
 from gapless.protocol.queues import NewJob
 from gapless.protocol.reading import Edge
 from gapless.protocol.schedules import Missed
+from gapless.protocol.settings import QueueSettings
 from gapless.protocol.streams import AppendedMessage, NewMessage
 from tests.server.serving import on_a_loop
 
@@ -181,7 +183,8 @@ def test_what_is_said_of_a_queue_becomes_its_options() -> None:
     )
     def send(mail: Mail) -> None: ...
 
-    options = send.terms.options
+    options = send.terms.settings
+    assert isinstance(options.retry, Retry)
     assert (options.retry.attempts_max, options.retry.delays_ms, options.lease_ms) == (2, (5_000,), 10_000)
     assert (options.ordered, options.fair, options.on_dead) == (False, True, OnDead.STOP)
     assert (options.in_flight_max, options.in_flight_per_worker_max, options.waiting_max) == (7, 3, 100)
@@ -222,7 +225,8 @@ def test_recurring_functions_have_a_queue_of_their_own() -> None:
         "*/5 * * * *",
     )
     assert (report.schedule.time_zone, report.schedule.missed) == ("Europe/Berlin", Missed.ALL)
-    assert (tick.name, tick.schedule.every_ms, tick.terms.options.retry.attempts_max) == ("beat", 10_000, 1)
+    assert (tick.name, tick.schedule.every_ms) == ("beat", 10_000)
+    assert tick.terms.settings == QueueSettings(retry=Backoff(1).policy)
     assert tick() is None
     with pytest.raises(ConfigError, match="'payload'"):
         router.every("1s")(lambda payload: None)
@@ -293,3 +297,14 @@ def test_a_function_for_a_process_of_a_pool_is_found_there_by_its_name() -> None
 
         @Router().queue("cpu", executor="process")
         async def never(mail: Mail) -> None: ...
+
+
+def test_of_a_channel_its_handler_does_not_say_how_it_is_kept() -> None:
+    router = Router()
+
+    @router.stream("alerts", group="push", channel=True)
+    def push(mail: Mail) -> None: ...
+
+    assert (push.terms.channel, push.terms.settings) == (True, None)
+    with pytest.raises(ConfigError, match="its namespace says"):
+        router.stream("room", group="push", channel=True, keep_messages=3)(push.function)

@@ -52,21 +52,23 @@ async def test_a_return_is_an_ack() -> None:
 async def test_a_result_goes_with_the_ack_where_it_is_kept() -> None:
     router = Router()
 
-    @router.queue("mail", result_ttl="1h")
+    @router.queue("mail")
     async def send(mail: Mail) -> dict[str, str]:
         return {"sent": mail.to}
 
-    @router.queue("bytes", result_ttl="1h")
+    @router.queue("bytes")
     async def raw(mail: Mail) -> bytes:
         return b"\x00"
 
-    @router.queue("opaque", result_ttl="1h")
+    @router.queue("opaque")
     async def opaque(mail: Mail) -> object:
         return object()
 
-    assert await outcome(send) == Outcome(deed=Deed.ACK, result=b'{"sent":"ada"}')
-    assert await outcome(raw) == Outcome(deed=Deed.ACK, result=b"\x00", binary=True)
-    assert (await outcome(opaque)).deed is Deed.BURY  # it is done: trying again would do it twice
+    kept = job(keeps_result=True)
+    assert await outcome(send) == Outcome(deed=Deed.ACK)
+    assert await outcome(send, kept) == Outcome(deed=Deed.ACK, result=b'{"sent":"ada"}')
+    assert await outcome(raw, kept) == Outcome(deed=Deed.ACK, result=b"\x00", binary=True)
+    assert (await outcome(opaque, kept)).deed is Deed.BURY  # it is done: trying again would do it twice
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from gapless.core.errors import (
     UnknownQueue,
     UnknownStream,
 )
-from gapless.core.jobs import Deed, QueueOptions, State
+from gapless.core.jobs import Deed, State
 from gapless.core.stream import Position
 from gapless.library.making import job
 from gapless.library.running import run_handler
@@ -31,7 +31,7 @@ from gapless.protocol.groups import CommitRequest, FetchPartition, FetchRequest,
 from gapless.protocol.messages import payload
 from gapless.protocol.queues import Emit, EmitPublish, NewSettlement
 from gapless.protocol.schedules import ScheduleRequest
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import QueueSettings, StreamSettings
 from tests.library.conftest import Opened
 from tests.library.deliveries import Counter
 from tests.server.serving import on_a_loop
@@ -173,8 +173,8 @@ async def test_a_reader_that_takes_its_time_misses_nothing(opened: Opened) -> No
 @on_a_loop
 async def test_a_job_goes_through_a_queue(opened: Opened) -> None:
     async with opened() as gl:
-        assert await gl.queues.declare("mail", QueueOptions(result_ms=60_000))
-        assert not await gl.queues.declare("mail", QueueOptions(result_ms=60_000))
+        assert await gl.queues.declare("mail", QueueSettings(result_ms=60_000))
+        assert not await gl.queues.declare("mail", QueueSettings(result_ms=60_000))
         enqueued = await gl.enqueue("mail", Mail("ada"), key="k", headers={"a": "b"}, priority=3)
         assert enqueued.fresh
         [claimed] = await gl.claim("mail", wait="5s")
@@ -210,7 +210,8 @@ async def test_a_claimed_job_is_handled_and_settled_by_its_outcome(opened: Opene
         claimed = await gl.claim("mail", limit=2)
         async with gl.running() as context:
             outcomes = [
-                await run_handler(send, Job(each, Counter()), each.body(), context) for each in claimed
+                await run_handler(send, Job(each, Counter(), keeps_result=True), each.body(), context)
+                for each in claimed
             ]
         await gl.settle(
             [outcome.settlement(each) for outcome, each in zip(outcomes, claimed, strict=True) if outcome]
@@ -518,7 +519,7 @@ async def test_a_declared_reader_makes_its_stream_when_it_is_first_appended_to(o
 @on_a_loop
 async def test_declaring_leaves_nobody_else_s_queue_as_it_was(opened: Opened) -> None:
     async with opened() as gl:
-        await gl.queues.declare("mail", QueueOptions(lease_ms=1_000))
+        await gl.queues.declare("mail", QueueSettings(lease_ms=1_000))
 
         @gl.queue("mail", lease="7s")
         async def send(mail: Mail) -> None: ...

@@ -11,8 +11,9 @@ import pytest
 
 from gapless import Backoff, Gapless, Job, Message, Reject, Release, Retry
 from gapless.core.errors import ConfigError, UnknownJob
-from gapless.core.jobs import QueueOptions, State
+from gapless.core.jobs import State
 from gapless.protocol.groups import LagRequest
+from gapless.protocol.settings import QueueSettings
 from tests.server.serving import on_a_loop
 
 Opened = Callable[[], AbstractAsyncContextManager[Gapless]]
@@ -338,7 +339,7 @@ async def test_a_partition_waits_while_the_queue_for_dead_ones_has_no_room(opene
             if n < 2:
                 raise Reject("never")
 
-        await gl.queues.declare("unbilled", QueueOptions(waiting_max=1))
+        await gl.queues.declare("unbilled", QueueSettings(waiting_max=1))
         async with gl.worker() as worker:
             for n in range(3):
                 await on_order.append(n)
@@ -359,7 +360,7 @@ async def test_a_worker_that_is_cut_short_waits_for_no_room(opened: Opened) -> N
         async def on_order(n: int) -> None:
             raise Reject("never")
 
-        await gl.queues.declare("unbilled", QueueOptions(waiting_max=1))
+        await gl.queues.declare("unbilled", QueueSettings(waiting_max=1))
         async with gl.worker() as worker:
             await on_order.append(0)
             await on_order.append(1)

@@ -87,6 +87,7 @@ class Broker:
         self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
         self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
         self.arrivals = Arrivals(clock, store.heads)
+        self.streams: frozenset[str] = frozenset()  # names that stand for streams, so not for channels
         self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets these
         self.find_partition: Callable[[str], Awaitable[bool]] = _has_no_partition
         self._clock = clock
@@ -142,9 +143,11 @@ class Broker:
 
         Raises:
             UnknownChannel: there is no such namespace.
-            BadRequest: the name, the payload or the key is not what it has to be.
+            BadRequest: the name, the payload or the key is not what it has to be; or the name is a stream's.
         """
         rules = self.namespaces.of(channel)
+        if channel in self.streams:
+            raise _is_stream(channel)
         if len(data) > SHALLOW_BYTES or not rules.any_data:
             self._check_payload(rules, data, binary=binary)
         if key is not None and not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES_MAX:
@@ -165,6 +168,8 @@ class Broker:
     def plain_entry(self, channel: str, data: bytes) -> Entry:
         """Do as `entry` does with JSON and no options, in half the time."""
         rules = self.namespaces.of(channel)
+        if channel in self.streams:
+            raise _is_stream(channel)
         if len(data) > SHALLOW_BYTES or not rules.any_data:
             self._check_payload(rules, data, binary=False)
         also = None if rules.feed is None else rules.feed.copy(channel, data, b"")
@@ -523,3 +528,7 @@ async def _has_no_partition(channel: str) -> bool:
 
 def _no_partition(channel: str) -> UnknownChannel:
     return UnknownChannel(f"{channel!r} is no partition of a stream that there is")
+
+
+def _is_stream(channel: str) -> BadRequest:
+    return BadRequest(f"{channel!r} is a stream, which a channel of that name would not reach: append to it")

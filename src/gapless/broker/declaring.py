@@ -2,14 +2,26 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from gapless.broker.rules import QueueRule, rule_for
+from msgspec import Struct
+
+from gapless.broker.rules import QueueRule, changed, laid_over, rule_for
 from gapless.core.errors import UnknownQueue
 from gapless.core.jobs import QueueInfo, QueueOptions
 from gapless.core.limits import WAITING_CHECK_MS
 from gapless.ports import Clock, Queues
+from gapless.protocol.settings import QueueSettings
 
-__all__ = ["Declaring"]
+__all__ = ["Declared", "Declaring"]
+
+
+class Declared(Struct, frozen=True):
+    """How a queue behaves now, whether it is new, and what is otherwise than it was."""
+
+    fresh: bool
+    options: QueueOptions
+    changed: dict[str, Any]
 
 
 class Declaring:
@@ -30,10 +42,19 @@ class Declaring:
         self._until_ms = self._clock.now_ms() + WAITING_CHECK_MS
         return self._known
 
-    async def declare(self, queue: str, options: QueueOptions) -> bool:
-        """Make a queue or change it; tell whether it is new."""
-        self.forget()
-        return await self._store.declare(queue, options)
+    async def declare(self, queue: str, settings: QueueSettings) -> Declared:
+        """Make a queue or change it, as far as settings say; a rule holds, whatever they say."""
+        async with self._applying:
+            return await self._declare(queue, settings, (await self.queues()).get(queue))
+
+    async def _declare(self, queue: str, settings: QueueSettings, info: QueueInfo | None) -> Declared:
+        before = QueueOptions() if info is None else info.options
+        options = laid_over(before, queue, settings, rule_for(self.rules, queue))
+        fresh = False
+        if info is None or options != before:
+            self.forget()
+            fresh = await self._store.declare(queue, options)
+        return Declared(fresh, options, changed(before, options))
 
     def forget(self) -> None:
         """Ask the store again when it is next about which queues there are."""
@@ -44,7 +65,7 @@ class Declaring:
         rule = rule_for(self.rules, queue)
         if rule is None or queue in await self.queues():
             return rule is not None
-        await self.declare(queue, rule.options())
+        await self.declare(queue, QueueSettings())
         return True
 
     async def check(self, queue: str) -> None:
@@ -71,9 +92,7 @@ class Declaring:
         async with self._applying:  # whoever was before follows these too, or is corrected
             known = await self.queues()
             for name in {*known, *(rule.name for rule in self.rules if rule.name)}:
-                rule, info = rule_for(self.rules, name), known.get(name)
-                if rule is not None and (info is None or info.options != rule.options()):
-                    await self.declare(name, rule.options())
+                await self._declare(name, QueueSettings(), known.get(name))
 
     async def _recent(self) -> dict[str, QueueInfo]:
         if self._clock.now_ms() < self._until_ms:

@@ -113,10 +113,10 @@ class Queueing:
 
     async def declare(self, request: wire.DeclareQueueRequest, who: str = LIBRARY) -> wire.DeclareQueueAnswer:
         """See `DeclareQueueRequest`."""
-        fresh = await self.declaring.declare(request.queue, request.options)
-        if fresh:
-            await self._record("declare", who, request.queue)
-        return wire.DeclareQueueAnswer(fresh=fresh)
+        declared = await self.declaring.declare(request.queue, request.options)
+        if declared.fresh or declared.changed:
+            await self._record("declare", who, request.queue, fresh=declared.fresh, **declared.changed)
+        return wire.DeclareQueueAnswer(fresh=declared.fresh, options=declared.options)
 
     async def drop(self, request: wire.DropQueueRequest, who: str = LIBRARY) -> wire.DropQueueAnswer:
         """See `DropQueueRequest`."""

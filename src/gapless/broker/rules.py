@@ -1,22 +1,24 @@
 """Rules for queues and streams: which there are without being declared by a call, and what clients may do."""
 
+import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from re import fullmatch
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct, structs
 
 from gapless.core.errors import ConfigError
-from gapless.core.jobs import QueueOptions
 from gapless.core.limits import QUEUE_NAME_BYTES_MAX
 from gapless.protocol.payloads import NAME
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import QueueSettings, StreamSettings, said
 
-__all__ = ["QueueRule", "StreamRule", "rule_for"]
+__all__ = ["QueueRule", "StreamRule", "changed", "laid_over", "rule_for"]
+
+log: Final = logging.getLogger("gapless.rules")
 
 
-class QueueRule(QueueOptions, frozen=True, kw_only=True):
+class QueueRule(QueueSettings, frozen=True, kw_only=True):
     """A queue by its `name`, which is made at the start; or a `pattern` (`mail.*`), made when first used.
 
     The permissions are as in namespaces: off by default, and who is anonymous needs `for_anonymous` besides.
@@ -35,10 +37,6 @@ class QueueRule(QueueOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check(self, "queues")
-
-    def options(self) -> QueueOptions:
-        """Return the options of such a queue."""
-        return _part(self, QueueOptions)
 
 
 class StreamRule(StreamSettings, frozen=True, kw_only=True):
@@ -59,13 +57,9 @@ class StreamRule(StreamSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check(self, "streams")
 
-    def settings(self) -> StreamSettings:
-        """Return the settings of such a stream."""
-        return _part(self, StreamSettings)
-
 
 Rule = TypeVar("Rule", QueueRule, StreamRule)
-Part = TypeVar("Part", bound=Struct)
+Kept = TypeVar("Kept", bound=Struct)
 
 
 def rule_for(rules: Iterable[Rule], name: str) -> Rule | None:
@@ -79,6 +73,22 @@ def rule_for(rules: Iterable[Rule], name: str) -> Rule | None:
     return fitting
 
 
+def laid_over(kept: Kept, name: str, settings: Struct, rule: Struct | None) -> Kept:
+    """Return how something is kept if settings are laid over how it was, and a rule over these."""
+    asked = said(settings, type(kept))
+    ruled = said(rule, type(kept)) if rule is not None else {}
+    over = [field for field in asked if field in ruled and asked[field] != ruled[field]]
+    if over:
+        log.warning("%r goes by the configuration, not by what was declared: %s", name, ", ".join(over))
+    return structs.replace(kept, **{**asked, **ruled})
+
+
+def changed(before: Struct, after: Struct) -> dict[str, Any]:
+    """Return what is otherwise than it was, as it is now."""
+    fields = {name: getattr(after, name) for name in after.__struct_fields__}
+    return {name: value for name, value in fields.items() if value != getattr(before, name)}
+
+
 def _check(rule: Any, section: str) -> None:
     if bool(rule.name) is bool(rule.pattern):
         raise ConfigError(f"each of {section} needs either a name or a pattern")
@@ -87,7 +97,3 @@ def _check(rule: Any, section: str) -> None:
             f"{section}: {rule.name!r} is no name, which has up to {QUEUE_NAME_BYTES_MAX} of letters, digits,"
             " -, _ and ."
         )
-
-
-def _part(rule: Any, kind: type[Part]) -> Part:
-    return kind(**{field.name: getattr(rule, field.name) for field in structs.fields(kind)})

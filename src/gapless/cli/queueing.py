@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from msgspec import Struct, structs
 
 from gapless.cli.asking import confirm, yes_option
 from gapless.cli.calling import Server, as_json, at_api
@@ -29,6 +30,7 @@ from gapless.protocol.queues import (
     ResumeRequest,
     StatsRequest,
 )
+from gapless.protocol.settings import QueueSettings, said
 
 __all__ = ["queue"]
 
@@ -79,108 +81,109 @@ def _state(paused: bool) -> str:
 
 _STANDARD: Final = QueueOptions()
 _COUNT: Final = click.IntRange(0)
+
+
+def _durations(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    return None if value is None else tuple(duration(each) for each in value.split(","))
+
+
 _OPTIONS: Final = (
-    click.option("--waiting-max", type=_COUNT, default=0, help="How many may wait; 0: any number."),
-    click.option("--keep-dead", "dead_ms", type=duration, default="0", help="How long; 0: for good."),
+    click.option("--waiting-max", type=_COUNT, help="How many may wait; 0: any number."),
+    click.option("--keep-dead", "dead_ms", type=duration, help="How long; 0: for good."),
     click.option(
         "--keep-results",
         "result_ms",
         type=duration,
-        default="0",
         help="How long jobs that are done stay, with their results.",
     ),
     click.option(
         "--on-dead",
         type=click.Choice([each.value for each in OnDead]),
-        default="go_on",
-        show_default=True,
+        show_default="go_on",
         help="What a dead job does to the line of its key.",
     ),
-    click.option("--fair", is_flag=True, help="Serve the keys by turns."),
+    click.option("--fair/--not-fair", default=None, help="Serve the keys by turns."),
     click.option(
         "--ordered/--unordered",
-        default=True,
-        show_default=True,
+        default=None,
+        show_default="ordered",
         help="Whether at most one job of a key is in flight.",
     ),
     click.option(
         "--in-flight-per-worker",
         "in_flight_per_worker_max",
         type=_COUNT,
-        default=0,
         help="How many jobs a worker may hold; 0: any number.",
     ),
     click.option(
         "--in-flight",
         "in_flight_max",
         type=_COUNT,
-        default=0,
         help="How many jobs may be in flight; 0: any number.",
     ),
     click.option(
         "--lease",
         "lease_ms",
         type=duration,
-        default=spelled(_STANDARD.lease_ms),
-        show_default=True,
+        show_default=spelled(_STANDARD.lease_ms),
         help="How long a worker holds a job unless it says so.",
     ),
     click.option(
         "--delays",
+        "delays_ms",
+        callback=_durations,
         metavar="LIST",
         help="What follows each attempt, such as 1s,10s,5m; in place of the four options above.",
     ),
     click.option(
-        "--jitter/--no-jitter", default=True, show_default=True, help="Draw delays between half and all."
+        "--jitter/--no-jitter",
+        default=None,
+        show_default="jitter",
+        help="Draw delays between half and all.",
     ),
     click.option(
         "--cap",
+        "cap_ms",
         type=duration,
-        default=spelled(_STANDARD.retry.cap_ms),
-        show_default=True,
+        show_default=spelled(_STANDARD.retry.cap_ms),
         help="The longest delay.",
     ),
-    click.option(
-        "--factor", type=float, default=_STANDARD.retry.factor, show_default=True, help="How delays grow."
-    ),
+    click.option("--factor", type=float, show_default=str(_STANDARD.retry.factor), help="How delays grow."),
     click.option(
         "--delay",
-        "base",
+        "base_ms",
         type=duration,
-        default=spelled(_STANDARD.retry.base_ms),
-        show_default=True,
+        show_default=spelled(_STANDARD.retry.base_ms),
         help="What follows the first attempt.",
     ),
     click.option(
         "--attempts",
+        "attempts_max",
         type=click.IntRange(1),
-        default=_STANDARD.retry.attempts_max,
-        show_default=True,
+        show_default=str(_STANDARD.retry.attempts_max),
         help="How many there are.",
     ),
 )
+
+
+def _given(given: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
+    """Take out of what was given the fields of a kind."""
+    found = {name: given.pop(name) for name in kind.__struct_fields__ if name in given}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _options(command: Command) -> Command:
     """Give a command the options of a queue; it takes `options`."""
 
     @wraps(command)
-    def run(
-        delays: str | None, attempts: int, base: int, factor: float, cap: int, jitter: bool, **given: Any
-    ) -> None:
-        retry = Retry(
-            attempts_max=attempts,
-            base_ms=base,
-            factor=factor,
-            cap_ms=cap,
-            jitter=jitter,
-            delays_ms=tuple(duration(each) for each in delays.split(",")) if delays else (),
-        )
-        names = QueueOptions.__struct_fields__
-        options = {name: given.pop(name) for name in names if name in given}
-        command(
-            options=QueueOptions(**{**options, "on_dead": OnDead(options["on_dead"])}, retry=retry), **given
-        )
+    def run(**given: Any) -> None:
+        retry = _given(given, Retry)
+        options = _given(given, QueueSettings)
+        if "on_dead" in options:
+            options["on_dead"] = OnDead(options["on_dead"])
+        if retry:
+            options["retry"] = Retry(**retry)
+        command(options=QueueSettings(**options), **given)
 
     for option in _OPTIONS:
         run = option(run)
@@ -193,15 +196,18 @@ def _options(command: Command) -> Command:
 @click.option("--replace", is_flag=True, help="Let a queue that is there behave otherwise.")
 @at_api
 @as_json
-def create(server: Server, queue: str, options: QueueOptions, replace: bool, as_json: bool) -> None:
+def create(server: Server, queue: str, options: QueueSettings, replace: bool, as_json: bool) -> None:
     """Make a queue.
 
-    One that is there with the same options stays as it is; with others, that is an error without --replace.
+    One that is there stays as it is, but for the options that are given: if they are others, that is an error
+    without --replace. Those from --attempts to --delays are given together, or not. What a rule of the
+    configuration says, holds.
 
     Example: gapless queue create mails --attempts 3 --lease 1m
     """
     there = next((each for each in every_queue(server) if each.queue == queue), None)
-    if there is not None and there.options != options and not replace:
+    asked = said(options, QueueOptions)
+    if there is not None and structs.replace(there.options, **asked) != there.options and not replace:
         raise UsageError(f"queue {queue!r} is there with other options: --replace lets it have these")
     answer = ask(server, DeclareQueueRequest(queue=queue, options=options))
     if as_json:

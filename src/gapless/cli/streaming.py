@@ -20,13 +20,13 @@ from gapless.cli.verbs import ask, every_stream
 from gapless.core.durations import spelled
 from gapless.core.errors import UsageError
 from gapless.core.limits import PAGE_MESSAGES_MAX, PARTITIONS_MAX
+from gapless.protocol.settings import FullStreamSettings, StreamSettings, said
 from gapless.protocol.streams import (
     AuditRecord,
     AuditRequest,
     CompactRequest,
     DeclareStreamRequest,
     DropStreamRequest,
-    StreamSettings,
     StreamStatus,
     TrimRequest,
 )
@@ -65,7 +65,7 @@ def _kept(status: StreamStatus) -> int:
     return sum(max(0, each.last + 1 - each.oldest) for each in status.partitions)
 
 
-def _settings(settings: StreamSettings) -> str:
+def _settings(settings: FullStreamSettings) -> str:
     told = [f"{settings.retention_messages:,} messages"] if settings.retention_messages else []
     told += [spelled(settings.retention_ms)] if settings.retention_ms else []
     told += [f"{settings.retention_bytes:,} bytes"] if settings.retention_bytes else []
@@ -78,30 +78,26 @@ def _settings_options(command: Command) -> Command:
 
     @wraps(command)
     def run(**given: Any) -> None:
-        names = StreamSettings.__struct_fields__
-        command(settings=StreamSettings(**{name: given.pop(name) for name in names}), **given)
+        options = {name: given.pop(name) for name in StreamSettings.__struct_fields__}
+        settings = StreamSettings(**{name: value for name, value in options.items() if value is not None})
+        command(settings=settings, **given)
 
     count = click.IntRange(0)
     for option in (
-        click.option("--audit", is_flag=True, help="Record every append and commit too."),
+        click.option("--audit/--no-audit", default=None, help="Record every append and commit too."),
         click.option(
-            "--compact", is_flag=True, help="Keep the last message of each key only; needs --keyed."
+            "--compact/--no-compact",
+            default=None,
+            help="Keep the last message of each key only; needs --keyed.",
         ),
-        click.option("--keyed", is_flag=True, help="Keep an index by the messages' keys."),
-        click.option(
-            "--keep-bytes", "retention_bytes", type=count, default=0, help="How much of a partition; 0: all."
-        ),
-        click.option(
-            "--keep-for", "retention_ms", type=duration, default="0", help="For how long; 0: for good."
-        ),
-        click.option(
-            "--keep", "retention_messages", type=count, default=0, help="How many of a partition; 0: all."
-        ),
+        click.option("--keyed/--not-keyed", default=None, help="Keep an index by the messages' keys."),
+        click.option("--keep-bytes", "retention_bytes", type=count, help="How much of a partition; 0: all."),
+        click.option("--keep-for", "retention_ms", type=duration, help="For how long; 0: for good."),
+        click.option("--keep", "retention_messages", type=count, help="How many of a partition; 0: all."),
         click.option(
             "--partitions",
             type=click.IntRange(1, PARTITIONS_MAX),
-            default=1,
-            show_default=True,
+            show_default="1",
             help="How many; that never changes.",
         ),
     ):
@@ -118,12 +114,14 @@ def _settings_options(command: Command) -> Command:
 def create(server: Server, stream: str, settings: StreamSettings, replaced: bool, as_json: bool) -> None:
     """Make a stream.
 
-    One that is there with the same options stays as it is; with others, that is an error without --replace.
+    One that is there stays as it is, but for the options that are given: if they are others, that is an error
+    without --replace. What a rule of the configuration says, holds.
 
     Example: gapless stream create orders --partitions 8 --keep-for 30d --keyed
     """
     there = _status(server, stream)
-    if there is not None and there.options != settings and not replaced:
+    asked = said(settings, StreamSettings)
+    if there is not None and replace(there.options, **asked) != there.options and not replaced:
         raise UsageError(f"stream {stream!r} is there with other options: --replace lets it have these")
     answer = ask(server, DeclareStreamRequest(stream=stream, options=settings))
     if as_json:

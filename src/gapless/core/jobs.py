@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "JobPage",
     "Lease",
+    "Limit",
     "OnDead",
     "QueueInfo",
     "QueueOptions",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from gapless.library.handlers import Handler, RecurringHandler, StreamHandler
 from gapless.library.payloads import Shape
@@ -65,8 +66,9 @@ def _key(*parts: str) -> str:
 
 def _channel(handler: Handler[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"address": handler.name, "messages": {}, "x-gapless-kind": _kind(handler)}
-    if isinstance(handler, StreamHandler) and handler.terms.settings is not None:
-        told["x-gapless-partitions"] = handler.terms.settings.partitions
+    settings = handler.terms.settings if isinstance(handler, StreamHandler) else None
+    if settings is not None and settings.partitions is not UNSET:
+        told["x-gapless-partitions"] = settings.partitions
     return told
 
 

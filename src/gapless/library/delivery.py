@@ -123,9 +123,12 @@ class Job(Delivery):
 
     `attempt` counts from 1. `fence` is this lease's; `fence_number` only rises, for resources of your own
     that refuse a number below the highest that they have seen. With `alone` the last lease of it ran out.
+    `keeps_result`: what the handler returns is kept, for as long as the queue says.
     """
 
-    def __init__(self, claimed: ClaimedJob, desk: Desk, *, manual: bool = False) -> None:
+    def __init__(
+        self, claimed: ClaimedJob, desk: Desk, *, manual: bool = False, keeps_result: bool = False
+    ) -> None:
         super().__init__(claimed.key, claimed.headers)
         self.id = claimed.id
         self.queue = claimed.queue
@@ -134,6 +137,7 @@ class Job(Delivery):
         self.fence_number = claimed.fence_number
         self.priority = claimed.priority
         self.alone = claimed.alone
+        self.keeps_result = keeps_result
         self._claimed = claimed
         self._desk = desk
         self._manual = manual

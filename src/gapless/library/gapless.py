@@ -23,6 +23,7 @@ from importlib import import_module
 from inspect import isasyncgenfunction, signature
 from pathlib import Path
 from random import Random, SystemRandom
+from re import fullmatch
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -57,7 +58,9 @@ from gapless.library.transport import Transport
 from gapless.library.watching import Token
 from gapless.ports import Clock
 from gapless.protocol import queues, streams
+from gapless.protocol.payloads import NAME
 from gapless.protocol.queues import ClaimedJob, HeldLease, NewJob, NewSettlement, SettledJob
+from gapless.protocol.settings import StreamSettings
 from gapless.protocol.streams import AppendedMessage, NewMessage
 
 if TYPE_CHECKING:
@@ -407,7 +410,7 @@ class Gapless(Router):
     async def _declare(self, names: set[str]) -> bool:
         found = [h for h in self.handlers() if isinstance(h, JobHandler) and h.name in names]
         for handler in found:
-            await self.queues.declare(handler.name, handler.terms.options)
+            await self.queues.declare(handler.name, handler.terms.settings)
         return bool(found)
 
     async def _declare_if_missing(self, queue: str) -> None:
@@ -418,12 +421,17 @@ class Gapless(Router):
             await self.queues.declare(queue)
 
     async def _declare_stream(self, name: str) -> bool:
-        """Declare a stream as a handler says; a namespace or channel is none."""
+        """Declare a stream as a handler says; if none says how it is kept, only where nothing can be read."""
         terms = [h.terms for h in self.handlers() if isinstance(h, StreamHandler) and h.name == name]
-        if not terms or ":" in name:
-            return False
-        settings = next((each.settings for each in terms if each.settings), streams.StreamSettings())
-        await self.streams.declare(name, settings)
+        if not terms or not fullmatch(NAME, name) or any(each.channel for each in terms):
+            return False  # a namespace or a channel
+        settings = next((each.settings for each in terms if each.settings is not None), None)
+        await self.ask(
+            "stream/declare",
+            streams.DeclareStreamRequest(
+                stream=name, options=settings or StreamSettings(), if_missing=settings is None
+            ),
+        )
         return True
 
     def asyncapi(self, title: str, version: str = "0.0.0") -> dict[str, Any]:

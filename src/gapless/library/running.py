@@ -96,7 +96,7 @@ async def _outcome(handler: Handler[Any], delivery: Delivery, payload: object, c
         result = await _called(handler, delivery, payload, context)
         for middleware in reversed(begun):
             await middleware.after(delivery, result)
-        return _done(handler, delivery, result)
+        return _done(delivery, result)
     except (Exception, SystemExit) as error:
         return await _failed(begun, delivery, error)
     except asyncio.CancelledError as error:
@@ -120,10 +120,9 @@ async def _called(handler: Handler[Any], delivery: Delivery, payload: object, co
     return result
 
 
-def _done(handler: Handler[Any], delivery: Delivery, result: Any) -> Outcome:
+def _done(delivery: Delivery, result: Any) -> Outcome:
     outcome = Outcome(deed=Deed.ACK, emit=delivery.emitted())
-    kept = isinstance(handler, JobHandler) and handler.terms.options.result_ms > 0
-    if kept and result is not None:
+    if isinstance(delivery, Job) and delivery.keeps_result and result is not None:
         try:
             outcome.result, outcome.binary = encode(result)
         except BadRequest as error:

@@ -13,6 +13,7 @@ from gapless.library.times import Duration, Instant, duration_ms, instant_ms
 from gapless.protocol import groups as grouping
 from gapless.protocol import reading, streams
 from gapless.protocol.reading import Edge
+from gapless.protocol.settings import StreamSettings
 
 __all__ = ["Start", "Streams"]
 
@@ -30,13 +31,16 @@ class Streams:
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    async def declare(self, stream: str, settings: streams.StreamSettings | None = None) -> bool:
+    async def declare(self, stream: str, settings: StreamSettings | None = None) -> bool:
         """Make a stream, or let one that is there be kept otherwise; tell whether it is new.
 
+        What the settings leave out stays as it is. A rule of the configuration holds, whatever they say.
+
         Raises:
-            BadRequest: it has another number of partitions, which never changes.
+            BadRequest: it has another number of partitions, which never changes, or it is keyed otherwise and
+                had messages; or there is a channel of that name which it would hide.
         """
-        request = streams.DeclareStreamRequest(stream=stream, options=settings or streams.StreamSettings())
+        request = streams.DeclareStreamRequest(stream=stream, options=settings or StreamSettings())
         answer: streams.DeclareStreamAnswer = await self._call("stream/declare", request)
         return answer.fresh
 

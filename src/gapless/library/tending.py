@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gapless.core.jobs import QueueOptions, State
+from gapless.core.jobs import State
 from gapless.library.payloads import encode
 from gapless.library.payloads import wire as wire_body
 from gapless.library.times import Duration, duration_ms
 from gapless.protocol import queues as wire
 from gapless.protocol import schedules
+from gapless.protocol.settings import QueueSettings
 
 __all__ = ["Jobs", "Queues", "Result", "Schedules"]
 
@@ -99,9 +100,12 @@ class Queues:
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    async def declare(self, queue: str, options: QueueOptions | None = None) -> bool:
-        """Make a queue, or let one that is there behave otherwise; tell whether it is new."""
-        request = wire.DeclareQueueRequest(queue=queue, options=options or QueueOptions())
+    async def declare(self, queue: str, settings: QueueSettings | None = None) -> bool:
+        """Make a queue, or let one that is there behave otherwise; tell whether it is new.
+
+        What the settings leave out stays as it is. A rule of the configuration holds, whatever they say.
+        """
+        request = wire.DeclareQueueRequest(queue=queue, options=settings or QueueSettings())
         answer: wire.DeclareQueueAnswer = await self._call("queue/declare", request)
         return answer.fresh
 

@@ -1,12 +1,12 @@
 """How declared functions are treated: what may be said of them, and what that means."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gapless.core.errors import BadRequest, ConfigError
-from gapless.core.jobs import OnDead, QueueOptions
+from gapless.core.jobs import OnDead
 from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS, SESSION_MAX_MS, SESSION_MIN_MS
 from gapless.core.retry import Retry
 from gapless.library.binding import named
@@ -14,7 +14,7 @@ from gapless.library.outcomes import Backoff
 from gapless.library.times import Duration, Instant, duration_ms, instant_ms
 from gapless.protocol.groups import OnLost
 from gapless.protocol.reading import Edge
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import QueueSettings, StreamSettings
 
 __all__ = [
     "KeyOf",
@@ -28,12 +28,16 @@ __all__ = [
 
 KeyOf = Callable[[Any], object]
 """Gives a payload's key, or None."""
+Value = TypeVar("Value")
 Executor = Literal["thread", "process"]
 Start = Literal["earliest", "latest"] | Instant
 
 
 class QueueSaid(TypedDict, total=False):
     """What may be said of a queue and its handler. Durations are `"30s"`, timedeltas or numbers of seconds.
+
+    What is not said of the queue stays as it is, and is the default if it is new; a rule of the
+    configuration holds, whatever is said here.
 
     `retry`: when what failed is tried again. `lease`: how long it takes until a job of a worker that died
     is given to another. `timeout`: how long the function may take (0: for ever). `key`: gives a payload's
@@ -71,10 +75,12 @@ class StreamSaid(TypedDict, total=False):
 
     `start`: where the group begins. `on_lost`: when messages that it did not read are gone, it halts, or
     goes on with the oldest. `key`: gives a payload's key; messages of one key are in one partition, in
-    order. `partitions`: into how many the stream, or the channels of a namespace, are spread; it never
-    changes. `keyed`: keep an index by the keys; `compact`: keep only the last message of each.
-    `keep_messages`, `keep_for` and `keep_bytes` bound each partition (0: not at all). One handler may say
-    how a stream is kept for all.
+    order. `partitions`: into how many the stream is spread; it never changes. `keyed`: keep an index by the
+    keys; `compact`: keep only the last message of each. `keep_messages`, `keep_for` and `keep_bytes` bound
+    each partition (0: not at all). `audit`: have every append and commit recorded. One handler may say how a
+    stream is kept for all; what none says stays as it is, and a rule of the configuration holds. If none says
+    anything, they read what is there under the name: a stream, or a channel to which something was published;
+    only if there is neither, a stream is made. With `channel` it is a channel, published to or not.
 
     `retry`: when what failed is tried again, and how often, before it is passed over. Unless it is given,
     what raises is tried again for ever, and only what ends its process five times is passed over. `dead`: the
@@ -91,6 +97,8 @@ class StreamSaid(TypedDict, total=False):
     keep_messages: int
     keep_for: Duration
     keep_bytes: int
+    audit: bool
+    channel: bool
     timeout: Duration
     executor: Executor
     retry: Backoff
@@ -99,9 +107,9 @@ class StreamSaid(TypedDict, total=False):
 
 
 class QueueTerms(Struct, frozen=True, kw_only=True):
-    """How a worker treats the jobs of a handler; `options` are the queue's. 0 means no such limit."""
+    """How a worker treats the jobs of a handler; `settings` are the queue's. 0 means no such limit."""
 
-    options: QueueOptions
+    settings: QueueSettings
     key: KeyOf | None = None
     timeout_ms: int = 0
     concurrency: int = 0
@@ -114,17 +122,16 @@ class QueueTerms(Struct, frozen=True, kw_only=True):
 class StreamTerms(Struct, frozen=True, kw_only=True):
     """How a group reads a source. `start` is where it begins: an end, or milliseconds since the Unix epoch.
 
-    `settings` are those of a declared stream, if this handler says any; `partitions` is into how many a
-    namespace is spread (0: as the server says). Without a `dead` queue, what is passed over is only recorded;
-    `session_ms` 0 is as the worker says.
+    `settings` are those of a declared stream, if this handler says any; or it is a `channel`. Without a
+    `dead` queue, what is passed over is only recorded; `session_ms` 0 is as the worker says.
     """
 
     group: str
     key: KeyOf | None = None
     start: Edge | int = Edge.EARLIEST
     on_lost: OnLost = OnLost.HALT
-    partitions: int = 0
     settings: StreamSettings | None = None
+    channel: bool = False
     timeout_ms: int = 0
     executor: Executor = "thread"
     retry: Retry | None = None
@@ -136,22 +143,22 @@ def queue_terms(  # noqa: PLR0913 # as many as QueueSaid has
     function: Callable[..., Any],
     *,
     retry: Backoff | None = None,
-    lease: Duration = "30s",
+    lease: Duration | None = None,
     timeout: Duration = 0,
     key: KeyOf | None = None,
-    ordered: bool = True,
-    fair: bool = False,
-    in_flight: int = 0,
-    in_flight_per_worker: int = 0,
+    ordered: bool | None = None,
+    fair: bool | None = None,
+    in_flight: int | None = None,
+    in_flight_per_worker: int | None = None,
     concurrency: int = 0,
-    waiting: int = 0,
+    waiting: int | None = None,
     executor: Executor = "thread",
     ack: Literal["auto", "manual"] = "auto",
     guarantee: Literal["at-least-once", "at-most-once"] = "at-least-once",
-    result_ttl: Duration = 0,
+    result_ttl: Duration | None = None,
     unique_for: Duration = 0,
-    keep_dead: Duration = 0,
-    on_dead: Literal["go_on", "stop"] = "go_on",
+    keep_dead: Duration | None = None,
+    on_dead: Literal["go_on", "stop"] | None = None,
 ) -> QueueTerms:
     """Return what was said of `function`. Raises ConfigError: an option is malformed."""
     said = _Said(function)
@@ -160,17 +167,17 @@ def queue_terms(  # noqa: PLR0913 # as many as QueueSaid has
     if (ack, guarantee) == ("manual", "at-most-once"):
         raise ConfigError(f"{named(function)}: what is acknowledged first cannot be so by hand")
     return QueueTerms(
-        options=QueueOptions(
-            retry=said.backoff(retry).policy,
-            lease_ms=said.lease_ms(lease),
-            in_flight_max=in_flight,
-            in_flight_per_worker_max=in_flight_per_worker,
-            ordered=ordered,
-            fair=fair,
-            on_dead=OnDead(said.one_of("on_dead", on_dead, *OnDead)),
-            result_ms=said.ms("result_ttl", result_ttl),
-            dead_ms=said.ms("keep_dead", keep_dead),
-            waiting_max=waiting,
+        settings=QueueSettings(
+            retry=_if_set(said.policy, retry),
+            lease_ms=_if_set(said.lease_ms, lease),
+            in_flight_max=_set(in_flight),
+            in_flight_per_worker_max=_set(in_flight_per_worker),
+            ordered=_set(ordered),
+            fair=_set(fair),
+            on_dead=_if_set(lambda value: OnDead(said.one_of("on_dead", value, *OnDead)), on_dead),
+            result_ms=_if_set(lambda value: said.ms("result_ttl", value), result_ttl),
+            dead_ms=_if_set(lambda value: said.ms("keep_dead", value), keep_dead),
+            waiting_max=_set(waiting),
         ),
         key=key,
         timeout_ms=said.ms("timeout", timeout),
@@ -189,12 +196,14 @@ def stream_terms(  # noqa: PLR0913 # as many as StreamSaid has
     start: Start = "earliest",
     on_lost: Literal["halt", "oldest"] = "halt",
     key: KeyOf | None = None,
-    partitions: int = 0,
-    keyed: bool = False,
-    compact: bool = False,
-    keep_messages: int = 0,
-    keep_for: Duration = 0,
-    keep_bytes: int = 0,
+    partitions: int | None = None,
+    keyed: bool | None = None,
+    compact: bool | None = None,
+    keep_messages: int | None = None,
+    keep_for: Duration | None = None,
+    keep_bytes: int | None = None,
+    audit: bool | None = None,
+    channel: bool = False,
     timeout: Duration = 0,
     executor: Executor = "thread",
     retry: Backoff | None = None,
@@ -204,26 +213,37 @@ def stream_terms(  # noqa: PLR0913 # as many as StreamSaid has
     """Return what was said of `function`. Raises ConfigError: an option is malformed."""
     said = _Said(function)
     settings = StreamSettings(
-        partitions=partitions or 1,
-        retention_messages=keep_messages,
-        retention_ms=said.ms("keep_for", keep_for),
-        retention_bytes=keep_bytes,
-        keyed=keyed or compact,
-        compact=compact,
+        partitions=_set(partitions or None),
+        retention_messages=_set(keep_messages),
+        retention_ms=_if_set(lambda value: said.ms("keep_for", value), keep_for),
+        retention_bytes=_set(keep_bytes),
+        keyed=_set(compact or keyed),
+        compact=_set(compact),
+        audit=_set(audit),
     )
+    if channel and settings != StreamSettings():
+        raise ConfigError(f"{named(function)}: how a channel is kept, its namespace says")
     return StreamTerms(
         group=group,
         key=key,
         start=said.start(start),
         on_lost=OnLost(said.one_of("on_lost", on_lost, *OnLost)),
-        partitions=partitions,
-        settings=settings if partitions or settings != StreamSettings() else None,
+        settings=settings if settings != StreamSettings() else None,
+        channel=channel,
         timeout_ms=said.ms("timeout", timeout),
         executor=said.executor(executor),
-        retry=said.backoff(retry).policy if retry is not None else None,
+        retry=said.policy(retry) if retry is not None else None,
         dead=dead,
         session_ms=said.session_ms(session),
     )
+
+
+def _set(value: Value | None) -> Value | UnsetType:
+    return UNSET if value is None else value
+
+
+def _if_set(read: Callable[[Any], Value], value: Any) -> Value | UnsetType:
+    return UNSET if value is None else read(value)
 
 
 class _Said:
@@ -256,10 +276,10 @@ class _Said:
             raise ConfigError(f"{named(self._function)}: {option}: {value!r} is none of {choices}")
         return value
 
-    def backoff(self, value: Backoff | None) -> Backoff:
-        if value is not None and not isinstance(value, Backoff):
+    def policy(self, value: Backoff) -> Retry:
+        if not isinstance(value, Backoff):
             raise ConfigError(f"{named(self._function)}: retry: {value!r} is no Backoff, as Backoff(5) is")
-        return value or Backoff()
+        return value.policy
 
     def executor(self, value: Executor) -> Executor:
         self.one_of("executor", value, "thread", "process")

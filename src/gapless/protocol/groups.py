@@ -50,7 +50,7 @@ class HeartbeatRequest(Request):
     Each partition is held by one member. A member of which nothing is heard for `session_ms` loses its
     partitions. `member` is a name of its own for each start of a process. Where the group stands nowhere yet
     it begins at `start`, or with the first message at or after `start_ms`; that is decided once, when it
-    first meets a partition.
+    first meets a partition. With `channel` the source is one, to which nothing need have been published yet.
 
     A member that says what it has, `held` by these fences, is answered at once when it is to have something
     else, and otherwise when the group has changed, within `wait_ms`: then it asks again, for what it holds is
@@ -63,6 +63,7 @@ class HeartbeatRequest(Request):
     session_ms: Session = 30_000
     start: Edge = Edge.EARLIEST
     start_ms: TimeMs | None = None
+    channel: bool = False
     held: Annotated[list[str], Meta(max_length=PARTITIONS_MAX)] | None = None
     wait_ms: Wait = 0
 

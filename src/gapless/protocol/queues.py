@@ -45,6 +45,7 @@ from gapless.protocol.schedules import (
     UnscheduleAnswer,
     UnscheduleRequest,
 )
+from gapless.protocol.settings import QueueSettings
 
 __all__ = [
     "VERBS",
@@ -104,20 +105,21 @@ JobIds = Annotated[list[JobId], Meta(max_length=BROWSE_JOBS_MAX)]
 
 
 class DeclareQueueRequest(Request):
-    """Make a queue, or let one that is there behave otherwise from now on.
+    """Make a queue, or let one that is there behave otherwise from now on: as far as `options` say.
 
-    A queue has to be declared before jobs are enqueued, here or by a rule of the configuration. All its
-    options are replaced. Errors: 106 when there are 10,000 queues.
+    A queue has to be declared before jobs are enqueued, here or by a rule of the configuration. What is left
+    out stays as it is; a rule holds, whatever is said here. Errors: 106 when there are 10,000 queues.
     """
 
     queue: Name
-    options: QueueOptions = field(default_factory=QueueOptions)
+    options: QueueSettings = field(default_factory=QueueSettings)
 
 
-class DeclareQueueAnswer(Answer):
-    """Whether the queue is new."""
+class DeclareQueueAnswer(Answer, omit_defaults=False):
+    """Whether the queue is new, and how it behaves now."""
 
     fresh: bool
+    options: QueueOptions
 
 
 class DropQueueRequest(Request):

@@ -6,9 +6,9 @@ channels it spreads over partitions, or one channel (`chat:1`), which has one pa
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
-from gapless.core.limits import CLAIM_JOBS_MAX, PARTITIONS_MAX
+from gapless.core.limits import CLAIM_JOBS_MAX
 from gapless.protocol.groups import (
     CommitAnswer,
     CommitRequest,
@@ -31,7 +31,6 @@ from gapless.protocol.payloads import (
     Answer,
     Body,
     Count,
-    DurationMs,
     Failure,
     Key,
     Name,
@@ -50,6 +49,7 @@ from gapless.protocol.reading import (
     ReplayedMessage,
     Source,
 )
+from gapless.protocol.settings import FullStreamSettings, StreamSettings
 
 __all__ = [
     "VERBS",
@@ -69,7 +69,6 @@ __all__ = [
     "ListStreamsRequest",
     "NewMessage",
     "PartitionStatus",
-    "StreamSettings",
     "StreamStatus",
     "TrimAnswer",
     "TrimRequest",
@@ -80,32 +79,19 @@ __all__ = [
 # Streams --------------------------------------------------------------------------------------
 
 
-class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a stream is kept; 0 means no such limit. The number of partitions never changes.
-
-    `retention_messages`, `retention_ms` and `retention_bytes` hold for each partition. `keyed` keeps an index
-    by the messages' keys: reading by key, expecting a key's last offset, and compaction need it. `compact`
-    keeps the last message of each key only. With `audit` every append and commit is recorded in the audit
-    stream. What is kept of a partition is cut by a smaller count or age at once, else with its next message.
-    """
-
-    partitions: Annotated[int, Meta(ge=1, le=PARTITIONS_MAX)] = 1
-    retention_messages: Count = 0
-    retention_ms: DurationMs = 0
-    retention_bytes: Count = 0
-    keyed: bool = False
-    compact: bool = False
-    audit: bool = False
-
-
 class DeclareStreamRequest(Request):
-    """Make a stream, or let one that is there be kept otherwise from now on.
+    """Make a stream, or let one that is there be kept otherwise from now on: as far as `options` say.
 
-    Errors: 107 it has another number of partitions; 106 there are 10,000 streams.
+    What they leave out stays as it is. A rule of the configuration holds, whatever they say. With
+    `if_missing` nothing is done where something can be read under the name: a stream, or a channel to which
+    something was published. Errors: 107 it has another number of partitions, is keyed otherwise and had
+    messages, or there is a channel of the name that has messages or is read by a group; 106 there are 10,000
+    streams.
     """
 
     stream: Name
     options: StreamSettings = field(default_factory=StreamSettings)
+    if_missing: bool = False
 
 
 class DeclareStreamAnswer(Answer):
@@ -140,7 +126,7 @@ class StreamStatus(Answer):
     """A stream: how it was declared, and where its partitions stand."""
 
     stream: str
-    options: StreamSettings
+    options: FullStreamSettings
     partitions: list[PartitionStatus]
 
 

@@ -54,10 +54,11 @@ class Begin(Struct, tag="begin", array_like=True):
 
 
 class HandleJob(Struct, tag="job", array_like=True):
-    """Handle a job."""
+    """Handle a job; what its handler returns is sent if the queue keeps it."""
 
     number: int
     job: ClaimedJob
+    keeps_result: bool = False
 
 
 class HandlePage(Struct, tag="page", array_like=True):

@@ -76,7 +76,7 @@ class Handling:
 
     async def _job(self, frame: HandleJob) -> Ended:
         handler = self._jobs[frame.job.queue]
-        job = Job(frame.job, self._desk, manual=handler.terms.manual)
+        job = Job(frame.job, self._desk, manual=handler.terms.manual, keeps_result=frame.keeps_result)
         try:
             outcome = await run_handler(handler, job, frame.job.body(), self._context)
         except LeaseLost:

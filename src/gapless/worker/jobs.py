@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gapless.client.connection import backoff_ms
 from gapless.core.errors import GaplessError, LeaseLost, UnknownQueue
-from gapless.core.jobs import Deed
+from gapless.core.jobs import Deed, QueueOptions
 from gapless.core.limits import CLAIM_JOBS_MAX, LEASE_MIN_MS
 from gapless.library.handlers import JobHandler
 from gapless.library.outcomes import Outcome
@@ -15,6 +15,7 @@ from gapless.protocol.queues import (
     ClaimAnswer,
     ClaimedJob,
     ClaimRequest,
+    DeclareQueueAnswer,
     DeclareQueueRequest,
     ExtendAnswer,
     ExtendRequest,
@@ -53,14 +54,15 @@ class JobServing:
         self.queue = handler.name
         self._terms = handler.terms
         self._solo = handler.terms.executor == "process"
-        self._limits = [
-            limit for limit in (concurrency, handler.terms.options.in_flight_per_worker_max) if limit
-        ]
+        self._concurrency = concurrency
+        self._options = QueueOptions()
+        self._limits = [concurrency] if concurrency else []
         self._shared = shared
         self._silence = shared.silence(f"claims from {handler.name}", WAIT_MS)
         self._held: dict[str, _Held] = {}  # by their fences
         self._freed = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._declared = asyncio.Event()
         self._asking: ClaimRequest | None = None
         shared.runners.freed.add(self._freed.set)
 
@@ -72,6 +74,8 @@ class JobServing:
         while True:
             room = await self._room()
             try:
+                if not self._declared.is_set():
+                    await self._declare()
                 self._take(await self._claim(room))
                 failed = 0
             except GaplessError as error:
@@ -79,7 +83,7 @@ class JobServing:
                 await pause(self._shared.clock, backoff_ms(failed, self._shared.random))
                 failed += 1
                 if isinstance(error, UnknownQueue):
-                    await self._declare()
+                    self._declared.clear()  # somebody has dropped it
 
     async def _room(self) -> int:
         while True:
@@ -99,6 +103,7 @@ class JobServing:
             worker=self._shared.name,
             limit=limit,
             wait_ms=WAIT_MS,
+            lease_ms=self._options.lease_ms,
             request=str(next(self._shared.numbers)),
         )
         self._silence.asked()
@@ -108,12 +113,13 @@ class JobServing:
         return answer.jobs
 
     async def _declare(self) -> None:
-        """Make the queue again, that somebody has dropped."""
-        request = DeclareQueueRequest(queue=self.queue, options=self._terms.options)
-        try:
-            await self._shared.gl.ask("queue/declare", request)
-        except GaplessError as error:
-            log.warning("%s cannot be declared: %s", self.queue, error)
+        """Make the queue if it is not there, and hear how it behaves, whoever said so."""
+        request = DeclareQueueRequest(queue=self.queue, options=self._terms.settings)
+        answer: DeclareQueueAnswer = await self._shared.gl.ask("queue/declare", request)
+        self._options = answer.options
+        limits = self._concurrency, self._options.in_flight_per_worker_max
+        self._limits = [limit for limit in limits if limit]
+        self._declared.set()
 
     async def leave_none_behind(self) -> None:
         """Release what a claim that was cancelled has got: its repeat tells what that is."""
@@ -143,7 +149,7 @@ class JobServing:
         self._shared.counters.running += 1
         self._emptied.clear()
         task = Task(
-            HandleJob(held.number, job),
+            HandleJob(held.number, job, self._options.result_ms > 0),
             f"{job.queue} {job.id}",
             lambda end: self._ended(held, end),
             timeout_ms=self._terms.timeout_ms,
@@ -159,8 +165,9 @@ class JobServing:
 
     async def extend(self) -> None:
         """Extend the leases of what is held, until this is cancelled."""
-        lease_ms = self._terms.options.lease_ms
         while True:
+            await self._declared.wait()
+            lease_ms = self._options.lease_ms
             await pause(self._shared.clock, lease_ms // EXTENDS_PER_LEASE)
             held = [each for each in self._held.values() if not (each.settled or each.lost)]
             for start in range(0, len(held), CLAIM_JOBS_MAX):

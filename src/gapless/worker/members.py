@@ -83,6 +83,7 @@ class Member:
             session_ms=self._session_ms,
             start=start if isinstance(start, Edge) else Edge.EARLIEST,
             start_ms=None if isinstance(start, Edge) else start,
+            channel=self._terms.channel,
             held=[serving.place.fence for serving in self._served.values()] if self._joined else None,
             wait_ms=min(self._session_ms // BEATS_PER_SESSION, WAIT_MAX_MS),
         )

@@ -153,7 +153,7 @@ async def test_an_export_is_lines_and_its_import_repeated_stores_nothing_twice(s
         ("append", {"stream": "orders", "messages": [{"data": 1, "partition": 2}]}, 107),
         ("append", {"stream": "orders", "messages": [{"data": "x" * 70_000}]}, 107),
         ("append", {"stream": "orders", "messages": [{"data": 1, "key": ""}]}, 107),
-        ("declare", {"stream": "orders", "options": {"partitions": 3}}, 107),
+        ("declare", {"stream": "fresh", "options": {"compact": True}}, 107),
         ("declare", {"stream": "gapless.mine", "options": {"partitions": 0}}, 107),
         ("drop", {"stream": "ordrs"}, 1004),
         ("read", {"source": "orders", "partition": 0, "offset": 7}, 112),

@@ -130,8 +130,13 @@ async def test_a_rule_makes_a_queue_and_a_typing_error_none() -> None:
 @on_a_loop
 async def test_queues_are_declared_and_dropped() -> None:
     async with running() as node:
-        assert await ask(node, "declare", queue="a", options={"ordered": False}) == {"fresh": True}
-        assert await ask(node, "declare", queue="a") == {"fresh": False}
+        made = await ask(node, "declare", queue="a", options={"ordered": False})
+        assert (made["fresh"], made["options"]["ordered"], made["options"]["lease_ms"]) == (
+            True,
+            False,
+            30_000,
+        )
+        assert await ask(node, "declare", queue="a") == {**made, "fresh": False}
         await enqueue(node, 1, 2, queue="a")
         assert await ask(node, "drop", queue="a") == {"jobs": 2}
         assert (await ask(node, "drop", queue="a"))["code"] == 1003

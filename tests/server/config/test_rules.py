@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from gapless.core.errors import ConfigError
+from gapless.core.retry import Retry
 from gapless.server.config import Config, from_environment, from_file, from_flags, read
 
 FILE = """
@@ -40,18 +42,17 @@ def test_queues_and_streams_are_sections_with_durations(tmp_path: Path) -> None:
     config = configured(tmp_path, FILE)
     mail, tenant = config.queues
     assert (mail.name, mail.lease_ms, mail.result_ms, mail.on_dead) == ("mail", 10_000, 3_600_000, "stop")
-    assert (mail.retry.attempts_max, tuple(mail.retry.delays_ms)) == (3, (1_000, 90_000))
-    assert (tenant.pattern, tenant.fair, tenant.retry.attempts_max) == ("tenant.*", True, 5)
-    assert mail.options().lease_ms == 10_000
+    assert mail.retry == Retry(attempts_max=3, delays_ms=(1_000, 90_000))
+    assert (tenant.pattern, tenant.fair, tenant.retry) == ("tenant.*", True, UNSET)
     [orders] = config.streams
     assert (orders.partitions, orders.retention_ms) == (8, 604_800_000)
-    assert orders.settings().partitions == 8
 
 
 def test_a_variable_and_a_flag_name_a_queue(tmp_path: Path) -> None:
     environment = {"GAPLESS_QUEUES__MAIL__RETRY__DELAYS": "5s,10s"}
     config = configured(tmp_path, FILE, environment, "queues.mail.lease=20s")
-    assert (config.queues[0].lease_ms, tuple(config.queues[0].retry.delays_ms)) == (20_000, (5_000, 10_000))
+    assert config.queues[0].lease_ms == 20_000
+    assert config.queues[0].retry == Retry(attempts_max=3, delays_ms=(5_000, 10_000))
     whole = configured(tmp_path, "", {"GAPLESS_QUEUES": '[{"name": "mail", "lease": "7s"}]'})
     assert [(rule.name, rule.lease_ms) for rule in whole.queues] == [("mail", 7_000)]
 

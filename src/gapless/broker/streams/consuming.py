@@ -46,7 +46,7 @@ class Consuming:
 
     async def heartbeat(self, request: HeartbeatRequest, who: str = "") -> HeartbeatAnswer:
         """See `HeartbeatRequest`."""
-        source = await self._sources.find(request.source)
+        source = await self._sources.find(request.source, channel=request.channel)
         assigned = await self._heartbeat(request, source)
         held = assigned.held
         if any(each.position is None for each in held):

@@ -1,23 +1,24 @@
 """What can be read as a stream: those that were declared, namespaces with a feed, and single channels."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from gapless.broker.broker import Broker
 from gapless.broker.feeds import STREAMS, Feed, partitions
 from gapless.broker.permissions import hide_system
-from gapless.broker.rules import StreamRule, rule_for
+from gapless.broker.rules import StreamRule, changed, laid_over, rule_for
 from gapless.core.assignment import partition_of
-from gapless.core.errors import BadRequest, NotAvailable, UnknownStream
+from gapless.core.errors import BadRequest, GaplessError, NotAvailable, UnknownStream
 from gapless.core.groups import StreamOptions
 from gapless.core.limits import WAITING_CHECK_MS
 from gapless.core.stream import Retention
 from gapless.ports import Clock, Store
-from gapless.protocol.streams import StreamSettings
+from gapless.protocol.settings import FullStreamSettings, StreamSettings
 
-__all__ = ["Source", "Sources", "options_of", "settings_of"]
+__all__ = ["Declared", "Source", "Sources", "settings_of"]
 
 # So many channels that are no partitions are known at most, each for as long as streams are.
 ABSENT_MAX: Final = 1_000
@@ -53,6 +54,14 @@ class Source(Struct, frozen=True):
         return range(len(self.streams)) if partition is None else (self.partition(partition),)
 
 
+class Declared(Struct, frozen=True):
+    """A declared stream, whether it is new, and what is otherwise than it was."""
+
+    source: Source
+    fresh: bool
+    changed: dict[str, Any]
+
+
 class Sources:
     """The sources of a node. What is known of declared streams is up to a second old."""
 
@@ -64,6 +73,7 @@ class Sources:
         self._known: dict[str, Source] = {}
         self._until_ms = 0
         self._absent: dict[str, int] = {}  # channels, until when that is believed
+        self._declaring = asyncio.Lock()
         broker.is_partition, broker.find_partition = self.has_channel, self.find_channel
 
     async def declared(self) -> dict[str, Source]:
@@ -74,6 +84,8 @@ class Sources:
             for name, options in declared.items()
         }
         self._until_ms = self._clock.now_ms() + WAITING_CHECK_MS
+        boundary = self._broker.namespaces.grammar.namespace_boundary
+        self._broker.streams = frozenset(name for name in declared if not name.endswith(boundary))
         return self._known
 
     async def get(self, name: str) -> Source:
@@ -84,7 +96,7 @@ class Sources:
         """
         source = self.look(name) or await self._find(name)
         if source is None:
-            raise _unknown(name)
+            raise _unknown(name, channel=await self.is_there(name))
         return source
 
     def look(self, name: str) -> Source | None:
@@ -93,34 +105,51 @@ class Sources:
 
     async def _find(self, name: str) -> Source | None:
         source = (await self.declared()).get(name)
-        rule = rule_for(self.rules, name) if source is None else None
-        if rule is not None:
-            await self.declare(name, options_of(rule.settings()))
-            return (await self.declared()).get(name)
+        if source is None and rule_for(self.rules, name) is not None and not await self._is_channel(name):
+            return (await self.declare(name, StreamSettings())).source
         return source
 
-    async def find(self, source: str) -> Source:
-        """Return whatever can be read under a name.
+    async def is_there(self, name: str) -> bool:
+        """Tell whether a name stands for something to read: a stream, or a channel with history."""
+        try:
+            await self.find(name)
+        except GaplessError:
+            return False
+        return True
+
+    async def find(self, source: str, *, channel: bool = False) -> Source:
+        """Return whatever can be read under a name; a `channel`, if one is meant, need not have messages yet.
 
         Raises:
             UnknownStream, UnknownChannel: there is no such stream or namespace.
             NotAvailable: the channel keeps no history, the namespace is not kept as a stream.
-            BadRequest: the name is malformed.
+            BadRequest: the name is malformed, or a stream's where a channel is meant.
         """
         found = self.look(source) or await self._find(source)
+        if found is not None and channel:
+            raise BadRequest(f"{source!r} is a stream, and not a channel")
         if found is None:
             found, named = self._channel(source)
-            if not named and not await self._is_there(source):
+            if not (named or channel or await self._was_published(source)):
                 raise UnknownStream(
                     f"there is no stream {source!r}, and nothing was published to a channel of that name:"
                     " declare the stream, add a rule for it under streams, or publish to the channel first"
                 )
         return found
 
-    async def _is_there(self, channel: str) -> bool:
+    async def _was_published(self, channel: str) -> bool:
         """Tell whether the store knows a channel, or a group reads it already."""
-        heads = (await self._store.heads([channel, _NO_STREAM])).heads
-        return heads[channel].last > heads[_NO_STREAM].last or bool(await self._store.groups(channel))
+        return await self._holds([channel]) or bool(await self._store.groups(channel))
+
+    async def _holds(self, streams: Sequence[str]) -> bool:
+        """Tell whether there ever was a message in one of the store's streams that it remembers."""
+        heads = (await self._store.heads([*streams, _NO_STREAM])).heads
+        return any(heads[stream].last > heads[_NO_STREAM].last for stream in streams)
+
+    async def _is_channel(self, name: str) -> bool:
+        """Tell whether a channel has messages, or a group reads it: no stream may hide it."""
+        floor, last = (await self._store.heads([name])).heads[name]
+        return last > floor or bool(await self._store.groups(name))
 
     def _channel(self, name: str) -> tuple[Source, bool]:
         """Return a channel as a source, and whether a namespace of its own stands for it."""
@@ -162,51 +191,78 @@ class Sources:
 
     # Changes ------------------------------------------------------------------------------
 
-    async def declare(self, name: str, options: StreamOptions) -> bool:
-        """Make a stream or change it; tell whether it is new."""
-        fresh = await self._store.declare_stream(name, options)
-        await self.declared()
-        return fresh
+    async def declare(self, name: str, settings: StreamSettings) -> Declared:
+        """Make a stream or change it, as far as settings say; a rule holds, whatever they say.
+
+        Raises:
+            BadRequest: what is said does not go together, or cannot be changed any more; or there is a
+                channel that the stream would hide.
+            LimitExceeded: there are as many streams as there may be.
+        """
+        async with self._declaring:
+            known = (await self.declared()).get(name)
+            before = settings_of(StreamOptions() if known is None else known.options)
+            after = laid_over(before, name, settings, rule_for(self.rules, name))
+            fresh = False
+            if known is None or after != before:
+                await self._check(name, known, after)
+                fresh = await self._store.declare_stream(name, _options_of(after))
+                known = (await self.declared())[name]
+            return Declared(known, fresh, changed(before, after))
+
+    async def _check(self, name: str, known: Source | None, after: FullStreamSettings) -> None:
+        if after.compact and not after.keyed:
+            raise BadRequest(f"{name!r}: compact needs keyed")
+        if known is None and await self._is_channel(name):
+            raise BadRequest(
+                f"{name!r} is a channel that has messages, or that a group reads, and a stream would hide it:"
+                " give the stream another name, or remove the channel's history and groups first"
+            )
+        if known is not None and known.options.keyed != after.keyed and await self._holds(known.streams):
+            is_keyed = "keyed" if known.options.keyed else "not keyed"
+            raise BadRequest(
+                f"{name!r} has had messages, and is {is_keyed} for good: make another stream that is as you"
+                " want it, and export and import what is kept"
+            )
 
     async def drop(self, name: str) -> None:
         """Forget a stream, and every group that reads it."""
         await self._store.drop_stream(name)
         await self.declared()
 
-    async def apply(self, rules: Iterable[StreamRule], feeds: Iterable[Feed]) -> list[Source]:
+    async def apply(self, rules: Iterable[StreamRule], feeds: Sequence[Feed]) -> list[Source]:
         """Go by these rules and feeds from now on; streams that are there follow them. Return what changed.
 
         Raises:
             BadRequest: one of them has another number of partitions by now, which never changes.
         """
         self.rules = tuple(rules)
-        known = await self.declared()
-        asked = {
-            feed.source: StreamOptions(partitions=len(feed.streams), retention=feed.retention)
-            for feed in feeds
-        }
-        for name in {*known, *(rule.name for rule in self.rules if rule.name)}:
-            rule = rule_for(self.rules, name)
-            if rule is not None:
-                asked[name] = options_of(rule.settings())
-        changed = [name for name in asked if name not in known or known[name].options != asked[name]]
-        for name in changed:
-            await self._store.declare_stream(name, asked[name])
-        return [source for name, source in (await self.declared()).items() if name in changed]
+        spread = [feed.source for feed in feeds if await self._follow(feed)]
+        names = {*await self.declared(), *(rule.name for rule in self.rules if rule.name)}
+        ruled = [
+            await self.declare(name, StreamSettings()) for name in names - {feed.source for feed in feeds}
+        ]
+        declared = await self.declared()
+        moved = [each.source.name for each in ruled if each.fresh or each.changed]
+        return [declared[name] for name in (*spread, *moved)]
+
+    async def _follow(self, feed: Feed) -> bool:
+        """Keep a feed as its namespace says; tell whether that changes it."""
+        options = StreamOptions(partitions=len(feed.streams), retention=feed.retention)
+        known = (await self.declared()).get(feed.source)
+        if known is not None and known.options == options:
+            return False
+        await self._store.declare_stream(feed.source, options)
+        return True
 
 
-def _unknown(name: str) -> UnknownStream:
+def _unknown(name: str, *, channel: bool = False) -> UnknownStream:
+    if channel:
+        return UnknownStream(f"{name!r} is a channel and no stream: publish to it, or declare a stream")
     return UnknownStream(f"there is no stream {name!r}: declare it, or add a rule for it under streams")
 
 
-def options_of(settings: StreamSettings) -> StreamOptions:
-    """Return the options that settings stand for.
-
-    Raises:
-        BadRequest: compaction needs the index by keys.
-    """
-    if settings.compact and not settings.keyed:
-        raise BadRequest("compact needs keyed")
+def _options_of(settings: FullStreamSettings) -> StreamOptions:
     return StreamOptions(
         partitions=settings.partitions,
         retention=Retention(
@@ -220,10 +276,10 @@ def options_of(settings: StreamSettings) -> StreamOptions:
     )
 
 
-def settings_of(options: StreamOptions) -> StreamSettings:
+def settings_of(options: StreamOptions) -> FullStreamSettings:
     """Return the settings that options were made of."""
     keep = options.retention
-    return StreamSettings(
+    return FullStreamSettings(
         partitions=options.partitions,
         retention_messages=keep.count,
         retention_ms=keep.age_ms,

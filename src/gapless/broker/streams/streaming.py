@@ -18,7 +18,7 @@ from gapless.broker.streams.grouping import Grouping
 from gapless.broker.streams.keeping import Keeping, record_now
 from gapless.broker.streams.reading import Reading
 from gapless.broker.streams.replaying import Replaying
-from gapless.broker.streams.sources import Source, Sources, options_of, settings_of
+from gapless.broker.streams.sources import Source, Sources, settings_of
 from gapless.core.errors import BadRequest, ConfigError, GaplessError, UnknownStream
 from gapless.core.limits import MESSAGE_BYTES_MAX
 from gapless.core.stream import Heads
@@ -116,13 +116,15 @@ class Streaming:
 
     async def declare(self, request: DeclareStreamRequest, who: str = "") -> DeclareStreamAnswer:
         """See `DeclareStreamRequest`."""
-        before = (await self.sources.declared()).get(request.stream)
-        options = options_of(request.options)
-        fresh = await self.sources.declare(request.stream, options)
-        if before is None or before.options != options:
-            await self._keeping.hold_to(await self.sources.get(request.stream))
-            await record_now(self._broker, record("declare", who, request.stream))
-        return DeclareStreamAnswer(fresh=fresh)
+        name = request.stream
+        if request.if_missing and await self.sources.is_there(name):
+            return DeclareStreamAnswer(fresh=False)
+        declared = await self.sources.declare(name, request.options)
+        if declared.fresh or declared.changed:
+            await self._keeping.hold_to(declared.source)
+            told = record("declare", who, name, fresh=declared.fresh, **declared.changed)
+            await record_now(self._broker, told)
+        return DeclareStreamAnswer(fresh=declared.fresh)
 
     async def drop(self, request: DropStreamRequest, who: str = "") -> Nothing:
         """See `DropStreamRequest`."""

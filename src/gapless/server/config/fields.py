@@ -1,10 +1,11 @@
 """What a model of sections and fields says about the keys of a file."""
 
 from collections.abc import Iterator
-from typing import Any, Final, get_args, get_origin
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import FieldInfo
 
 __all__ = ["DURATION", "are_durations", "is_secret", "keys", "leaves", "paths", "section_of"]
@@ -14,8 +15,15 @@ _SECRET: Final = ("key", "password", "secret")
 
 
 def keys(model: type[Struct]) -> dict[str, FieldInfo]:
-    """Return the fields of a section by the names they have in a file."""
-    return {field.name.removesuffix(DURATION): field for field in msgspec.structs.fields(model)}
+    """Return the fields of a section by the names they have in a file, as what they are if they are set."""
+    return {field.name.removesuffix(DURATION): _set(field) for field in msgspec.structs.fields(model)}
+
+
+def _set(field: FieldInfo) -> FieldInfo:
+    if get_origin(field.type) not in (Union, UnionType):
+        return field
+    kinds = [kind for kind in get_args(field.type) if kind is not UnsetType]
+    return msgspec.structs.replace(field, type=kinds[0]) if len(kinds) == 1 else field
 
 
 def are_durations(field: FieldInfo) -> bool:
@@ -41,10 +49,12 @@ def paths(model: type[Struct], path: str = "") -> Iterator[tuple[str, FieldInfo]
 
 
 def leaves(section: Struct, path: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Return every key that holds a value, with its path and that value; lists of sections are numbered."""
+    """Return every key that has a value, with its path and that value; lists of sections are numbered."""
     for key, field in keys(type(section)).items():
         place = f"{path}.{key}" if path else key
         value = getattr(section, field.name)
+        if value is UNSET:
+            continue
         if section_of(field) is None:
             yield place, field, value
         elif isinstance(value, Struct):

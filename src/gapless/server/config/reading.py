@@ -307,7 +307,7 @@ def _duration(value: Any) -> int:
 
 
 def _of(model: type[Struct], values: Sections) -> Iterator[tuple[FieldInfo, Any]]:
-    return ((field, values[field.name]) for field in msgspec.structs.fields(model) if field.name in values)
+    return ((field, values[field.name]) for field in keys(model).values() if field.name in values)
 
 
 def _shown(path: str, value: Any) -> str:
