@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,13 @@ class WorkerProgram:
         """Write the program."""
         (self.folder / "app.py").write_text(HEAD.replace("{url}", self.url) + body)
 
-    def start(self, *options: str, target: str = "app:gl") -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(
+        self, *options: str, target: str = "app:gl", before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker, by the command `before` if there is one."""
         with (self.folder / "worker.log").open("ab") as output:
             process = subprocess.Popen(
-                [GAPLESS, "worker", target, *options],
+                [*before, GAPLESS, "worker", target, *options],
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
@@ -360,10 +362,51 @@ def send(n: int) -> None:
     until(worker.noted, worker.output)
     process.send_signal(signal.SIGINT)
     until(lambda: "stopping" in worker.output(), worker.output)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_SECONDS) == 0
     view = job(server, id)
     assert (view["state"], view["attempt"]) == ("waiting", 0)
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(server: Program, worker: WorkerProgram) -> None:
+    worker.write("""
+@gl.queue("mail")
+def send(n: int) -> None:
+    note("begun", n)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    note("done", n)
+""")
+    timeout = worker.start(before=["timeout", "1h"])  # tells its child, and the group of both
+    push(server, "mail", 1)
+    until(worker.noted, worker.output)
+    timeout.send_signal(signal.SIGTERM)
+    until(lambda: "stopping" in worker.output(), worker.output)
+    (worker.folder / "go").touch()
+    assert timeout.wait(DEADLINE_SECONDS) == 0
+    assert [words[0] for words in worker.noted()] == ["begun", "done"]
+    assert "a second time" not in worker.output()
+
+
+def test_a_job_whose_lease_ran_out_while_its_worker_stood_still_is_not_begun(
+    server: Program, worker: WorkerProgram
+) -> None:
+    worker.write("""
+@gl.queue("mail", lease="300ms", retry=AT_ONCE)
+async def send(n: int, job: Job) -> None:
+    note("begun", job.attempt)
+""")
+    process = worker.start()
+    until(lambda: "serving" in worker.output(), worker.output)
+    [first] = push(server, "mail", 1)
+    until(worker.noted, worker.output)
+    until(lambda: not job(server, first), worker.output)
+    process.send_signal(signal.SIGSTOP)
+    [id] = push(server, "mail", 2)
+    until(lambda: job(server, id)["attempt"] == 1 and job(server, id)["state"] == "waiting")
+    process.send_signal(signal.SIGCONT)
+    until(lambda: not job(server, id), worker.output)
+    assert [words[1] for words in worker.noted()] == ["1", "2"]
 
 
 def test_a_worker_outlives_its_server(server: Program, worker: WorkerProgram) -> None:
@@ -398,6 +441,25 @@ async def send(n: int) -> None:
     push(server, "mail", 2)
     until(lambda: len(worker.noted()) == 2, worker.output)
     assert [words[:2] for words in worker.noted()] == [["old", "1"], ["new", "2"]]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_a_mistake_in_a_module_that_the_program_imports_is_waited_out(worker: WorkerProgram) -> None:
+    helper = worker.folder / "rules.py"
+    helper.write_text("LIMIT = 1")
+    worker.write("""
+import rules
+
+@gl.queue("mail")
+async def send(n: int) -> None: ...
+""")
+    process = worker.start("--reload")
+    until(lambda: "serving" in worker.output(), worker.output)
+    helper.write_text("def (")
+    until(lambda: "cannot be imported: SyntaxError" in worker.output(), worker.output)
+    helper.write_text("LIMIT = 2")
+    until(lambda: worker.output().count("serving") == 2, worker.output)
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_SECONDS) == 0
 

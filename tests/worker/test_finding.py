@@ -1,11 +1,13 @@
 """What a worker says of a target that it cannot serve."""
 
+import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from gapless.core.errors import ConfigError
-from gapless.worker.changes import changed, files_of
+from gapless.worker.changes import Files
 from gapless.worker.finding import find
 
 
@@ -44,8 +46,33 @@ def test_the_name_of_a_gapless_is_gl_unless_it_is_said(tmp_path: Path) -> None:
 def test_files_of_a_program_that_change_are_found_also_while_they_cannot_be_imported(tmp_path: Path) -> None:
     path = tmp_path / "found_broken.py"
     path.write_text("def (")
-    before = files_of("found_broken:gl")
-    assert str(path) in before
-    assert changed(before) == []
+    files = Files()
+    assert files.changed() == []
     path.unlink()
-    assert changed(before) == [str(path)]
+    assert files.changed() == [str(path)]
+
+
+def test_a_module_that_was_imported_is_watched_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = Files()
+    path = tmp_path / "found_elsewhere.py"
+    path.write_text("")
+    import_module("found_elsewhere")
+    assert files.changed() == []
+    os.utime(path, (1, 1))
+    assert files.changed() == [str(path)]
+
+
+def test_files_that_come_later_are_watched_and_those_of_others_are_not(tmp_path: Path) -> None:
+    folders = [tmp_path / folder for folder in ("shop/rules", "env/lib", ".git", "node_modules/x")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (tmp_path / "env/pyvenv.cfg").write_text("")
+    files = Files()
+    for folder in folders:
+        (folder / "a.py").write_text("")
+        (folder / "noted.txt").write_text("")
+    assert files.changed() == [f"{tmp_path}/shop/rules/a.py"]

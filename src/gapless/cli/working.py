@@ -24,7 +24,7 @@ from gapless.library.gapless import Gapless
 from gapless.server.clock import LoopClock
 from gapless.server.config.model import Level, Log, LogFormat
 from gapless.server.parting import pause
-from gapless.worker.changes import changed, files_of
+from gapless.worker.changes import Files
 from gapless.worker.finding import find
 from gapless.worker.health import serving_health
 from gapless.worker.naming import own_name
@@ -35,7 +35,7 @@ __all__ = ["worker"]
 CUT_SHORT: Final = 1
 WATCH_MS: Final = 300
 TELL_MS: Final = 500
-HEALTH_ADDRESS: Final = "0.0.0.0"
+SAME_MS: Final = 1_000  # what is asked twice so shortly is one request that came twice
 
 log: Final = logging.getLogger("gapless.worker")
 
@@ -46,7 +46,8 @@ class How(Struct, frozen=True, kw_only=True):
     target: str
     health_port: int | None
     metrics_port: int | None
-    reload: bool
+    address: str
+    watched: Files | None
 
 
 class Milliseconds(click.ParamType[int]):
@@ -76,6 +77,8 @@ class Milliseconds(click.ParamType[int]):
               help="Answer GET /health there.")  # fmt: skip
 @click.option("--metrics", "metrics_port", type=click.IntRange(0, 65_535), metavar="PORT",
               help="Answer GET /metrics there, for Prometheus.")  # fmt: skip
+@click.option("--health-address", default="0.0.0.0", show_default=True, metavar="ADDRESS",
+              help="Where --health and --metrics listen: everywhere, unless this says where.")  # fmt: skip
 @click.option("--inline", is_flag=True, help="Run handlers in this process; then timeouts are advice.")
 @click.option("--drain-timeout", "drain_ms", type=Milliseconds(), default="30s", show_default=True,
               help="How long what runs may take to finish when the worker is told to stop.")  # fmt: skip
@@ -91,6 +94,7 @@ def worker(  # noqa: PLR0913 # an option each
     reload: bool,
     health_port: int | None,
     metrics_port: int | None,
+    health_address: str,
     inline: bool,
     drain_ms: int,
     session_ms: int,
@@ -110,7 +114,13 @@ def worker(  # noqa: PLR0913 # an option each
         drain_ms=drain_ms,
         session_ms=session_ms,
     )
-    how = How(target=target, health_port=health_port, metrics_port=metrics_port, reload=reload)
+    how = How(
+        target=target,
+        health_port=health_port,
+        metrics_port=metrics_port,
+        address=health_address,
+        watched=Files() if reload else None,
+    )
     if uvloop.run(_run(options, how)):
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -120,9 +130,10 @@ async def _run(options: Options, how: How) -> bool:
     """Work until told to stop; return whether to start anew."""
     asked = asyncio.Event()
     working: list[Worker] = []
+    asking = _Asking(asked, working)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _ask, asked, working)
+        loop.add_signal_handler(number, asking.ask, number)
     clock = LoopClock()
     try:
         gl = find(how.target)
@@ -130,10 +141,10 @@ async def _run(options: Options, how: How) -> bool:
         working.append(worker)
         return await _work(worker, gl, how, asked)
     except ConfigError as error:
-        if not how.reload:
+        if how.watched is None:
             raise
         log.error("%s", error)
-        return await _until_changed(how.target, asked)
+        return await _until_changed(how.watched, asked)
 
 
 async def _work(worker: Worker, gl: Gapless, how: How, asked: asyncio.Event) -> bool:
@@ -161,7 +172,7 @@ async def _tell_of(worker: Worker, how: How, stack: AsyncExitStack) -> None:
     for what, port in (("health", how.health_port), ("metrics", how.metrics_port)):
         if port is None or (what == "metrics" and port and port == how.health_port):
             continue
-        serving = serving_health(worker.health, HEALTH_ADDRESS, port, scrape)
+        serving = serving_health(worker.health, how.address, port, scrape)
         log.info("GET /%s at port %d", what, await stack.enter_async_context(serving))
 
 
@@ -180,13 +191,13 @@ async def _until_asked(
 ) -> bool:
     loop = asyncio.get_running_loop()
     waits: list[asyncio.Task[Any]] = [stopping, loop.create_task(worker.failed())]
-    if how.reload:
-        waits.append(loop.create_task(_until_changed(how.target, asked)))
+    if how.watched is not None:
+        waits.append(loop.create_task(_until_changed(how.watched, asked)))
     telling = loop.create_task(_tell(worker)) if sys.stderr.isatty() else None
     done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     tell_stopping()
     counters = worker.counters
-    again = not asked.is_set() and how.reload
+    again = not asked.is_set() and how.watched is not None
     log.info("%s; %d are running", "starting anew" if again else "stopping", counters.running)
     if again:
         worker.cut_short()
@@ -200,12 +211,12 @@ async def _until_asked(
     return again
 
 
-async def _until_changed(target: str, asked: asyncio.Event) -> bool:
+async def _until_changed(watched: Files, asked: asyncio.Event) -> bool:
     """Wait until a file of the program changes; False if told to stop before that."""
-    before, clock = files_of(target), LoopClock()
+    clock = LoopClock()
     while not asked.is_set():
         await pause(clock, WATCH_MS)
-        files = changed(before)
+        files = watched.changed()
         if files:
             log.info("changed: %s", ", ".join(files))
             return True
@@ -229,15 +240,27 @@ async def _tell(worker: Worker) -> None:
         sys.stderr.write("\r\x1b[K")
 
 
-def _ask(asked: asyncio.Event, working: list[Worker]) -> None:
-    """Stop in good order; at the second time cancel what runs, at the third end at once."""
-    if not asked.is_set():
-        asked.set()
-        return
-    for worker in working:
-        log.warning("asked to stop a second time: what runs is cancelled and given back")
-        worker.cut_short()
-        working.clear()
-        return
-    logging.shutdown()
-    os._exit(CUT_SHORT)
+class _Asking:
+    """Signals to stop: in good order; at the second time cancel what runs, at the third end at once."""
+
+    def __init__(self, asked: asyncio.Event, working: list[Worker]) -> None:
+        self._asked = asked
+        self._working = working
+        self._last: tuple[int, int] = (0, -SAME_MS)
+        self._clock = LoopClock()
+
+    def ask(self, number: int) -> None:
+        """Hear a signal. Who sends one to a process and to its group (timeout(1) does) means it once."""
+        before, before_ms = self._last
+        now_ms = self._clock.now_ms()
+        if number == before and now_ms - before_ms < SAME_MS:
+            return
+        self._last = number, now_ms
+        if not self._asked.is_set():
+            self._asked.set()
+        elif self._working:
+            log.warning("asked to stop a second time: what runs is cancelled and given back")
+            self._working.pop().cut_short()
+        else:
+            logging.shutdown()
+            os._exit(CUT_SHORT)

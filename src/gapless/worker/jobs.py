@@ -27,6 +27,7 @@ from gapless.worker.frames import HandleJob
 from gapless.worker.runners import End, How, Task
 from gapless.worker.settling import settlement
 from gapless.worker.shared import Shared
+from gapless.worker.standing import TICK_MS
 
 __all__ = ["JobServing"]
 
@@ -132,15 +133,18 @@ class JobServing:
         except GaplessError as error:
             log.warning("what was last claimed from %s may wait for its lease's end: %s", self.queue, error)
             return
-        self._release(answer.jobs)
+        self._release(answer.jobs, "the worker stops")
 
     def _take(self, jobs: Sequence[ClaimedJob]) -> None:
         """Start what there is room for. Others of the worker's queues may have taken it meanwhile."""
+        if jobs and self._shared.standing.stood_ms() > max(TICK_MS, self._options.lease_ms // 2):
+            self._release(jobs, "the worker stood still, and the lease may be over")
+            return
         for index, job in enumerate(jobs):
             if job.fence in self._held:
                 continue
             if not job.alone and self._free() <= 0:
-                self._release(jobs[index:])
+                self._release(jobs[index:], "the worker has no room for it")
                 return
             self._start(job)
 
@@ -157,9 +161,9 @@ class JobServing:
         )
         self._shared.start(task)
 
-    def _release(self, jobs: Iterable[ClaimedJob]) -> None:
+    def _release(self, jobs: Iterable[ClaimedJob], why: str) -> None:
         for job in jobs:
-            self._settle(job, Outcome(deed=Deed.RELEASE, delay_ms=0, reason="the worker has no room for it"))
+            self._settle(job, Outcome(deed=Deed.RELEASE, delay_ms=0, reason=why))
 
     # Leases -------------------------------------------------------------------------------
 

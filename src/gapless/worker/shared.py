@@ -12,6 +12,7 @@ from gapless.library.gapless import Gapless
 from gapless.ports import Clock
 from gapless.worker.runners import Runners, Task
 from gapless.worker.settling import Settling
+from gapless.worker.standing import Standing
 
 __all__ = ["Counters", "Shared", "Silence"]
 
@@ -65,6 +66,7 @@ class Shared:
         self.counters = Counters()
         self.measured: Callable[[Task], Task] = _plain
         self.numbers = count(1)
+        self.standing = Standing(clock)
         self.silences: list[Silence] = []
         self._spawned: set[asyncio.Task[None]] = set()
 

@@ -111,6 +111,7 @@ class Worker:
         return Processes(begin, self._clock, self._random, speaking.answer, processes=options.processes)
 
     def _serve(self, shared: Shared) -> None:
+        self._keeping.append(self._begin(shared.standing.run()))
         for handler in self._handlers:
             if isinstance(handler, JobHandler):
                 serving = JobServing(handler, shared, handler.terms.concurrency * self._options.processes)
