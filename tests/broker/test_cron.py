@@ -65,6 +65,7 @@ def test_a_tick_that_was_is_not_told_again() -> None:
         {"cron": "0 0 31 2,4,6 *"},
         {"cron": "x" * 256},
         {"cron": "* * * * *", "time_zone": "Mars/Base"},
+        {"every_ms": 60_000, "time_zone": "Mars/Phobos"},
         {"cron": "* * * * *", "time_zone": "../../etc/passwd"},
         {"cron": "* * * * *", "time_zone": "Europe"},
         {"cron": "* * * * *", "time_zone": ""},

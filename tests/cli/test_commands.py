@@ -43,7 +43,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_the_version_is_printed() -> None:
-    assert run("version") == (0, f"gapless {__version__}\n")
+    assert run("version") == run("--version") == (0, f"gapless {__version__}\n")
     assert run("version", "--json") == (0, f'{{"version":"{__version__}"}}\n')
 
 

@@ -49,9 +49,13 @@ def test_whatever_a_message_holds_it_stays_on_its_line(formatter: logging.Format
     try:
         raise ValueError("first\nsecond")
     except ValueError:
-        line = formatter.format(record("failed", exc_info=sys.exc_info()))
-    assert len(line.splitlines()) == 1
-    assert "ValueError" in line
+        line, *trace = formatter.format(record("failed", exc_info=sys.exc_info())).splitlines()
+    assert "failed" in line
+    assert all(each.startswith("    ") for each in trace)
+    if isinstance(formatter, Objects):
+        assert (trace, "ValueError" in line) == ([], True)
+    else:
+        assert trace[-2:] == ["    ValueError: first", "    second"]
 
 
 @pytest.mark.parametrize("formatter", [Lines(), Objects()])

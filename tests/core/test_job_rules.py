@@ -65,7 +65,7 @@ def test_what_is_cut_is_a_beginning_that_fits(text: str) -> None:
 def test_what_is_refused_is_told_with_what_would_do() -> None:
     with pytest.raises(BadRequest, match="priority is 10; use 0 to 9"):
         check_job(Job("q", b"", priority=10), 100)
-    with pytest.raises(BadRequest, match="data has 101 bytes"):
+    with pytest.raises(BadRequest, match="the payload has 101 bytes"):
         check_job(Job("q", bytes(101)), 100)
 
 

@@ -257,6 +257,14 @@ def test_an_unknown_option_is_an_error() -> None:
         Router().queue("mail", retries=5)(lambda mail: None)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("name", ["two words", "", "-a", "chat:1", "a" * 129])
+def test_a_name_that_no_queue_can_have_is_told_with_its_function(name: str) -> None:
+    def post(mail: Mail) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"post: .* is no name of a queue"):
+        Router().queue(name)(post)
+
+
 def test_a_handler_does_not_yield() -> None:
     def handler(mail: Mail) -> Any:
         yield

@@ -27,9 +27,10 @@ def ticks(recurring: RecurringJob, after_ms: int) -> Iterator[int]:
     """
     if bool(recurring.cron) is bool(recurring.every_ms):
         raise BadRequest("a schedule has either cron or every_ms")
+    zone = _zone(recurring.time_zone)
     if recurring.every_ms:
         return _interval(recurring.every_ms, after_ms)
-    return _cron(recurring.cron, _zone(recurring.time_zone), after_ms)
+    return _cron(recurring.cron, zone, after_ms)
 
 
 def next_tick_ms(recurring: RecurringJob, after_ms: int) -> int:

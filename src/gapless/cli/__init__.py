@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from gapless import __version__
 from gapless.core.errors import GaplessError, UsageError
 
 __all__ = ["main"]
@@ -67,5 +68,6 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gapless", message="%(prog)s %(version)s")
 def main() -> None:
     """Run gapless: one server for messages that must not get lost."""

@@ -28,6 +28,7 @@ from gapless.protocol.queues import (
 __all__ = ["cancel", "dead", "job", "peek", "purge", "redrive"]
 
 Command = Callable[..., None]
+STATES: Final = "Which jobs; those that wait are ready, or delayed until later or their retry."
 
 limit_option: Final = click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="How many jobs."
@@ -37,7 +38,7 @@ after_option: Final = click.option("--after", default="", metavar="ID", help="Th
 
 def _state_option(*states: State, default: State) -> Callable[[Command], Command]:
     choice = click.Choice([each.value for each in states])
-    return click.option("--state", type=choice, default=default.value, show_default=True, help="Which jobs.")
+    return click.option("--state", type=choice, default=default.value, show_default=True, help=STATES)
 
 
 # Look -----------------------------------------------------------------------------------------

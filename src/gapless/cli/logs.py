@@ -1,5 +1,7 @@
 """Logs: one line per event, to standard error or a file; without secrets, and no more than a disk can take.
 
+A traceback follows its line, indented, so that nothing in it passes for an event; in JSON it is a field.
+
 What is logged is a text that does not change, with fields beside it:
 `log.info("client left", extra={"code": 1000})`.
 """
@@ -40,7 +42,7 @@ SECRET: Final = re.compile(
 
 
 class Lines(logging.Formatter):
-    """For people: time in UTC, level, logger, event, then `name=value`; whatever they hold, on one line."""
+    """For people: time in UTC, level, logger, event, then `name=value`, on one line; then the traceback."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -55,8 +57,11 @@ class Lines(logging.Formatter):
         return " ".join([super().formatMessage(record), *beside])
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return _without_secrets(super().format(record)).replace("\n", "\\n").replace("\r", "\\r")
+        """Return the line, and what follows it."""
+        record.message, record.asctime = record.getMessage(), self.formatTime(record)
+        line = _without_secrets(self.formatMessage(record)).replace("\n", "\\n").replace("\r", "\\r")
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n    ".join([line, *_without_secrets(trace).splitlines()])
 
 
 class Objects(Lines):

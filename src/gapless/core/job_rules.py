@@ -156,7 +156,7 @@ def check_batch(jobs: Sequence[Job], message_bytes_max: int) -> None:
 
 def check_job(job: Job, message_bytes_max: int) -> None:
     """All of a job lies within its limits; how far ahead it is due is `first_due_ms`'s to check."""
-    check_size("data", len(job.data), message_bytes_max)
+    check_size("the payload", len(job.data), message_bytes_max)
     check_size("headers", len(job.headers), JOB_HEADERS_BYTES_MAX)
     if job.key is not None:
         check_size("key", text_bytes("key", job.key), JOB_KEY_BYTES_MAX)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from re import fullmatch
 from typing import Any, Final, Literal, TypeVar, Unpack
 
 from gapless.core.errors import ConfigError
+from gapless.core.limits import QUEUE_NAME_BYTES_MAX
 from gapless.library.binding import bind, named
 from gapless.library.delivery import Job, Message
 from gapless.library.handlers import Handler, QueueHandler, RecurringHandler, Sender, StreamHandler
@@ -12,6 +14,7 @@ from gapless.library.hooks import Declaring
 from gapless.library.terms import QueueSaid, StreamSaid, queue_terms, stream_terms
 from gapless.library.times import Duration, duration_ms
 from gapless.protocol.messages import payload
+from gapless.protocol.payloads import NAME
 from gapless.protocol.schedules import Missed, ScheduleRequest
 
 __all__ = ["STATE", "Router"]
@@ -76,6 +79,7 @@ class Router(Declaring):
         """
 
         def declare(function: Function) -> QueueHandler[Function]:
+            _check_name(function, name)
             terms = queue_terms(function, **said)
             binding = bind(function, Job, takes_payload=True)
             handler = QueueHandler(function, name, terms, binding=binding, sender=self._sender)
@@ -145,6 +149,7 @@ class Router(Declaring):
             handler = RecurringHandler(
                 function, called, terms, schedule=schedule, binding=bind(function, Job), sender=self._sender
             )
+            _check_name(function, called)
             self._add(handler)
             return handler
 
@@ -177,6 +182,12 @@ class Router(Declaring):
                 raise ConfigError(f"{handler!r}: that is handled already, by {named(other.function)}")
             if not _agree(other, handler):
                 raise ConfigError(f"{handler!r} says otherwise how it is kept than {named(other.function)}")
+
+
+def _check_name(function: Callable[..., Any], name: str) -> None:
+    if not fullmatch(NAME, name) or len(name) > QUEUE_NAME_BYTES_MAX:
+        said = f"up to {QUEUE_NAME_BYTES_MAX} letters, digits, '_', '-' and '.'"
+        raise ConfigError(f"{named(function)}: {name!r} is no name of a queue: {said}")
 
 
 def _place(handler: Handler[Any]) -> tuple[str, ...]:

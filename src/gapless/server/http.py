@@ -219,7 +219,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             request = read_head(method, self._target, parser.get_http_version(), self._headers)
             self._streams = request.path in site.streamed
             if request.body_bytes > site.limits.body_bytes_max and not self._streams:
-                raise Refused(413, f"a body may have {site.limits.body_bytes_max} bytes")
+                raise Refused(413, site.limits.too_large())
         except Refused as refusal:
             self._refusal = refusal
             raise
@@ -242,7 +242,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Take a piece of the body."""
         self._body_bytes += len(body)
         if self._body_bytes > self._site.limits.body_bytes_max and not self._streams:
-            raise self._refused(413, f"a body may have {self._site.limits.body_bytes_max} bytes")
+            raise self._refused(413, self._site.limits.too_large())
         arriving = self._arriving
         if isinstance(arriving, Request):
             self._body.append(body)

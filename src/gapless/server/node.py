@@ -202,7 +202,9 @@ class Node:
             upgrades={} if config.websocket.disabled else upgrade,
             streamed=[config.http_api.handler_prefix + UPLOAD],
             api_prefix=None if config.http_api.disabled else config.http_api.handler_prefix,
-            limits=HttpLimits(body_bytes_max=config.http_api.body_size_limit),
+            limits=HttpLimits(
+                body_bytes_max=config.http_api.body_size_limit, payload_bytes_max=message_bytes_max(config)
+            ),
         )
         self._lag = LoopLag(self._clock)
         engine = config.store.url.partition(":")[0]

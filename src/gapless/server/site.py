@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiofastnet import Transport
 
-from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS
+from gapless.core.limits import BODY_BYTES_MAX, BODY_MS, CLOSE_MS, HEAD_MS, IDLE_MS, MESSAGE_BYTES_MAX
 from gapless.ports import Clock
 from gapless.server.heads import Heads
 from gapless.server.limiting import Lockout
@@ -33,10 +33,15 @@ class HttpLimits:
     """What one connection may ask for. `idle_ms` is reached within its double."""
 
     body_bytes_max: int = BODY_BYTES_MAX
+    payload_bytes_max: int = MESSAGE_BYTES_MAX
     head_ms: int = HEAD_MS
     body_ms: int = BODY_MS
     idle_ms: int = IDLE_MS
     close_ms: int = CLOSE_MS
+
+    def too_large(self) -> str:
+        """Return what is said of a body over the limit; who has a payload of that size has two to know."""
+        return f"a body may have {self.body_bytes_max} bytes, and a payload in it {self.payload_bytes_max}"
 
 
 class Site:

@@ -364,7 +364,7 @@ async def test_what_is_no_call_at_all_is_told_as_all_errors_of_the_api_are() -> 
         assert (status, answer["error"]["code"], answer["error"]["temporary"]) == (413, 107, False)
         assert (await call(node, "/nowhere", bytes(BODY_BYTES_MAX + 1)))[
             1
-        ] == b"a body may have 1048576 bytes"
+        ] == b"a body may have 1048576 bytes, and a payload in it 65536"
 
 
 @on_a_loop
