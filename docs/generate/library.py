@@ -9,7 +9,8 @@ from typing import Any
 
 import gapless
 from docs.generate.words import said
-from gapless import Job, Message, Router, hooks
+from gapless import Job, Message, Router
+from gapless.library import hooks
 from gapless.library.handlers import QueueHandler, RecurringHandler, StreamHandler
 from gapless.library.making import JobOptions, MessageOptions
 from gapless.library.streaming import Streams
@@ -82,7 +83,9 @@ def _told(name: str, thing: Any, level: int = 2) -> Iterator[str]:
     if hasattr(thing, "__total__"):
         yield ", ".join(f"`{option}`" for option in thing.__annotations__) + "\n"
         return
-    if thing not in UNMADE:
+    if issubclass(thing, Enum):
+        yield ", ".join(f"`{each.value}`" for each in thing) + "\n"
+    elif thing not in UNMADE:
         yield f"`{name}{_signature(thing)}`\n"
     for method, function in inspect.getmembers(thing, inspect.isfunction):
         inner = (

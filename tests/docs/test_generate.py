@@ -12,12 +12,12 @@ from openapi_spec_validator import validate
 import gapless
 from docs.generate import codes, options
 from docs.generate.hook import generated
-from gapless import hooks
 from gapless.cli import COMMANDS
 from gapless.cli.queueing import queue
 from gapless.cli.streaming import stream
 from gapless.core import limits
 from gapless.core.errors import GaplessError
+from gapless.library import hooks
 from gapless.library.terms import QueueSaid, StreamSaid
 from gapless.server.care_routes import care_routes
 from gapless.server.config.centrifugo import rows

@@ -19,7 +19,10 @@ Lease = Annotated[int, Meta(ge=LEASE_MIN_MS, le=LEASE_MAX_MS)]
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said of how a queue behaves; see `QueueOptions`. What is left out stays as it is."""
+    """What is said of how a queue behaves; what is left out stays as it is. 0 means no such limit.
+
+    Each field is as in `QueueOptions`, as a queue behaves. In Python, `retry` is a `Backoff`'s `policy`.
+    """
 
     retry: Retry | UnsetType = UNSET
     lease_ms: Lease | UnsetType = UNSET
@@ -34,7 +37,14 @@ class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said of how a stream is kept; see `FullStreamSettings`. What is left out stays as it is."""
+    """What is said of how a stream is kept; what is left out stays as it is. 0 means no such limit.
+
+    The number of partitions never changes. `retention_messages`, `retention_ms` and `retention_bytes` hold
+    for each partition. `keyed` keeps an index by the messages' keys: reading by key, expecting a key's last
+    offset, and compaction need it; it does not change any more once there were messages. `compact` keeps the
+    last message of each key only. With `audit` every append and commit is recorded in the audit stream. What
+    is kept of a partition is cut by a smaller count or age at once, else with its next message.
+    """
 
     partitions: Partitions | UnsetType = UNSET
     retention_messages: Count | UnsetType = UNSET
@@ -46,14 +56,7 @@ class StreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FullStreamSettings(StreamSettings, frozen=True, kw_only=True):
-    """How a stream is kept; 0 means no such limit. The number of partitions never changes.
-
-    `retention_messages`, `retention_ms` and `retention_bytes` hold for each partition. `keyed` keeps an index
-    by the messages' keys: reading by key, expecting a key's last offset, and compaction need it; it does not
-    change any more once there were messages. `compact` keeps the last message of each key only. With `audit`
-    every append and commit is recorded in the audit stream. What is kept of a partition is cut by a smaller
-    count or age at once, else with its next message.
-    """
+    """How a stream is kept: all that `StreamSettings` may say."""
 
     partitions: Partitions = 1
     retention_messages: Count = 0
