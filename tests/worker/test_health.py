@@ -26,6 +26,7 @@ async def test_health_is_200_only_while_all_is_well() -> None:
         assert (await get(port, "/health"))[0] == 200
         told["well"] = False
         assert (await get(port, "/health"))[0] == 503
+        assert (await get(port, "/live"))[0] == 200, "a new start heals nothing"
 
 
 @on_a_loop

@@ -9,6 +9,7 @@ from gapless import Gapless
 from gapless.core.errors import ConfigError, UnknownStream
 from gapless.protocol.groups import HeartbeatAnswer, HeartbeatRequest, LagRequest, LeaveRequest, SeekRequest
 from gapless.protocol.reading import Edge
+from gapless.protocol.streams import TrimRequest
 from tests.server.serving import HandClock, on_a_loop
 from tests.worker.test_inside import until
 
@@ -95,6 +96,28 @@ async def test_a_group_that_is_sought_goes_on_there_at_once() -> None:
             await until(lambda: seen == [0, 1, 2])
             await gl.ask("stream/seek", SeekRequest(source="orders", group="billing", to=Edge.EARLIEST))
             await until(lambda: seen == [0, 1, 2, 0, 1, 2])
+
+
+@on_a_loop
+async def test_a_partition_that_halts_is_told_by_a_worker_that_is_well() -> None:
+    async with Gapless("memory:", random=Random(7)) as gl:
+
+        @gl.stream("orders", group="billing", session="10m")
+        async def on_order(n: int) -> None: ...
+
+        await gl.declare()
+        async with gl.worker():
+            await gl.append_many("orders", [0])
+            await until(lambda: _has_members(gl, 1))
+        await gl.append_many("orders", range(3))
+        await gl.ask("stream/trim", TrimRequest(stream="orders", partition=0, offset=3))
+        async with gl.worker() as worker:
+            await until(lambda: worker.health()["halted"])
+            health = worker.health()
+            assert health["well"]
+            assert health["halted"][0].startswith("partition 0 of orders: ")
+            await gl.ask("stream/seek", SeekRequest(source="orders", group="billing", to=Edge.EARLIEST))
+            await until(lambda: not worker.health()["halted"])
 
 
 @on_a_loop

@@ -1,4 +1,4 @@
-"""`GET /health` of a worker: 200 while all of it is well, 503 when anything is not; and `GET /metrics`."""
+"""`GET /health` of a worker: 200 while all of it is well, else 503; and `GET /live`, `GET /metrics`."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ async def serving_health(
     port: int,
     scrape: Callable[[], tuple[bytes, str]] | None = None,
 ) -> AsyncIterator[int]:
-    """Serve it, and return at which port. `scrape` returns the metrics and their content type.
+    """Serve them, and return at which port. `scrape` returns the metrics and their content type.
 
     Raises:
         ConfigError: nobody can listen there.
@@ -33,6 +33,9 @@ async def serving_health(
             content_type="application/json",
         )
 
+    async def live(request: web.Request) -> web.Response:
+        return web.json_response({"live": True})  # who can say so is
+
     async def metrics(request: web.Request) -> web.Response:
         if scrape is None:
             raise web.HTTPNotFound
@@ -41,6 +44,7 @@ async def serving_health(
 
     app = web.Application()
     app.router.add_get("/health", answer)
+    app.router.add_get("/live", live)
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -110,6 +110,14 @@ class Member:
         log.info("partition %d of %s is let go", partition, self._handler.name)
         serving.stop()
 
+    def halted(self) -> list[str]:
+        """Return which partitions halt, and why."""
+        return [
+            f"partition {partition} of {self._handler.name}: {serving.halted}"
+            for partition, serving in sorted(self._served.items())
+            if serving.halted
+        ]
+
     def _lost(self, serving: Serving) -> None:
         """Hear that a commit was refused: ask where the group stands, and go on from there."""
         if self._served.get(serving.place.partition) is serving:
@@ -176,7 +184,7 @@ class Member:
             else:
                 where = f"partition {fetched.partition} of {self._handler.name}"
                 log.error("%s halts, until somebody seeks: %s", where, error)
-                serving.halted = True
+                serving.halted = str(error)
 
     # The end ------------------------------------------------------------------------------
 

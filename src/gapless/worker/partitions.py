@@ -63,7 +63,7 @@ class Serving:
         predecessor: "Serving | None" = None,
     ) -> None:
         self.place = place
-        self.halted = False
+        self.halted = ""  # or why: until somebody seeks
         self._handler = handler
         self._terms = handler.terms
         self._shared = shared

@@ -209,7 +209,10 @@ class Worker:
         return [handler.name for handler in self._handlers] + hooks
 
     def health(self) -> dict[str, Any]:
-        """Tell how it is: whether it is `well`, how each process is, and what waits for answers too long."""
+        """Tell how it is: whether it is `well`, how each process is, and what waits for answers too long.
+
+        Partitions that have `halted` are no matter of this worker's: they would halt in any.
+        """
         if self._shared is None or self._runners is None:
             return {"well": False, "why": "it starts"}
         places = self._runners.health()
@@ -223,6 +226,7 @@ class Worker:
             "failed": counters.failed,
             "processes": places,
             "unanswered": late,
+            "halted": [halted for member in self._members for halted in member.halted()],
         }
 
     async def _listen(self, shared: Shared) -> None:
