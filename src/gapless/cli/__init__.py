@@ -68,6 +68,9 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="gapless", message="%(prog)s %(version)s")
+# Not `version`: that is a command, and what a default map says of it would be the option's.
+@click.version_option(
+    __version__, "--version", "told_version", prog_name="gapless", message="%(prog)s %(version)s"
+)
 def main() -> None:
     """Run gapless: one server for messages that must not get lost."""
