@@ -50,7 +50,8 @@ groups = {{
     name: {{one: here for one in main.get_command(None, name).list_commands(None)}}
     for name in ("store", "queue", "stream")
 }}
-main(default_map={{**{{name: here for name in main.list_commands(None)}}, **groups}})
+options = {{option.name for option in main.params}}
+main(default_map={{**{{name: here for name in main.list_commands(None) if name not in options}}, **groups}})
 """
 
 
