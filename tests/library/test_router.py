@@ -15,6 +15,7 @@ from gapless.library.depends import Depends
 from gapless.library.handlers import QueueHandler
 from gapless.library.outcomes import Backoff
 from gapless.library.router import Router
+from gapless.library.times import moment
 from gapless.protocol.groups import OnLost
 from gapless.protocol.queues import NewJob
 from gapless.protocol.reading import Edge
@@ -198,7 +199,7 @@ def test_what_is_said_of_a_stream_is_said_by_one_of_its_handlers() -> None:
     @router.stream("orders", group="billing", partitions=8, compact=True, keep_for="24h", start="latest")
     def bill(mail: Mail) -> None: ...
 
-    @router.stream("orders", group="search", start=5_000, on_lost="oldest")
+    @router.stream("orders", group="search", start=moment(5_000), on_lost="oldest")
     def index(mail: Mail) -> None: ...
 
     assert bill.terms.settings is not None
@@ -250,6 +251,14 @@ def test_a_malformed_option_names_the_function_and_itself(said: dict[str, Any], 
 
         @Router().queue("mail", **said)
         def handler(mail: Mail) -> None: ...
+
+
+@pytest.mark.parametrize("start", [5, 1_700_000_000_000, "soon"])
+def test_a_group_that_is_new_starts_at_an_end_or_at_a_datetime(start: Any) -> None:
+    async def handler(number: int) -> None: ...
+
+    with pytest.raises(ConfigError, match='start: "earliest", "latest" or a datetime'):
+        Router().stream("orders", group="g", start=start)(handler)
 
 
 def test_an_unknown_option_is_an_error() -> None:

@@ -1,6 +1,7 @@
 """How declared functions are treated: what may be said of them, and what that means."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal, TypedDict, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -11,7 +12,7 @@ from gapless.core.limits import LEASE_MAX_MS, LEASE_MIN_MS, SESSION_MAX_MS, SESS
 from gapless.core.retry import Retry
 from gapless.library.binding import named
 from gapless.library.outcomes import Backoff
-from gapless.library.times import Duration, Instant, duration_ms, instant_ms
+from gapless.library.times import Duration, duration_ms, instant_ms
 from gapless.protocol.groups import OnLost
 from gapless.protocol.reading import Edge
 from gapless.protocol.settings import QueueSettings, StreamSettings
@@ -30,7 +31,7 @@ KeyOf = Callable[[Any], object]
 """Gives a payload's key, or None."""
 Value = TypeVar("Value")
 Executor = Literal["thread", "process"]
-Start = Literal["earliest", "latest"] | Instant
+Start = Literal["earliest", "latest"] | datetime
 
 
 class QueueSaid(TypedDict, total=False):
@@ -287,7 +288,7 @@ class _Said:
 
     def start(self, value: Start) -> Edge | int:
         try:
-            return Edge(value) if isinstance(value, str) else instant_ms(value)
+            return instant_ms(value) if isinstance(value, datetime) else Edge(value)
         except (ValueError, BadRequest) as error:
             where = f"{named(self._function)}: start"
-            raise ConfigError(f'{where}: "earliest", "latest" or a time: {error}') from error
+            raise ConfigError(f'{where}: "earliest", "latest" or a datetime: {error}') from error
