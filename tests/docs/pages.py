@@ -50,8 +50,7 @@ groups = {{
     name: {{one: here for one in main.get_command(None, name).list_commands(None)}}
     for name in ("store", "queue", "stream")
 }}
-options = {{option.name for option in main.params}}
-main(default_map={{**{{name: here for name in main.list_commands(None) if name not in options}}, **groups}})
+main(default_map={{**{{name: here for name in main.list_commands(None)}}, **groups}})
 """
 
 
