@@ -517,6 +517,50 @@ async def test_a_declared_reader_makes_its_stream_when_it_is_first_appended_to(o
 
 
 @on_a_loop
+async def test_a_replay_gives_messages_again_with_what_names_them(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders", StreamSettings(partitions=2, keyed=True))
+        for number in range(6):
+            await gl.append("orders", number, key=f"customer {number % 3}", headers={"n": str(number)})
+        told = [(data, m.key, m.headers, m.offset) async for data, m in gl.streams.replay("orders", speed=0)]
+        assert sorted(data for data, *_ in told) == [0, 1, 2, 3, 4, 5]
+        assert {key: [data for data, of, *_ in told if of == key] for _, key, *_ in told} == {
+            f"customer {number}": [number, number + 3] for number in range(3)
+        }
+        assert all(headers == {"n": str(data)} for data, _, headers, _ in told)
+        of_one = [data async for data, _ in gl.streams.replay("orders", key="customer 1", speed=0)]
+        assert of_one == [1, 4]
+        partition = (await gl.append("orders", 6, key="customer 1")).partition
+        page = await gl.streams.page("orders", partition=partition)
+        last = page.messages[-1].offset
+        rest = gl.streams.replay("orders", last, partition=partition, speed=0)
+        assert [data async for data, _ in rest] == [6]
+
+
+@on_a_loop
+async def test_a_replay_pauses_as_the_messages_did_but_for_no_longer_than_it_is_told(opened: Opened) -> None:
+    async with opened() as gl:
+        await gl.streams.declare("orders")
+        await gl.append_many("orders", [1, 2])
+        pausing = gl.streams.replay("orders", speed=1, pause="1ms")
+        assert [data async for data, _ in pausing] == [1, 2]
+        async with aclosing(gl.streams.replay("orders", speed=0)) as given_up:
+            assert (await anext(given_up))[0] == 1
+
+
+@on_a_loop
+async def test_a_replay_that_cannot_be_is_refused_with_its_reason(opened: Opened) -> None:
+    async with opened() as gl:
+        with pytest.raises(UnknownStream):
+            await anext(gl.streams.replay("nothing"))
+        await gl.streams.declare("orders")
+        with pytest.raises(BadRequest):
+            await anext(gl.streams.replay("orders", speed=-1))
+        with pytest.raises(BadRequest):
+            await anext(gl.streams.replay("orders", 0.5))  # type: ignore[arg-type]
+
+
+@on_a_loop
 async def test_declaring_leaves_nobody_else_s_queue_as_it_was(opened: Opened) -> None:
     async with opened() as gl:
         await gl.queues.declare("mail", QueueSettings(lease_ms=1_000))

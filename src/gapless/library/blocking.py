@@ -98,6 +98,7 @@ class _BlockingStreams(_Facade):
     fetch = _Waiting(Streams.fetch)
     commit = _Waiting(Streams.commit)
     follow = _Following(Streams.follow)
+    replay = _Following(Streams.replay)
 
 
 class Blocking(_Facade):

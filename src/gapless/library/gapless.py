@@ -60,6 +60,7 @@ from gapless.ports import Clock
 from gapless.protocol import queues, streams
 from gapless.protocol.payloads import NAME
 from gapless.protocol.queues import ClaimedJob, HeldLease, NewJob, NewSettlement, SettledJob
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.protocol.settings import StreamSettings
 from gapless.protocol.streams import AppendedMessage, NewMessage
 
@@ -109,7 +110,7 @@ class Gapless(Router):
         self.jobs = Jobs(self.ask)
         self.queues = Queues(self.ask)
         self.schedules = Schedules(self.ask)
-        self.streams = Streams(self.ask)
+        self.streams = Streams(self.ask, self._replay)
         self._middleware: list[Middleware] = []
         self._lifespan: Lifespan | None = None
         dice = self._random = random or SystemRandom()
@@ -197,6 +198,9 @@ class Gapless(Router):
     async def carry(self, work: Callable[[Transport], Coroutine[Any, Any, Result]]) -> Result:
         """Have work done with what carries the verbs, on the loop that it lives on; opens it first."""
         return await self._home.run(work)
+
+    def _replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        return self._home.iterate(lambda transport: transport.replay(request))
 
     # Channels -----------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class Local:
         return await self._having().call(verb, _checked(request))
 
     def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
-        """Yield messages again when they are due; those of a list together. Raises as `Replaying.replay`."""
+        """See `Transport.replay`. Raises as `Replaying.replay`."""
         return self._having().streaming.replay(_checked(request))
 
     def _having(self) -> Verbs:

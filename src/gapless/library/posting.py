@@ -1,6 +1,7 @@
 """One HTTP request to a server, and what its answer means."""
 
 import ssl
+from collections.abc import AsyncGenerator
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -109,6 +110,30 @@ class Posting:
         if reply.error is not None:
             raise reply.error.error()
         return bytes(reply.result)
+
+    async def lines(self, method: str, body: bytes, *, pause_ms: int) -> AsyncGenerator[list[bytes], None]:
+        """Call a method that answers line by line, with pauses of up to `pause_ms`; yield what came together.
+
+        Raises:
+            GaplessError: as the server says; Unavailable if it was not reached, or the answer broke off.
+        """
+        assert self._waiting is not None
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_MS / 1000, sock_read=(ANSWER_MS + pause_ms) / 1000
+        )
+        try:
+            async with self._waiting.post(f"{self._api}/{method}", data=body, timeout=limits) as response:
+                if response.status != 200:
+                    reply = _read(response.status, await response.read())
+                    raise reply.error.error() if reply.error is not None else _foreign(response.status)
+                rest = b""
+                async for part in response.content.iter_any():
+                    *whole, rest = (rest + part).split(b"\n")
+                    if whole:
+                        yield whole
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"{self._api}: the answer broke off: {reason}") from error
 
     async def page(self, channel: str, query: bytes, token: str) -> bytes:
         """Return a page of the messages API as JSON; a `token` opens it too. Raises as `post`."""

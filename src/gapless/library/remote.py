@@ -1,17 +1,19 @@
 """The verbs over the network: the same requests, posted to a server."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gapless.client.calling import Calling
 from gapless.client.following import Event
-from gapless.core.errors import BadRequest, MethodNotFound, OutcomeUnknown, PermissionDenied
+from gapless.core.errors import BadRequest, MethodNotFound, NotAvailable, OutcomeUnknown, PermissionDenied
 from gapless.core.stream import Position
 from gapless.library.joining import Joining
 from gapless.library.polling import poll
@@ -19,6 +21,7 @@ from gapless.library.posting import ANSWER_MS, Posting
 from gapless.library.retrying import Retrying
 from gapless.library.watching import Token, Watching, token_of
 from gapless.protocol import hooks, queues, streams
+from gapless.protocol.payloads import Failure
 from gapless.protocol.queues import (
     ClaimRequest,
     EnqueueAnswer,
@@ -30,6 +33,7 @@ from gapless.protocol.queues import (
     SettledItem,
     SettleRequest,
 )
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.server.clock import LoopClock
 
 __all__ = ["ANSWERS", "Remote"]
@@ -48,6 +52,12 @@ APART: Final = (BadRequest, PermissionDenied)
 ONCE: Final = frozenset(
     f"queue/{verb}" for verb in ("enqueue", "cancel", "redrive", "purge", "drop")
 ) | frozenset(f"stream/{verb}" for verb in ("append", "seek", "drop", "drop_group"))
+
+
+class _Broken(Struct):
+    """The last line of a replay that could not go on."""
+
+    error: Failure
 
 
 class Remote:
@@ -173,6 +183,26 @@ class Remote:
             return poll(self.call, channel, since)
         watching = Watching(posting.websocket, self._token, self._clock, self._random, posting.tls)
         return watching.events(channel, since)
+
+    async def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        """See `Transport.replay`.
+
+        Raises:
+            NotAvailable: there is a token alone, which opens no replays.
+        """
+        if self._calling is not None:
+            raise NotAvailable("a replay needs the API key")
+        parts = self._posting.lines("stream/replay", _encode(request), pause_ms=request.pause_ms)
+        async with aclosing(parts):
+            async for lines in parts:
+                yield [_replayed(line) for line in lines]
+
+
+def _replayed(line: bytes) -> ReplayedMessage:
+    """Return a message that is given again. Raises what went wrong, if the line tells that."""
+    if line.startswith(b'{"error":'):
+        raise msgspec.json.decode(line, type=_Broken).error.error()
+    return msgspec.json.decode(line, type=ReplayedMessage)
 
 
 def _is_for_now(outcome: Any) -> bool:

@@ -1,6 +1,7 @@
 """Streams read, followed and tended, and the groups that read them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -20,6 +21,7 @@ __all__ = ["Start", "Streams"]
 Start = Position | Literal["earliest", "latest"] | int | datetime
 """A position, an end, the offset of a message, or a time with its zone."""
 Call = Callable[[str, Any], Awaitable[Any]]
+Replay = Callable[[reading.ReplayRequest], AsyncGenerator[list[reading.ReplayedMessage], None]]
 
 POLL: Final = "20s"
 PAGE_MESSAGES: Final = 500
@@ -28,8 +30,9 @@ PAGE_MESSAGES: Final = 500
 class Streams:
     """Streams. A `source` is a stream, a namespace (`chat:`) or a channel."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, replay: Replay) -> None:
         self._call = call
+        self._replay = replay
 
     async def declare(self, stream: str, settings: StreamSettings | None = None) -> bool:
         """Make a stream, or let one that is there be kept otherwise; tell whether it is new.
@@ -105,6 +108,40 @@ class Streams:
             for told in page.messages:
                 yield _payload(told), Message(source, page.epoch, told)
             place = Position(page.epoch, page.through)
+
+    async def replay(
+        self,
+        source: str,
+        start: Literal["earliest"] | int | datetime = "earliest",
+        *,
+        until: datetime | None = None,
+        partition: int | None = None,
+        key: str | None = None,
+        speed: float = 1,
+        pause: Duration = "1h",
+    ) -> AsyncGenerator[tuple[Any, Message], None]:
+        """Return messages again, with their payloads, as they came, or `speed` times as fast (0: at once).
+
+        All partitions by the times of their messages, or one; from a time, or an offset of a partition, to
+        what is the end now, or to the last before `until`. No pause is longer than `pause`.
+
+        Raises:
+            PositionLost: the offset is not kept, or retention has overtaken the replay. UnknownStream: there
+            is no such source. NotAvailable: with a token alone. TooManyRequests: REPLAYS_MAX run there.
+        """
+        request = reading.ReplayRequest(
+            source=source,
+            partition=partition,
+            key=key,
+            until_ms=None if until is None else instant_ms(until),
+            factor=speed,
+            pause_ms=duration_ms(pause),
+            **({} if start == "earliest" else _offset_or_time(start)),
+        )
+        async with aclosing(self._replay(request)) as parts:
+            async for together in parts:
+                for told in together:
+                    yield _payload(told), Message(source, told.epoch, told)
 
     async def find(self, source: str, at: Instant, *, partition: int = 0) -> Position:
         """Return the position just before the first message that was stored at a time or later."""

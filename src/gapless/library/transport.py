@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from gapless.client.following import Event
 from gapless.core.stream import Position
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 
 __all__ = ["Transport"]
 
@@ -31,6 +32,9 @@ class Transport(Protocol):
 
     def events(self, channel: str, since: Position | None) -> AsyncGenerator[Event, None]:
         """Return what happens in a channel from a position on, or from now on, until it is closed."""
+
+    def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        """Return messages again when they are due; those of a list together."""
 
     async def close(self) -> None:
         """Let go of everything."""

@@ -15,6 +15,7 @@ from gapless import __version__
 from gapless.core.limits import PAGE_MESSAGES_MAX, SCROLL_MESSAGES
 from gapless.protocol import hooks, queues, streams
 from gapless.protocol.payloads import Failure
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.server.api import requests
 from gapless.server.api.answers import ANSWERS, FailedCall, Items
 from gapless.server.care import Job
@@ -55,7 +56,8 @@ def told(kind: type[Struct]) -> str:
 @cache
 def openapi(prefix: str) -> bytes:
     """Return the HTTP API as an OpenAPI 3.1 document; `prefix` is the path that it is served below."""
-    kinds = dict.fromkeys([*METHODS.values(), *ANSWERS.values(), FailedCall, Items, Job])
+    methods, others = [*METHODS.values(), *ANSWERS.values()], [FailedCall, Items, Job]
+    kinds = dict.fromkeys([*methods, ReplayRequest, ReplayedMessage, *others])
     described = [_described(kind) for kind in kinds]
     _, components = msgspec.json.schema_components(described, ref_template="#/components/schemas/{name}")
     document = {
@@ -63,7 +65,7 @@ def openapi(prefix: str) -> bytes:
         "info": {"title": "gapless", "version": __version__, "license": {"name": "Apache-2.0"}},
         "servers": [{"url": prefix}],
         "security": [{"key": []}],
-        "paths": {**{f"/{name}": {"post": post} for name, post in _posts()}, **_messages()},
+        "paths": {**{f"/{name}": {"post": post} for name, post in _posts()}, **_replay(), **_messages()},
         "components": {
             "schemas": components,
             "securitySchemes": {
@@ -152,6 +154,23 @@ def _answer(name: str) -> dict[str, Any]:
         return {"type": "object", "required": ["replies"], "properties": {"replies": replies}}
     result = {"type": "object", "required": ["result"], "properties": {"result": _ref(ANSWERS[name])}}
     return {"oneOf": [result, _ref(FailedCall)]}
+
+
+def _replay() -> dict[str, Any]:
+    lines = {"application/x-ndjson": {"schema": {"anyOf": [_ref(ReplayedMessage), _ref(FailedCall)]}}}
+    return {
+        "/stream/replay": {
+            "post": {
+                "operationId": "stream_replay",
+                "summary": (inspect.getdoc(ReplayRequest) or "").partition("\n")[0],
+                "requestBody": {"required": True, "content": _content(_ref(ReplayRequest))},
+                "responses": {
+                    "200": {"description": "messages, one a line", "content": lines},
+                    "default": {"description": "refused", "content": _content(_ref(FailedCall))},
+                },
+            }
+        }
+    }
 
 
 def _messages() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from gapless.ports import Clock
 from gapless.protocol.groups import CommitAnswer, CommitRequest
 from gapless.protocol.meta import is_json
 from gapless.protocol.queues import Emit, SettleAnswer, SettleRequest
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.testing.recording import Recorder
 
 __all__ = ["LIFE", "Crash", "Life", "Tap"]
@@ -118,6 +119,13 @@ class Tap:
                 yield event
         finally:
             await events.aclose()
+
+    async def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        """See `Transport.replay`."""
+        self._life()
+        async with aclosing(self._to.replay(request)) as parts:
+            async for together in parts:
+                yield together
 
     # Life and death -----------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from gapless.library.outcomes import Outcome
 from gapless.library.remote import ANSWERS
 from gapless.protocol.messages import Payload, payload
 from gapless.protocol.queues import ClaimedJob
+from gapless.protocol.reading import ReplayedMessage, ReplayRequest
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from gapless.worker.finding import find
@@ -110,6 +111,14 @@ class Door:
             NotAvailable: always.
         """
         raise NotAvailable("handlers of a worker that has the store open follow no channels")
+
+    def replay(self, request: ReplayRequest) -> AsyncGenerator[list[ReplayedMessage], None]:
+        """See `Transport.replay`.
+
+        Raises:
+            NotAvailable: always.
+        """
+        raise NotAvailable("handlers of a worker that has the store open replay no streams")
 
     async def _ask(self, frame: Extend | Settle | Ask) -> Payload:
         answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
