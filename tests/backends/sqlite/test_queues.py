@@ -130,6 +130,25 @@ def test_a_damaged_job_is_never_served_and_holds_nobody_up(kept: Kept, damage: s
         assert isinstance(kept.call(lambda log: log.queues.look(dead.id)), StoreDamaged)
 
 
+@pytest.mark.parametrize("deed", [Deed.CANCEL, Deed.PURGE])
+def test_nothing_is_left_of_a_job_that_lapsed_once_and_is_removed(kept: Kept, deed: Deed) -> None:
+    [[told]] = [kept.enqueue(Job("q", b"x"))]
+    kept.claim()
+    kept.now_ms += 100
+    assert kept.counted().failed == 1
+    if deed is Deed.CANCEL:
+        kept.call(lambda log: log.queues.cancel(told.id))
+    else:
+        kept.call(lambda log: log.queues.purge("q", State.WAITING, [told.id], 1, None))
+    assert kept.database._connection.execute("select * from job_notes").fetchall() == []
+
+
+def test_notes_that_belong_to_no_job_are_found(kept: Kept) -> None:
+    kept.enqueue(Job("q", b"x"))
+    kept.database._connection.execute("insert into job_notes values (77, 0, '', '', null)")
+    assert kept.findings() == ["1 notes belong to no job"]
+
+
 def test_what_is_refused_only_when_it_is_done_is_undone_alone(kept: Kept) -> None:
     kept.enqueue(Job("q", b"1"), Job("q", b"2"), Job("q", b"3"))
     jobs = kept.claim()

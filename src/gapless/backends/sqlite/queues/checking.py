@@ -23,6 +23,7 @@ JOBS: Final = (
 )
 LEFT: Final = (
     "select (select count(*) from job_bodies) - (select count(*) from jobs),"
+    " (select count(*) from job_notes where number not in (select number from jobs)),"
     " (select seq from store) - coalesce((select max(number) from jobs), 0)"
 )
 
@@ -47,9 +48,11 @@ def check_jobs(connection: apsw.Connection, found: Callable[[str], None]) -> Ite
             found(f"SQLite cannot read the jobs after number {at}: {error}")
             return
         yield
-    bodies, ahead = first(connection.execute(LEFT))
+    bodies, notes, ahead = first(connection.execute(LEFT))
     if bodies > 0:
         found(f"{bodies} payloads belong to no job")
+    if notes:
+        found(f"{notes} notes belong to no job")
     if ahead < 0:
         found(f"the store's head lies {-ahead} before its newest job")
 

@@ -248,7 +248,9 @@ class Jobs:
     def remove(self, queue: Queue, gone: Sequence[Record]) -> None:
         """Remove jobs, and let their lines go on."""
         numbers = array([job.number for job in gone])
-        noted = [job.number for job in gone if job.attempt > 1 or job.strikes or job.state > LEASED]
+        noted = [
+            job.number for job in gone if job.attempt > 1 or job.strikes or job.is_alone or job.state > LEASED
+        ]
         for job in gone:
             queue.take(job)
             if job.is_unique:
