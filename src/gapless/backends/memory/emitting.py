@@ -48,6 +48,7 @@ class Emitting(Tending):
             del jobs.queues[job.job.queue].jobs[State.WAITING][number]
             self._free(job)
             self._count(job, "enqueued", -1)
+        # Their numbers are not given again: entries in heaps would be taken for those of other jobs.
         before.restore()
 
     def _enqueue(self, job: Job, now_ms: int) -> Enqueued:
@@ -125,7 +126,7 @@ class _Before:
 
     def restore(self) -> None:
         kept = self._kept
-        kept.seq, kept.groups, kept.jobs.last = self._seq, self._groups, self.last
+        kept.seq, kept.groups = self._seq, self._groups
         _drop_after(kept.keys, self._key)
         _drop_after(kept.jobs.message_ids, self._message_id)
         for name, log in self._streams.items():

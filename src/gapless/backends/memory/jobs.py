@@ -68,6 +68,7 @@ class KeptQueue:
     later: list[tuple[int, int]] = field(default_factory=list)  # heap: (when, job) falls due
     ready: list[tuple[int, int, int, int]] = field(default_factory=list)  # heap: (its rank, job)
     lines: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)  # by key: heaps: (line, job)
+    lined: int = 0  # how many stand in lines
     served: dict[str | None, int] = field(default_factory=dict)  # keys by when they were last served
 
 

@@ -2,15 +2,21 @@
 
 What falls due later, and what may be claimed now, stand in heaps; what has one key, in a line, of which only
 the head may be claimed. Entries are never sought and removed: one that its job has outlived is dropped where
-it comes up. What is behind another of its key is dropped too, and comes back when it gets to the head.
+it comes up, or with all others when those are the most. What is behind another of its key is dropped too, and
+comes back when it gets to the head.
 """
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
 from gapless.core.jobs import OnDead, State
 
-__all__ = ["claimable", "join", "line_up", "next_due_ms", "pass_on", "wait"]
+__all__ = ["claimable", "join", "line_up", "next_due_ms", "pass_on", "tidy", "wait"]
+
+# A job stands in its line, among those that wait or are ready, and it may lapse or expire.
+ENTRIES_MAX: Final = 3
+OUTLIVED_MAX: Final = 64  # for which it is not worth the trouble
 
 
 def wait(queue: KeptQueue, job: KeptJob) -> None:
@@ -23,14 +29,27 @@ def join(queue: KeptQueue, job: KeptJob) -> None:
     wait(queue, job)
     if queue.options.ordered and job.job.key is not None:
         heappush(queue.lines.setdefault(job.job.key, []), (job.first_ms, job.place, job.number))
+        queue.lined += 1
 
 
 def line_up(queue: KeptQueue) -> None:
-    """Have all jobs stand in their lines anew, after the queue's options have changed."""
-    queue.later, queue.ready, queue.lines = [], [], {}
+    """Have all jobs stand in their lines anew, as the queue's options are now."""
+    queue.later, queue.ready, queue.lines, queue.lined = [], [], {}, 0
     for state in (State.WAITING, State.LEASED, State.DEAD):
         for job in queue.jobs[state].values():
             join(queue, job)
+    waiting, leased = queue.jobs[State.WAITING].values(), queue.jobs[State.LEASED].values()
+    queue.wakes = [(job.expires_at_ms, job.number) for job in waiting if job.expires_at_ms]
+    queue.wakes += [(job.due_ms, job.number) for job in leased]
+    heapify(queue.wakes)
+
+
+def tidy(queue: KeptQueue) -> None:
+    """Drop what its jobs have outlived, if that is more than half."""
+    living = sum(len(queue.jobs[state]) for state in (State.WAITING, State.LEASED, State.DEAD))
+    entries = len(queue.later) + len(queue.ready) + len(queue.wakes) + queue.lined
+    if entries > 2 * (ENTRIES_MAX * living + OUTLIVED_MAX):
+        line_up(queue)
 
 
 def pass_on(queue: KeptQueue, key: str | None) -> None:
@@ -51,6 +70,7 @@ def _head(queue: KeptQueue, key: str) -> KeptJob | None:
             if job is not None and (job.first_ms, job.place, job.job.key) == (first_ms, place, key):
                 return job
         heappop(line)
+        queue.lined -= 1
     queue.lines.pop(key, None)
     return None
 

@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from gapless.backends import Options
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
-from gapless.backends.memory.lines import pass_on, wait
+from gapless.backends.memory.lines import pass_on, tidy, wait
 from gapless.backends.memory.streams import Kept, MemoryStreams
 from gapless.core.errors import UnknownJob, UnknownQueue
 from gapless.core.job_rules import EXPIRED, LAPSED, after_failure, number_of
@@ -45,6 +45,7 @@ class Tending(MemoryStreams):
 
     def _tend(self, queue: KeptQueue, now_ms: int) -> None:
         """Let everything happen that was to happen by now, in its order."""
+        tidy(queue)
         while queue.wakes and queue.wakes[0][0] <= now_ms:
             at_ms, number = heappop(queue.wakes)
             job = self._kept.jobs.jobs.get(number)
