@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gapless.core.errors import BadRequest, Unavailable
+from gapless.core.errors import BadRequest, OutcomeUnknown, Unavailable
 from gapless.library.joining import BYTES_MAX, FLIGHTS_MAX, ITEMS_MAX, Joining
 from tests.server.serving import on_a_loop, until
 
@@ -154,3 +154,15 @@ async def test_what_is_given_up_is_not_sent_and_nobody_is_told() -> None:
     await joining.finish()
     assert not told
     assert len(sender.sent) == FLIGHTS_MAX
+
+
+@pytest.mark.parametrize("answered", [[], [1], [1, 2, 3]])
+@on_a_loop
+async def test_who_is_not_answered_alone_is_told_that_nothing_is_known(answered: list[int]) -> None:
+    async def send(items: Sequence[int]) -> Sequence[int]:
+        return answered if len(items) == 2 else items
+
+    joining = Joining[int, int](send, lambda item: 1, apart=(BadRequest,))
+    outcomes = await asyncio.gather(*map(joining.one, (1, 2)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 2
+    assert await joining.one(7) == 7

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Generic, TypeVar
 
+from gapless.core.errors import OutcomeUnknown
 from gapless.core.limits import CLAIM_JOBS_MAX
 
 __all__ = ["Joining"]
@@ -85,6 +86,8 @@ class Joining(Generic[Item, Outcome]):
     async def _carry(self, taken: "list[_Waiting[Item, Outcome]]") -> None:
         try:
             outcomes = await self._send([item for item, _, _ in taken])
+            if len(outcomes) != len(taken):
+                raise OutcomeUnknown(f"{len(taken)} were asked for, and {len(outcomes)} are answered")
         except Exception as error:
             if len(taken) > 1 and isinstance(error, self._apart):
                 half = len(taken) // 2
