@@ -147,6 +147,9 @@ def test_a_loop_that_stands_still_is_told_and_not_waited_for() -> None:
     loop.run_until_complete(gl.__aenter__())
     with pytest.raises(StoreRefused, match="stands still"):
         gl.sync.publish("news", 1)
+    with pytest.raises(StoreRefused, match="stands still"):
+        asyncio.run(gl.close())
+    assert gl.is_open
     loop.run_until_complete(gl.close())
     loop.close()
 

@@ -67,8 +67,7 @@ class Home:
         """Have work done on the loop of a transport."""
         if opened.loop is asyncio.get_running_loop():
             return await self._do(opened, work)
-        if not opened.loop.is_running():
-            raise StoreRefused("it was opened on a loop that stands still: close it there")
+        _check_moves(opened.loop)
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(self._do(opened, work), opened.loop)
         )
@@ -101,10 +100,19 @@ class Home:
                 await self.run(lambda transport: _close(items))
 
     async def close(self) -> None:
-        """Close the transport, if it is open."""
+        """Close the transport, if it is open.
+
+        Raises:
+            StoreRefused: it lives on a loop that stands still.
+        """
         with self._lock:
-            opened, self._opened = self._opened, None
-        if opened is None or opened.pid != os.getpid() or opened.loop.is_closed():
+            opened = self._opened
+            if opened is not None and (opened.pid != os.getpid() or opened.loop.is_closed()):
+                opened = None
+            if opened is not None:
+                _check_moves(opened.loop)
+            self._opened = None
+        if opened is None:
             return
         if opened.loop is asyncio.get_running_loop():
             await self._end(opened)
@@ -150,6 +158,12 @@ class Home:
         if opened.opening is not None:
             await opened.opening
             await opened.transport.close()
+
+
+def _check_moves(loop: asyncio.AbstractEventLoop) -> None:
+    """Make sure that what is asked of a loop is not waited for without end."""
+    if not loop.is_running():
+        raise StoreRefused("it was opened on a loop that stands still: close it there")
 
 
 async def _nothing(transport: Transport) -> None:
