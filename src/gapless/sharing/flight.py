@@ -19,7 +19,7 @@ class Flight:
     `since_ns` is when it began to wait for an owner.
     """
 
-    __slots__ = ("answer", "call", "entries", "since_ns", "size", "told", "verb", "was_said")
+    __slots__ = ("answer", "call", "entries", "is_given_up", "since_ns", "size", "told", "verb", "was_said")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Flight:
         self.size = _weigh(entries) if entries else 0
         self.since_ns = 0
         self.was_said = False  # to an owner who may have carried it out
+        self.is_given_up = False  # by its caller: no other owner is asked
 
     def arguments(self) -> dict[str, Any]:
         """Return what the method of the port is called with."""

@@ -221,6 +221,7 @@ class Joined(Store):
         """Give a call up; tell whether an owner was told, who says how it ended."""
         if self._flights.get(flight.call.number) is flight and self._link is not None:
             self._link.say(frame(GiveUp(flight.call.number)))
+            flight.is_given_up = True
             return True
         if flight in self._waiting:
             self._waiting.remove(flight)
@@ -291,7 +292,11 @@ class Joined(Store):
         assert self._link is not None
         self._link.is_leaving = True
         for number in [number for number in self._flights if number > taken]:
-            self._keep(self._flights.pop(number))
+            flight = self._flights.pop(number)
+            if flight.is_given_up:
+                self._land(flight, flight.lost("the process that owned the store has closed it"))
+            else:
+                self._keep(flight)
 
     def _on_lost(self) -> None:
         self._link = None
@@ -300,7 +305,7 @@ class Joined(Store):
         failed: set[tuple[int, str]] = set()
         for flight in flights.values():
             flight.was_said = True
-            if flight.is_repeatable() and not flight.is_behind(failed):
+            if flight.is_repeatable() and not (flight.is_given_up or flight.is_behind(failed)):
                 self._keep(flight)
             else:
                 failed |= flight.lanes()

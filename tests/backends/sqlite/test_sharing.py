@@ -24,7 +24,7 @@ from gapless.core.errors import (
     TooManyRequests,
     Unavailable,
 )
-from gapless.core.jobs import Deed, Job, Lease, QueueOptions, Settlement
+from gapless.core.jobs import Deed, Job, Lease, QueueOptions, Settlement, State
 from gapless.core.stream import Message, Position
 from gapless.ports import Store
 from gapless.sharing import frames
@@ -350,6 +350,31 @@ async def test_what_is_in_flight_without_a_key_is_unknown_and_with_one_is_said_a
     assert not any(isinstance(one, Exception) for one, lost in zip(told, unknown, strict=True) if not lost)
     await joined.close()
     await owner.close()
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_its_caller_has_given_up_is_asked_of_no_other_owner(tmp_path: Path, leaves: bool) -> None:
+    async def scene(path: Path) -> None:
+        owner, joined = await pair(path)
+        await joined.declare("q", JOBS)
+        [[enqueued]] = await joined.enqueue([[Job("q", b"1")]])  # type: ignore[misc]
+        for guest in owner.bus.guests:
+            guest._transport.pause_reading()
+        claim = asyncio.ensure_future(joined.claim("q", worker="w", limit=1, request="r"))
+        await until(lambda: len(joined._flights) == 1)
+        claim.cancel()
+        await asyncio.wait([claim])
+        if leaves:
+            await owner.close()
+        else:
+            cut(owner)
+        view = await joined.look(enqueued.id)
+        assert (view.state, view.attempt) == (State.WAITING, 0)
+        await joined.close()
+        if not leaves:
+            await owner.close()
+
+    asyncio.run(scene(tmp_path / "app.db"))
 
 
 @shared
