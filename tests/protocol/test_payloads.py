@@ -43,6 +43,8 @@ def deep(depth: int) -> Body:
         Body(headers={"a": "b"}),
         Body(data=payload(b"1"), b64data=b"1"),
         Body(data=payload(b"1"), headers={"a": "ä" * (JOB_HEADERS_BYTES_MAX // 2)}),
+        Body(data=payload(b"1"), headers={"a": '"' * (JOB_HEADERS_BYTES_MAX // 2)}),
+        Body(data=payload(b"1"), headers={f"{n:06}": "" for n in range(JOB_HEADERS_BYTES_MAX // 10)}),
         Body(data=payload(b"1"), headers={"gapless-key": "b"}),
         deep(JSON_DEPTH_MAX + 1),
     ],
@@ -50,6 +52,13 @@ def deep(depth: int) -> Body:
 def test_what_is_no_payload_is_refused(body: Body) -> None:
     with pytest.raises(BadRequest):
         body.stored()
+
+
+def test_headers_that_are_taken_have_room_in_a_job() -> None:
+    body = Body(b64data=b"\xff", headers={"a": "b" * (JOB_HEADERS_BYTES_MAX - 31)})
+    _, beside, binary = body.stored()
+    assert binary
+    assert len(beside) == JOB_HEADERS_BYTES_MAX
 
 
 def test_a_payload_may_be_as_deep_as_the_limit() -> None:

@@ -1,8 +1,12 @@
 """What a message that fails leads to: the attempts it has, what counts as one, and its dead letter."""
 
+import pytest
+
 from gapless import Gapless
+from gapless.broker.jobs import job_of
+from gapless.core.job_rules import check_job
 from gapless.core.jobs import Deed
-from gapless.core.limits import JOB_HEADERS_BYTES_MAX
+from gapless.core.limits import JOB_HEADERS_BYTES_MAX, JOB_KEY_BYTES_MAX, MESSAGE_BYTES_MAX
 from gapless.core.retry import Retry
 from gapless.library.outcomes import Outcome
 from gapless.protocol.messages import payload
@@ -121,3 +125,33 @@ def test_headers_that_are_too_much_for_a_job_stay_behind() -> None:
     assert (job.b64data, job.key) == (b"\xff", None)
     assert "much" not in job.headers
     job.stored()
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"much": '"' * 9_000}, ""),
+        ({"trace": "t", "much": '"' * 9_000, "kind": "k"}, ""),
+        ({f"header-{number}": "v" for number in range(1_900)}, ""),
+        ({"gapless-dropped": "3", "trace": "t"}, ""),
+        ({"trace": "t"}, "k" * (JOB_KEY_BYTES_MAX + 1)),
+        ({}, "ä" * JOB_KEY_BYTES_MAX),
+    ],
+)
+@pytest.mark.parametrize("reason", ["no", "\x01" * 2_000])
+def test_a_dead_letter_is_a_job_whatever_its_message_had(
+    headers: dict[str, str], key: str, reason: str
+) -> None:
+    message = StreamMessage(
+        partition=1_023, offset=2**63 - 1, time_ms=1, key=key, b64data=b"\xff", headers=headers
+    )
+    [emit] = dead_letter(bill, message, "e" * 16, reason, 1_000)
+    job = emit.enqueue
+    assert job is not None
+    check_job(job_of(job), MESSAGE_BYTES_MAX)
+    left_behind = int(job.headers["dead-left-behind"])
+    assert left_behind > 0
+    along = {name: value for name, value in job.headers.items() if not name.startswith("dead-")}
+    assert along.items() <= headers.items()
+    assert len(along) == len(headers) + bool(key) - left_behind
+    assert along.get("trace") == headers.get("trace")

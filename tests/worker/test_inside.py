@@ -353,6 +353,32 @@ async def test_a_partition_waits_while_the_queue_for_dead_ones_has_no_room(opene
 
 
 @on_a_loop
+async def test_a_message_is_passed_over_though_its_dead_letter_is_refused(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as gl:
+        seen: list[int] = []
+
+        @gl.stream("orders", group="billing", dead="unbilled")
+        async def on_order(n: int) -> None:
+            seen.append(n)
+            if n == 0:
+                await gl.queues.drop("unbilled")
+                raise Reject("never")
+
+        async with gl.worker():
+            await on_order.append(0)
+            await on_order.append(1)
+            await until(lambda: _caught_up(gl))
+        assert seen == [0, 1]
+        [told] = (await gl.streams.audit(name="orders", what="pass_over")).records
+        reason = "its dead letter is refused, and not stored: there is no queue 'unbilled'"
+        assert told.details["reason"].startswith(reason)
+        assert told.details["reason"].endswith("; the message: never")
+        assert f"offset {told.details['offset']} of partition 0 is passed over, but its dead" in caplog.text
+
+
+@on_a_loop
 async def test_a_worker_that_is_cut_short_waits_for_no_room(opened: Opened) -> None:
     async with opened() as gl:
 

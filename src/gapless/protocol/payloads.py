@@ -66,7 +66,7 @@ class Answer(Struct, kw_only=True, gc=False, omit_defaults=True):
 class Body(Struct, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is handed in: `data`, any JSON, or `b64data`, any bytes; and `headers`, texts by name.
 
-    JSON in `b64data` is as good as in `data`, and comes back there. Headers may have 16 KiB together.
+    JSON in `b64data` is as good as in `data`, and comes back there. All headers may have 16 KiB as JSON.
     """
 
     data: Payload = NO_PAYLOAD
@@ -95,7 +95,7 @@ class Body(Struct, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fi
             return data, b"", False
         tags = self.headers
         if tags:
-            _check_headers(tags)
+            _check_headers(tags, binary=binary)
         if key:
             tags = {**tags, KEY_TAG: key}
         return data, Meta(tags=tags, binary=binary).encoded(), binary
@@ -152,10 +152,9 @@ def failure_of(error: GaplessError) -> Failure:
     return Failure(error.number, str(error) or error.code, error.code, error.temporary)
 
 
-def _check_headers(headers: dict[str, str]) -> None:
-    size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
-    if size_bytes > JOB_HEADERS_BYTES_MAX:
-        raise BadRequest(f"headers have up to {JOB_HEADERS_BYTES_MAX} bytes")
+def _check_headers(headers: dict[str, str], *, binary: bool) -> None:
+    if len(Meta(tags=headers, binary=binary).encoded()) > JOB_HEADERS_BYTES_MAX:
+        raise BadRequest(f"headers have up to {JOB_HEADERS_BYTES_MAX} bytes as JSON")
     if any(name.startswith(OWN_TAGS) for name in headers):
         raise BadRequest(f"headers that begin with {OWN_TAGS!r} are gapless's own")
 

@@ -1,12 +1,16 @@
 """How often the message at hand of a partition has failed, and where one goes that is given up."""
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
 
 from gapless.core.job_rules import cut_reason
 from gapless.core.jobs import Deed
-from gapless.core.limits import JOB_HEADERS_BYTES_MAX
+from gapless.core.limits import JOB_HEADERS_BYTES_MAX, JOB_KEY_BYTES_MAX
 from gapless.core.retry import Retry
 from gapless.library.handlers import StreamHandler
+from gapless.protocol.meta import OWN_TAGS, Meta
 from gapless.protocol.queues import Emit, NewJob
 from gapless.protocol.reading import StreamMessage
 from gapless.worker.runners import End, How
@@ -14,6 +18,7 @@ from gapless.worker.runners import End, How
 __all__ = ["Failures", "dead_letter"]
 
 DEFAULT: Final = Retry(attempts_max=5, base_ms=500, cap_ms=60_000)
+LEFT_BEHIND: Final = "dead-left-behind"
 
 
 class Failures:
@@ -69,8 +74,8 @@ def dead_letter(
 ) -> list[Emit]:
     """Return what is stored with passing a message over: a job of the queue for dead ones, if there is one.
 
-    It has the message's payload, key and headers, and headers that tell where it was and why it is dead. If
-    that is too much for a job, the message's own headers stay behind.
+    It has the message's payload, key and headers, and headers that tell where it was and why it is dead. What
+    a job has no room for stays behind, as do tags of gapless's own: `dead-left-behind` tells how many.
     """
     if not handler.terms.dead:
         return []
@@ -83,17 +88,29 @@ def dead_letter(
         "dead-attempts": str(attempts),
         "dead-reason": cut_reason(reason),
     }
-    headers = {**message.headers, **told}
-    if (
-        sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
-        > JOB_HEADERS_BYTES_MAX
-    ):
-        headers = told
+    along = _going_along(message.headers, told)
+    key = message.key if len(message.key.encode()) <= JOB_KEY_BYTES_MAX else ""
+    left_behind = len(message.headers) - len(along) + (key != message.key)
+    if left_behind:
+        told[LEFT_BEHIND] = str(left_behind)
     job = NewJob(
         queue=handler.terms.dead,
         data=message.data,
         b64data=message.b64data,
-        key=message.key or None,
-        headers=headers,
+        key=key or None,
+        headers={**along, **told},
     )
     return [Emit(enqueue=job)]
+
+
+def _going_along(headers: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """Return those headers of a message for which there is room beside what is `told`, as they are stored."""
+    beside = Meta(tags={**told, LEFT_BEHIND: str(len(headers) + 1)}, binary=True)
+    room_bytes = JOB_HEADERS_BYTES_MAX - len(beside.encoded())
+    along = {}
+    for name, value in headers.items():
+        size_bytes = len(msgspec.json.encode({name: value}))
+        if size_bytes <= room_bytes and not name.startswith(OWN_TAGS):
+            room_bytes -= size_bytes
+            along[name] = value
+    return along

@@ -9,7 +9,15 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from gapless.client.connection import backoff_ms
-from gapless.core.errors import GaplessError, LeaseLost, OutcomeUnknown, PositionConflict
+from gapless.core.errors import (
+    GaplessError,
+    LeaseLost,
+    LimitExceeded,
+    OutcomeUnknown,
+    StateError,
+    Unauthorized,
+    Unavailable,
+)
 from gapless.core.limits import JOB_EMITS_MAX
 from gapless.library.handlers import StreamHandler
 from gapless.protocol.groups import CommitAnswer, CommitRequest, NewCommit
@@ -135,14 +143,15 @@ class Serving:
         by_itself = False
         while left:
             run = left[:1] if by_itself else left
-            end = await self._run(page.epoch, run, solo=by_itself)
+            solo = by_itself or self._terms.executor == "process"
+            end = await self._run(page.epoch, run, solo=solo)
             through = self._through
             left = [message for message in left if message.offset > through]
             if self._draining:
                 break
             if left and not (end.how is How.DONE and end.outcome is None):
                 by_itself = by_itself or end.how in (How.CRASHED, How.LAPSED, How.STUCK)
-                if not await self._try_again(left[0], page.epoch, end, alone=len(run) == 1):
+                if not await self._try_again(left[0], page.epoch, end, alone=solo and len(run) == 1):
                     left = left[1:]
         if not left:
             self._moved(_Move(page.through, page.epoch, []))
@@ -166,14 +175,16 @@ class Serving:
         return True
 
     async def _pass_over(self, message: StreamMessage, epoch: str, why: str, attempts: int) -> None:
-        """Go on behind a message, once that is committed: the queue for dead ones may have no room."""
+        """Go on behind a message, once that is committed: the queue for dead ones may have no room.
+
+        One whose dead letter is refused for good is passed over without: it would hold up all that follow.
+        """
         emit = dead_letter(self._handler, message, epoch, why, attempts)
         self._moved(_Move(message.offset, epoch, emit, why, attempts))
         assert self._committing is not None
         await asyncio.wait((self._committing,))
 
     async def _run(self, epoch: str, messages: list[StreamMessage], *, solo: bool) -> End:
-        solo = solo or self._terms.executor == "process"
         await self._room(solo=solo)
         self._number = next(self._shared.numbers)
         self._through = 0
@@ -236,9 +247,18 @@ class Serving:
         while self._moves:
             new = self._next_commit()
             error = await self._committed(new)
+            if new.passed_over and new.emit and _blames_letter(error):
+                error = await self._committed(self._without_letter(new, error))
             if error is not None:
                 await self._refused(new, error)
                 return
+
+    def _without_letter(self, new: NewCommit, error: GaplessError | None) -> NewCommit:
+        why = f"its dead letter is refused, and not stored: {error}"
+        where = f"offset {new.offset} of partition {new.partition}"
+        log.error("%s: %s is passed over, but %s", self._handler.name, where, why)
+        new.emit, new.passed_over = (), f"{why}; the message: {new.passed_over}"
+        return new
 
     async def _committed(self, new: NewCommit) -> GaplessError | None:
         """Commit, however often that takes; return why it is refused, if it is."""
@@ -298,7 +318,15 @@ class Serving:
 
 
 def _is_for_now(new: NewCommit, error: GaplessError) -> bool:
-    """Tell whether a commit that was refused may be accepted later; nothing that is passed over gets lost."""
-    if isinstance(error, LeaseLost | PositionConflict):
-        return False
-    return error.temporary or isinstance(error, OutcomeUnknown) or bool(new.passed_over)
+    """Tell whether a commit that was refused may be accepted later, as a dead letter is that has no room."""
+    return (
+        error.temporary
+        or isinstance(error, OutcomeUnknown)
+        or (bool(new.passed_over) and isinstance(error, LimitExceeded))
+    )
+
+
+def _blames_letter(error: GaplessError | None) -> bool:
+    """Tell whether a commit may be accepted without the dead letter that goes with it."""
+    others = StateError | Unavailable | Unauthorized | LimitExceeded
+    return error is not None and not isinstance(error, others)
