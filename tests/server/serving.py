@@ -59,10 +59,17 @@ class HandClock(Clock):
             timer.run()
         self._now_ms = until_ms
 
+    def waiting(self) -> int:
+        """Return how many callbacks are still to come."""
+        return sum(timer.is_set() for _, _, timer in self._due)
+
 
 class HandTimer:
     def __init__(self, callback: Callable[[], object]) -> None:
         self._callback: Callable[[], object] | None = callback
+
+    def is_set(self) -> bool:
+        return self._callback is not None
 
     def cancel(self) -> None:
         self._callback = None

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from gapless.core.errors import GaplessError, MethodNotFound, Unauthorized, Unavailable
-from gapless.core.limits import HOOKS_TAKEN_MAX
+from gapless.core.limits import HOOKS_TAKEN_MAX, WAIT_MAX_MS
 from gapless.library.gapless import Gapless
 from gapless.library.hooking import Hooking
 from gapless.library.running import Context
@@ -136,12 +136,24 @@ class _Serving:
             Unavailable: it did not, and was cancelled. GaplessError: as `Hooking.run`.
         """
         deciding = asyncio.get_running_loop().create_task(self._hooking.run(call.asked))
-        late = self._clock.after(call.timeout_ms, deciding.cancel) if call.timeout_ms else None
-        await asyncio.wait((deciding,))
-        if late is not None:
-            late.cancel()
-        if deciding.cancelled():
-            name = " ".join(call.asked.place()).rstrip()
-            log.warning("hook %s is cancelled: the server has given it up after %d ms", name, call.timeout_ms)
-            raise Unavailable("it took too long")
-        return deciding.result()
+        timeout_ms = call.timeout_ms or WAIT_MAX_MS
+        try:
+            if not await self._ends(deciding, timeout_ms):
+                deciding.cancel()
+                await self._ends(deciding, LEAVE_MS)
+        finally:
+            deciding.cancel()  # whoever waited for it may have been cancelled
+        if deciding.done() and not deciding.cancelled():
+            return deciding.result()
+        name = " ".join(call.asked.place()).rstrip()
+        what = "is cancelled" if deciding.done() else "does not let itself be cancelled, and is left running"
+        log.warning("hook %s %s: the server has given it up after %d ms", name, what, timeout_ms)
+        raise Unavailable("it took too long")
+
+    async def _ends(self, deciding: asyncio.Task[Decision], within_ms: int) -> bool:
+        over = asyncio.get_running_loop().create_task(pause(self._clock, within_ms))
+        try:
+            await asyncio.wait((deciding, over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+        return deciding.done()
