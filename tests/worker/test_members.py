@@ -2,6 +2,7 @@
 
 import asyncio
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,38 @@ async def test_a_partition_that_halts_is_told_by_a_worker_that_is_well() -> None
             assert health["halted"][0].startswith("partition 0 of orders: ")
             await gl.ask("stream/seek", SeekRequest(source="orders", group="billing", to=Edge.EARLIEST))
             await until(lambda: not worker.health()["halted"])
+
+
+class Hasty(Gapless):
+    """A server that does not wait, and counts the heartbeats that it is asked for."""
+
+    beats = 0
+
+    async def ask(self, verb: str, request: Any) -> Any:
+        """See `Gapless.ask`."""
+        if isinstance(request, HeartbeatRequest):
+            self.beats += 1
+            request.wait_ms = 0
+        return await super().ask(verb, request)
+
+
+@on_a_loop
+async def test_a_server_that_does_not_wait_is_not_asked_all_the_time() -> None:
+    clock, seen = HandClock(), []
+    async with Hasty("memory:", random=Random(7)) as gl:
+
+        @gl.stream("orders", group="billing", session="30s")
+        async def on_order(n: int) -> None:
+            seen.append(n)
+
+        async with gl.worker(clock=clock):
+            while clock.now_ms() < 120_000:
+                clock.move(50)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            assert 12 <= gl.beats < 30
+            await on_order.append(1)
+            await until(lambda: seen == [1])
 
 
 @on_a_loop

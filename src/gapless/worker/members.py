@@ -29,6 +29,8 @@ __all__ = ["Member"]
 WAIT_MS: Final = 5_000
 BEATS_PER_SESSION: Final = 3
 GAP_MS: Final = 100  # at least, from one heartbeat to the next: a change of the group leads to more of them
+SOON_MS: Final = 1_000  # within which an answer comes that did not wait
+DOUBLINGS_MAX: Final = 10  # of the gap, while answers do not wait and tell nothing new
 log: Final = logging.getLogger("gapless.worker")
 
 Result = TypeVar("Result")
@@ -42,6 +44,7 @@ class Member:
         self._terms = handler.terms
         self._shared = shared
         self._session_ms = session_ms
+        self._wait_ms = min(session_ms // BEATS_PER_SESSION, WAIT_MAX_MS)
         self._silence = shared.silence(f"fetches from {handler.name}", WAIT_MS)
         self._served: dict[int, Serving] = {}
         self._changed = asyncio.Event()
@@ -52,15 +55,21 @@ class Member:
     # Which partitions ---------------------------------------------------------------------
 
     async def beat(self) -> None:
-        """Stay in the group, and serve what the member holds. A heartbeat lasts until the group changes."""
+        """Stay in the group, and serve what the member holds. A heartbeat lasts until the group changes.
+
+        One that ends without news is followed by another: that has them. If it ends soon and has none either,
+        the server may not wait as it is asked to: it is asked less and less often, up to the usual interval.
+        """
         self._beating = asyncio.current_task()
-        clock, failed = self._shared.clock, 0
+        clock, failed, idle = self._shared.clock, 0, 0
         while True:
             self._beat_now.clear()
             began_ms = clock.now_ms()
             try:
                 answer = await _unless(self._beat_now, self._heartbeat())
                 if answer is not None:
+                    is_soon = clock.now_ms() - began_ms < SOON_MS
+                    idle = idle + 1 if is_soon and self._knows(answer) else 0
                     self._assign(answer)
                     self._joined = True
                 failed = 0
@@ -70,6 +79,13 @@ class Member:
                 await _unless(self._beat_now, pause(clock, self._backoff_ms(failed)))
                 failed += 1
             await pause(clock, max(0, began_ms + GAP_MS - clock.now_ms()))
+            if idle > 1:
+                gap_ms = min(GAP_MS << min(idle, DOUBLINGS_MAX), self._wait_ms)
+                await _unless(self._beat_now, pause(clock, max(0, began_ms + gap_ms - clock.now_ms())))
+
+    def _knows(self, answer: HeartbeatAnswer) -> bool:
+        held = {serving.place.fence for serving in self._served.values()}
+        return self._joined and {each.fence for each in answer.held} == held
 
     def _backoff_ms(self, failed: int) -> int:
         return min(self._session_ms // BEATS_PER_SESSION, backoff_ms(failed, self._shared.random))
@@ -85,7 +101,7 @@ class Member:
             start_ms=None if isinstance(start, Edge) else start,
             channel=self._terms.channel,
             held=[serving.place.fence for serving in self._served.values()] if self._joined else None,
-            wait_ms=min(self._session_ms // BEATS_PER_SESSION, WAIT_MAX_MS),
+            wait_ms=self._wait_ms,
         )
         answer: HeartbeatAnswer = await self._shared.gl.ask("stream/heartbeat", request)
         return answer
