@@ -2,6 +2,7 @@
 
 import os
 import resource
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -16,16 +17,21 @@ from tests.program import API_KEY
 ATTEMPTS = 6
 QUEUE, ECHOES = "tasks", "echoes"
 MEBIBYTE = 2**20
+POLL_MS = 10
 
 gl = Recorded(os.environ.get("GAPLESS_URL", "http://127.0.0.1"), api_key=API_KEY)
 
 
 class Task(Struct):
-    """A job: what will become of it, whatever is killed meanwhile."""
+    """A job: what will become of it, whatever is killed meanwhile.
+
+    Its first run ends no sooner than the file `<gate>-1` is gone, later ones no sooner than `<gate>-2` is.
+    """
 
     name: str
     kind: Literal["good", "shaky", "doomed", "rejected", "poison"] = "good"
     work_ms: int = 0
+    gate: str = ""
 
 
 @gl.queue(
@@ -40,6 +46,8 @@ async def handle(task: Task, job: Job) -> int:
     job.emit(task.name, queue=ECHOES)
     line("start", job.id, fence, task=task.name, attempt=job.attempt, alone=job.alone)
     await pause(LoopClock(), task.work_ms)
+    while task.gate and Path(f"{task.gate}-{min(job.attempt, 2)}").exists():
+        await pause(LoopClock(), POLL_MS)
     if task.kind == "poison":
         run_out_of_memory()
     if task.kind == "good" or (task.kind == "shaky" and job.attempt > 1):

@@ -27,7 +27,7 @@ from gapless.cli import main as gapless
 from gapless.core.errors import LeaseLost
 from gapless.core.jobs import Job, QueueOptions, Settlement
 from tests.faults.kill_workers import CONFIG, KILL_SERVER, Ordeal
-from tests.faults.scene import LEASE_MS, Scene
+from tests.faults.scene import Scene
 from tests.faults.worker_program import ROOT, until
 from tests.program import Program
 
@@ -49,18 +49,27 @@ def ordeal(faults: dict[str, int], rounds: int) -> Callable[[Program], list[str]
 
 
 def late_ack(program: Program) -> list[str]:
-    """Let a worker stand still past its lease, and acknowledge while another has its job."""
+    """Let a worker stand still past its lease, and acknowledge while another has its job.
+
+    Neither run ends before the scene is as far as that, however busy the machine is.
+    """
     scene = Scene(program)
+    gates = [program.folder / f"gate-{number}" for number in (1, 2)]
     try:
+        for gate in gates:
+            gate.touch()
         program.start()
         late = scene.worker()
-        id = scene.enqueue("slow", work_ms=4 * LEASE_MS)
+        id = scene.enqueue("slow", gate=str(program.folder / "gate"))
         first = scene.line("start", id)
         late.pause()
-        scene.worker()
+        gates[0].unlink()
         scene.line("end", id)
+        scene.worker()
         until(lambda: scene.line("start", id).fence > first.fence)
         late.resume()
+        scene.settled(id, first.fence)
+        gates[1].unlink()
         return scene.findings(scene.ended())
     finally:
         scene.close()

@@ -54,6 +54,15 @@ class Scene:
         until(found)
         return found()[-1]
 
+    def settled(self, id: str, fence: int) -> None:
+        """Wait until a worker was told what became of what it settled under a fence."""
+
+        def told() -> bool:
+            lines = {(line.what, line.subject, line.fence) for line in self.records.read()}
+            return bool(lines & {("accepted", id, fence), ("refused", id, fence)})
+
+        until(told)
+
     def finish(self) -> list[Ended]:
         """Wait until every job is done or dead; nothing may be found then."""
         ended = self.ended()
