@@ -9,7 +9,7 @@ from gapless.broker import claiming
 from gapless.broker.rules import QueueRule
 from gapless.core.errors import TooManyRequests, UnknownQueue
 from gapless.core.jobs import Deed, Lease, State
-from gapless.protocol.queues import ClaimedJob, DropQueueRequest, NewSettlement, SettleRequest
+from gapless.protocol.queues import ClaimedJob, ClaimRequest, DropQueueRequest, NewSettlement, SettleRequest
 from tests.broker.queueing import Queues, refused, with_queues
 from tests.conversation import rest
 
@@ -308,6 +308,32 @@ def test_a_first_that_comes_after_its_repeat_gives_nothing_back_when_it_goes_awa
         gone.cancel()
         await held.let_go()
         assert await holds(queues, repeat)
+
+    with_queues(scene)
+
+
+@pytest.mark.parametrize("gone", ["first", "second", "both"])
+def test_what_a_repeat_was_told_of_too_is_not_given_back_for_who_is_not_there_any_more(gone: str) -> None:
+    async def scene(queues: Queues) -> None:
+        [id] = await queues.enqueue("a")
+        held = Held(queues)
+        asked = [
+            asyncio.ensure_future(
+                queues.queueing.claim(
+                    ClaimRequest(queue="mail", worker="w", request="r"),
+                    "library",
+                    lambda name=name: gone not in (name, "both"),  # type: ignore[misc]
+                )
+            )
+            for name in ("first", "second")
+        ]
+        await rest()
+        await held.let_go()
+        assert held.asked == 1
+        assert all(task.done() for task in asked)
+        view = await queues.store.look(id)
+        released = gone == "both"
+        assert (view.state, view.attempt) == ((State.WAITING, 0) if released else (State.LEASED, 1))
 
     with_queues(scene)
 

@@ -130,10 +130,13 @@ class Claiming:
         """Wait until what was claimed for those who are gone is given back."""
         await asyncio.gather(*self._releasing.values())
 
-    async def claim(self, request: ClaimRequest) -> list[Claimed]:
+    async def claim(
+        self, request: ClaimRequest, is_there: Callable[[], bool] = lambda: True
+    ) -> list[Claimed]:
         """Lease jobs, now or as soon as there are any within the time; who is cancelled leaves none behind.
 
-        A repeat ends the wait of the claim that it repeats, whose caller may be gone without a word.
+        Nor does who is not there any more when they are. A repeat ends the wait of the claim that it repeats,
+        whose caller may be gone without a word.
 
         Raises:
             UnknownQueue: there is no such queue.
@@ -143,7 +146,7 @@ class Claiming:
         if request.request and name in self._named:
             self._named.pop(name).give_up()
         if not request.wait_ms:
-            return await self._ask(request)
+            return await self._ask(request, is_there)
         if self._waiters >= WAITERS_MAX:
             raise TooManyRequests(f"{WAITERS_MAX} calls wait already")
         self._waiters += 1
@@ -154,7 +157,7 @@ class Claiming:
         if request.request:
             self._named[name] = waiter
         try:
-            return await self._wait(line, waiter, request)
+            return await self._wait(line, waiter, request, is_there)
         finally:
             if self._named.get(name) is waiter:
                 del self._named[name]
@@ -165,11 +168,13 @@ class Claiming:
                 line.drop_timer()
                 del self._lines[request.queue]
 
-    async def _wait(self, line: _Line, waiter: _Waiter, request: ClaimRequest) -> list[Claimed]:
+    async def _wait(
+        self, line: _Line, waiter: _Waiter, request: ClaimRequest, is_there: Callable[[], bool]
+    ) -> list[Claimed]:
         while True:
             rings = line.rings
             try:
-                jobs = await self._ask(request)
+                jobs = await self._ask(request, is_there)
             except BaseException:
                 line.news()
                 raise
@@ -229,7 +234,7 @@ class Claiming:
 
     # Whoever goes away --------------------------------------------------------------------
 
-    async def _ask(self, request: ClaimRequest) -> list[Claimed]:
+    async def _ask(self, request: ClaimRequest, is_there: Callable[[], bool]) -> list[Claimed]:
         """Ask the store, once for all who ask the same; what none of them heard of is given back.
 
         Who repeats a request while its jobs are given back waits for that, lest it is told of those.
@@ -243,7 +248,7 @@ class Claiming:
         asking.callers += 1
         try:
             jobs = await asyncio.shield(asking.claiming)
-            asking.is_heard = True
+            asking.is_heard = is_there() or asking.is_heard
             return jobs
         finally:
             asking.callers -= 1
@@ -264,11 +269,6 @@ class Claiming:
             del self._asking[same]
         if not asking.is_heard and not asking.has_nothing():
             self._begin(same, self._release_all(asking.claiming))
-
-    def give_back(self, leases: Sequence[Lease]) -> None:
-        """Release what was claimed for somebody who is gone."""
-        if leases:
-            self._begin(object(), self._release(leases))
 
     def _begin(self, same: object, work: Coroutine[Any, Any, None]) -> None:
         self._releasing[same] = releasing = asyncio.get_running_loop().create_task(work)

@@ -10,7 +10,16 @@ from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 from gapless.protocol.meta import is_json
 from gapless.protocol.payloads import failure_of
 
-__all__ = ["claimed_job", "cut_details", "cut_reason", "enqueued_item", "job_of", "job_view", "result_of"]
+__all__ = [
+    "claimed_job",
+    "cut",
+    "cut_details",
+    "cut_reason",
+    "enqueued_item",
+    "job_of",
+    "job_view",
+    "result_of",
+]
 
 
 def job_of(new: wire.NewJob) -> Job:
@@ -94,15 +103,16 @@ def result_of(view: View) -> dict[str, Any]:
 
 def cut_reason(text: str) -> str:
     """Return as much of a reason as is kept."""
-    return _cut(text, JOB_REASON_BYTES_MAX)
+    return cut(text, JOB_REASON_BYTES_MAX)
 
 
 def cut_details(text: str) -> str:
     """Return as much of details as is kept: their end, where a traceback says what happened."""
     size_bytes = len(text.encode())
-    return text if size_bytes <= JOB_DETAILS_BYTES_MAX else _cut(text[::-1], JOB_DETAILS_BYTES_MAX)[::-1]
+    return text if size_bytes <= JOB_DETAILS_BYTES_MAX else cut(text[::-1], JOB_DETAILS_BYTES_MAX)[::-1]
 
 
-def _cut(text: str, bytes_max: int) -> str:
+def cut(text: str, bytes_max: int) -> str:
+    """Return the beginning of a text, of whole characters."""
     encoded = text.encode()
     return text if len(encoded) <= bytes_max else encoded[:bytes_max].decode(errors="ignore")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
@@ -218,20 +218,17 @@ class Queueing:
 
     # Claim and settle ---------------------------------------------------------------------
 
-    async def claim(self, request: wire.ClaimRequest, who: str = LIBRARY) -> wire.ClaimAnswer:
-        """See `ClaimRequest`."""
-        if not request.worker:
-            request = replace(request, worker=who)
+    async def claim(
+        self, request: wire.ClaimRequest, who: str = LIBRARY, is_there: Callable[[], bool] = lambda: True
+    ) -> wire.ClaimAnswer:
+        """See `ClaimRequest`. `is_there` tells whether the answer would be heard."""
+        request = replace(request, worker=request.worker or who, request=_request_of(who, request.request))
         try:
-            jobs = await self._claiming.claim(request)
+            jobs = await self._claiming.claim(request, is_there)
         except UnknownQueue:
             await self.declaring.check(request.queue)
-            jobs = await self._claiming.claim(request)
+            jobs = await self._claiming.claim(request, is_there)
         return wire.ClaimAnswer(jobs=[claimed_job(job) for job in jobs])
-
-    def give_back(self, answer: wire.ClaimAnswer) -> None:
-        """Release the jobs of an answer that nobody is there to hear."""
-        self._claiming.give_back([Lease(job.id, job.fence) for job in answer.jobs])
 
     async def extend(self, request: wire.ExtendRequest, who: str = LIBRARY) -> wire.ExtendAnswer:
         """See `ExtendRequest`."""

@@ -154,6 +154,8 @@ JOB_DELAY_MAX_MS: Final = 366 * 24 * 3600 * 1000
 PRIORITY_MAX: Final = 9
 ATTEMPTS_MAX: Final = 1_000
 JOB_KEY_BYTES_MAX: Final = 255
+# A request id so long is taken for one that nobody guesses.
+REQUEST_SECRET_CHARS: Final = 32
 JOB_HEADERS_BYTES_MAX: Final = 16 * 1024
 JOB_REASON_BYTES_MAX: Final = 1_024
 JOB_DETAILS_BYTES_MAX: Final = 16 * 1024

@@ -108,7 +108,8 @@ class DeclareQueueRequest(Request):
     """Make a queue, or let one that is there behave otherwise from now on: as far as `options` say.
 
     A queue has to be declared before jobs are enqueued, here or by a rule of the configuration. What is left
-    out stays as it is; a rule holds, whatever is said here. Errors: 106 when there are 10,000 queues.
+    out stays as it is; a rule holds, whatever is said here. Of a queue that is there, who may only claim from
+    it is told how it behaves, if `options` say nothing. Errors: 106 when there are 10,000 queues.
     """
 
     queue: Name
@@ -250,7 +251,8 @@ class EnqueueRequest(Request):
     answered by itself. Up to 1,000 jobs. Errors: 1003 no such queue, 1002 message id with another payload,
     106 `waiting_max` of the queue is reached, 107 beyond a limit. A repeat of the caller's with the same
     `request` id within 10 minutes is answered as the first was, so that a lost answer makes no job twice;
-    what was refused is tried anew.
+    what was refused is tried anew. Who is anonymous is the same caller on the same connection only, but with
+    an id of 32 characters or more on any: that is for whoever knows it, so let chance make it.
     """
 
     jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=CLAIM_JOBS_MAX)]
@@ -285,8 +287,9 @@ class ClaimRequest(Request):
     """Lease up to `limit` jobs of a queue; if there are none, wait for up to `wait_ms` for the first.
 
     `worker` names who claims: a name of its own for each start of a process, or else its caller is meant. A
-    repeat with the same `request` id and worker gets the same jobs, for 10 minutes and while their leases
-    last, so that a lost answer burns no attempt. `lease_ms` 0 is the queue's. An answer has at most 4 MiB of
+    repeat of the caller's with the same `request` id and worker ends the wait of the first and gets the same
+    jobs, for 10 minutes and while their leases last, so that a lost answer burns no attempt; who is anonymous
+    is a caller as for `enqueue`. `lease_ms` 0 is the queue's. An answer has at most 4 MiB of
     payloads, and at least one job if any can be claimed. Who goes away while waiting waits no more, and what
     was claimed for it is released.
     """

@@ -9,7 +9,7 @@ import pytest
 from gapless.broker.namespaces import Namespace
 from gapless.broker.rules import QueueRule
 from gapless.core.jobs import State
-from gapless.core.limits import RPC_WAIT_MAX_MS
+from gapless.core.limits import REQUEST_SECRET_CHARS, RPC_WAIT_MAX_MS
 from gapless.protocol.schedules import ScheduleRequest
 from tests.broker.queueing import MAIL, Queues, with_queues
 from tests.conversation import Peer, rest, token
@@ -58,6 +58,51 @@ def test_a_worker_s_name_is_its_user_s_own() -> None:
         assert (await queues.store.look(ids[0])).worker == "ann/1"
 
     with_queues(scene)
+
+
+def test_the_name_of_a_worker_is_cut_to_what_a_store_takes() -> None:
+    async def scene(queues: Queues) -> None:
+        [id] = await queues.enqueue("a")
+        peer = await user(queues, "ann", mail=["claim"])
+        await ask(peer, "claim", queue="mail", worker="ä" * 255)
+        assert (await queues.store.look(id)).worker == "ann/" + "ä" * 125
+
+    with_queues(scene)
+
+
+@pytest.mark.parametrize("worker", ["", "w"])
+@pytest.mark.parametrize("name", ["", "ann"])
+def test_a_repeat_is_known_over_another_connection_of_the_same_user(name: str, worker: str) -> None:
+    """Of who has none if the id is a secret, as nobody else has it."""
+
+    async def scene(queues: Queues) -> None:
+        for request in ("1", "s" * REQUEST_SECRET_CHARS):
+            told: list[Any] = []
+            for _ in range(2):
+                peer = await user(queues, name, mail=["enqueue", "claim"])
+                job = {"queue": "mail", "data": 1}
+                enqueued = await ask(peer, "enqueue", jobs=[job], request=request)
+                claimed = await ask(peer, "claim", queue="mail", worker=worker, request=request)
+                told.append((enqueued["jobs"][0]["result"]["id"], claimed["jobs"][0]["fence"]))
+            known = bool(name) or len(request) == REQUEST_SECRET_CHARS
+            assert [first == second for first, second in zip(*told, strict=True)] == [known] * 2
+
+    with_queues(scene)
+
+
+def test_who_may_claim_from_a_queue_that_is_there_hears_how_it_behaves() -> None:
+    async def scene(queues: Queues) -> None:
+        claims = await user(queues, mail=["claim"], nowhere=["claim"], open=["enqueue"])
+        declared = await ask(claims, "declare", queue="mail")
+        assert (declared["fresh"], declared["options"]["lease_ms"]) == (False, 30_000)
+        assert (await ask(claims, "declare", queue="mail", options={"lease_ms": 1_000}))["code"] == 103
+        assert (await ask(claims, "declare", queue="open"))["code"] == 103
+        refused = await ask(claims, "declare", queue="nowhere")
+        assert refused["code"] == 103
+        assert "there is no queue 'nowhere'" in refused["message"]
+        assert set(await queues.store.queues()) == {"mail", "open"}
+
+    with_queues(scene, *MANY)
 
 
 def test_nobody_may_do_anything_by_default() -> None:

@@ -5,15 +5,17 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from gapless.broker.jobs import cut
 from gapless.broker.verbs import Verbs
-from gapless.core.errors import BadRequest, MethodNotFound
-from gapless.core.limits import JOB_KEY_BYTES_MAX, RPC_WAIT_MAX_MS
+from gapless.core.errors import BadRequest, MethodNotFound, PermissionDenied, UnknownQueue
+from gapless.core.limits import JOB_KEY_BYTES_MAX, REQUEST_SECRET_CHARS, RPC_WAIT_MAX_MS
 from gapless.protocol import queues as wire
 from gapless.protocol.codes import error_of
 from gapless.protocol.hooks import Calling
 from gapless.protocol.messages import Reply, RpcRequest, RpcResult, payload
 from gapless.protocol.payloads import Failure
 from gapless.protocol.schedules import ScheduleRequest
+from gapless.protocol.settings import QueueSettings
 from gapless.server import hooking
 from gapless.server.commands import publishing, rights
 from gapless.server.hooks import Hooks
@@ -62,14 +64,27 @@ async def _call(session: Session, id: int, verbs: Verbs, verb: str, asked: Any) 
     user = session.info.user
     if getattr(asked, "wait_ms", 0) > RPC_WAIT_MAX_MS:
         asked = replace(asked, wait_ms=RPC_WAIT_MAX_MS)
+    who = _caller(session, asked)
     if isinstance(asked, wire.ClaimRequest):
         worker = f"{user}/{asked.worker}" if asked.worker else user or "anonymous"
-        asked = replace(asked, worker=worker[:JOB_KEY_BYTES_MAX])
-    answer = await verbs.call(verb, asked, f"user {user}" if user else f"client {session.info.client}")
+        asked = replace(asked, worker=cut(worker, JOB_KEY_BYTES_MAX))
+        answer: Any = await verbs.queueing.claim(asked, who, lambda: not session.expired())
+    else:
+        answer = await verbs.call(verb, asked, who)
     if not session.expired():
         session.send(Reply(id, rpc=RpcResult(payload(_encode(_discreet(answer))))))
-    elif isinstance(answer, wire.ClaimAnswer):
-        verbs.queueing.give_back(answer)
+
+
+def _caller(session: Session, asked: Any) -> str:
+    """Return who calls, for the audit stream, and of whom a call is a repeat.
+
+    Who is anonymous is one connection, unless the request has an id that nobody else can know.
+    """
+    if session.info.user:
+        return f"user {session.info.user}"
+    if len(getattr(asked, "request", "")) >= REQUEST_SECRET_CHARS:
+        return "anonymous"
+    return f"client {session.info.client}"
 
 
 def _discreet(answer: Any) -> Any:
@@ -89,7 +104,12 @@ async def _check(session: Session, verbs: Verbs, verb: str, asked: Any) -> None:
         return
     family, claims = verb.partition("/")[0], session.claims
     granted = claims.queues if family == "queue" else claims.streams
-    verbs.access.check(verb, await _names(verbs, family, asked), granted, claims.user)
+    try:
+        verbs.access.check(verb, await _names(verbs, family, asked), granted, claims.user)
+    except PermissionDenied as denied:
+        if not isinstance(asked, wire.DeclareQueueRequest) or asked.options != QueueSettings():
+            raise
+        await _check_look(session, verbs, asked.queue, denied)
     for settled in (*getattr(asked, "settlements", ()), *getattr(asked, "commits", ())):
         for emit in settled.emit:
             if emit.publish is not None:
@@ -98,6 +118,19 @@ async def _check(session: Session, verbs: Verbs, verb: str, asked: Any) -> None:
                 verbs.access.check("stream/append", [emit.append.stream], claims.streams, claims.user)
             if emit.enqueue is not None:
                 verbs.access.check("queue/enqueue", [emit.enqueue.queue], claims.queues, claims.user)
+
+
+async def _check_look(session: Session, verbs: Verbs, queue: str, denied: PermissionDenied) -> None:
+    """Let who may claim from a queue that is there hear how it behaves, as who declares it does."""
+    try:
+        verbs.access.check("queue/claim", [queue], session.claims.queues, session.claims.user)
+    except PermissionDenied:
+        raise denied from None
+    verbs.queueing.declaring.forget()  # one that was dropped just now is not made anew
+    try:
+        await verbs.queueing.declaring.check(queue)
+    except UnknownQueue:
+        raise PermissionDenied(f"there is no queue {queue!r}, and {denied}") from None
 
 
 async def _names(verbs: Verbs, family: str, asked: Any) -> set[str]:
