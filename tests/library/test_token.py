@@ -11,15 +11,17 @@ import jwt
 import pytest
 
 from gapless import Gapless
+from gapless.client import calling
 from gapless.core.errors import (
     BadRequest,
     KeyConflict,
     PermissionDenied,
     TokenExpired,
+    TooManyRequests,
     UnknownQueue,
 )
 from gapless.core.jobs import Deed
-from gapless.core.limits import MESSAGE_BYTES_MAX
+from gapless.core.limits import MESSAGE_BYTES_MAX, SESSION_COMMANDS_MAX
 from gapless.protocol.queues import NewSettlement, SettledJob
 from gapless.server.node import Node
 from tests.server.running import NAMESPACES, call, running
@@ -132,3 +134,123 @@ async def test_a_token_that_opens_nothing_says_why() -> None:
             async with opened(node, wrong, patience="1s") as gl:
                 with pytest.raises(error):
                     await gl.enqueue("mail", 1)
+
+
+async def claimers(node: Node, number: int) -> None:
+    """Let time pass until so many claims wait."""
+    waiting = -1
+    while waiting != number:
+        _, answer = await call(node, "/api/queue/stats", {"queue": "mail"})
+        waiting = answer["result"]["queues"][0].get("claimers", 0)
+
+
+@pytest.mark.parametrize("user", ["ann", ""])
+@on_a_loop
+async def test_a_call_whose_answer_was_lost_is_carried_out_once(
+    user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = calling._tell
+    lost: list[Any] = []
+
+    def told(answer: Any, reply: Any) -> None:
+        if not lost:
+            lost.append(reply)
+            raise OSError("the connection is lost before the answer is read")
+        tell(answer, reply)
+
+    monkeypatch.setattr(calling, "_tell", told)
+    async with ann(sub=user) as gl:
+        await gl.enqueue("mail", 1)
+        lost.clear()
+        [job] = await gl.claim("mail", limit=10)
+        assert (len(lost), job.attempt) == (1, 1)
+
+
+@on_a_loop
+async def test_calls_that_wait_hold_up_nothing() -> None:
+    async with running(CONFIG) as node, opened(node, token()) as gl:
+        waiting = [
+            asyncio.ensure_future(gl.claim("mail", wait="20s")) for _ in range(SESSION_COMMANDS_MAX + 6)
+        ]
+        await claimers(node, len(waiting))
+        await gl.append("orders", 1)
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+
+
+@on_a_loop
+async def test_so_many_calls_wait_and_no_more_until_one_of_them_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calling, "_WAITING_PER_LINE_MAX", 2)
+    monkeypatch.setattr(calling, "_LINES_MAX", 2)
+    async with running(CONFIG) as node, opened(node, token(), patience="0s") as gl:
+        waiting = [asyncio.ensure_future(gl.claim("mail", wait="20s")) for _ in range(4)]
+        await claimers(node, 4)
+        with pytest.raises(TooManyRequests, match="4 calls wait"):
+            await gl.claim("mail", wait="20s")
+        waiting[0].cancel()
+        await claimers(node, 3)
+        await gl.append("orders", 1)
+        waiting.append(asyncio.ensure_future(gl.claim("mail", wait="20s")))
+        await claimers(node, 4)
+        for task in waiting:
+            task.cancel()
+
+
+@on_a_loop
+async def test_a_claim_that_is_given_up_takes_nothing() -> None:
+    async with running(CONFIG) as node, opened(node, token()) as gl:
+        given_up = asyncio.ensure_future(gl.claim("mail", wait="20s"))
+        await claimers(node, 1)
+        given_up.cancel()
+        await gl.enqueue("mail", 1)
+        [job] = await gl.claim("mail", wait="3s")
+        assert job.attempt == 1
+
+
+@on_a_loop
+async def test_what_was_claimed_for_who_has_given_up_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell, late = calling._tell, asyncio.Event()
+
+    def told(answer: Any, reply: Any) -> None:
+        if late.is_set():
+            tell(answer, reply)
+        late.set()
+
+    async with ann() as gl:
+        await gl.enqueue("mail", 1)
+        monkeypatch.setattr(calling, "_tell", told)
+        given_up = asyncio.ensure_future(gl.claim("mail"))
+        await late.wait()
+        given_up.cancel()
+        [job] = await gl.claim("mail", wait="3s")
+        assert job.attempt == 1
+
+
+@on_a_loop
+async def test_a_worker_needs_only_the_right_to_claim_from_what_is_there() -> None:
+    async with running(CONFIG) as node:
+        gl, handled = opened(node, token()), asyncio.Event()
+
+        @gl.queue("mail", lease="10s")
+        async def mail(number: int) -> None:
+            handled.set()
+
+        async with gl, gl.worker():
+            await gl.enqueue("mail", 1)
+            await asyncio.wait_for(handled.wait(), 10)
+
+
+@on_a_loop
+async def test_a_worker_that_may_not_make_the_queue_that_is_not_there_says_so() -> None:
+    async with running(CONFIG) as node:
+        gl = opened(node, token(queues={"nowhere": ["claim"]}))
+
+        @gl.queue("nowhere")
+        async def work(number: int) -> None: ...
+
+        with pytest.raises(PermissionDenied, match="there is no queue 'nowhere'"):
+            async with gl, gl.worker():
+                pass

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
+from msgspec import Struct
 from picows import WSError
 
 from gapless.client.connection import Connection, Watcher
@@ -39,7 +40,7 @@ from gapless.protocol import messages
 from gapless.protocol.codec import codec
 from gapless.protocol.messages import Command, ConnectRequest, Reply, RpcRequest, payload
 
-__all__ = ["Calling"]
+__all__ = ["Calling", "End"]
 
 _CODEC: Final = codec(binary=False)
 _ERRORS: Final = {
@@ -67,15 +68,27 @@ _ERRORS: Final = {
 }
 _PONG: Final = Command()
 _CONNECT: Final = 1
+# Of SESSION_COMMANDS_MAX: each may be given up, which is said beside it, and more are still read then.
+_WAITING_PER_LINE_MAX: Final = 24
+_LINES_MAX: Final = 32
+_END_MS: Final = 5_000
 _IGNORED: Final = Watcher(
     deliver=lambda event: None, connected=lambda: None, lost=lambda reason, wait_ms: None
 )
 
 
-class Calling:
-    """A connection to the server at a WebSocket URL: opened by the first call, and anew when it was lost.
+class End(Struct, frozen=True):
+    """What is said to end a call that is given up, and who is told the answer to that, if there is one."""
 
-    `token` returns the connection token, each time that one is opened; so it is when that has expired.
+    data: bytes
+    told: Callable[[bytes], object]
+
+
+class Calling:
+    """Connections to the server at a WebSocket URL: opened by the first call, and anew when they were lost.
+
+    Calls that wait hold up others behind them, and so have connections of their own. `token` returns the
+    connection token, each time that one is opened; so it is when that has expired.
     """
 
     def __init__(
@@ -85,39 +98,82 @@ class Calling:
         self._token = token
         self._clock = clock
         self._tls = tls
-        self._line: _Line | None = None
+        self._prompt: list[_Line] = []  # one, for all that does not wait
+        self._waiting: list[_Line] = []
+        self._ending: set[asyncio.Future[bytes]] = set()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def call(self, method: str, data: bytes, within_ms: int) -> bytes:
-        """Call a method with JSON, and return what it returns, as JSON.
+    async def call(
+        self, method: str, data: bytes, within_ms: int, *, waits: bool = False, end: End | None = None
+    ) -> bytes:
+        """Call a method with JSON, and return what it returns, as JSON. `end` is for who is cancelled.
 
         Raises:
             GaplessError: as the server says; Unavailable if it was not reached, OutcomeUnknown if it was and
-                the answer was lost. BadRequest: it is more than a client may send at once.
+                the answer was lost. BadRequest: it is more than a client may send at once. TooManyRequests:
+                as many wait as there are places for.
         """
-        line = self._found()
-        await asyncio.shield(line.ready)
-        answer = line.ask(method, data)
-        timer = self._clock.after(within_ms, partial(_lose, answer, "it did not come in time"))
+        line = self._found(waits)
+        answer = line.expect()
         try:
-            return await answer
-        finally:
-            timer.cancel()
+            await asyncio.shield(line.ready)
+            self._ask(line, answer, method, data, within_ms)
+        except BaseException:
+            answer.cancel()
+            raise
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            if end is not None and not line.over:
+                self._end(line, method, end)
+            raise
+
+    def _ask(
+        self, line: "_Line", answer: "asyncio.Future[bytes]", method: str, data: bytes, within_ms: int
+    ) -> None:
+        line.ask(answer, method, data)
+        timer = self._clock.after(within_ms, partial(_lose, answer, "it did not come in time"))
+        answer.add_done_callback(lambda answer: timer.cancel())
+
+    def _end(self, line: "_Line", method: str, end: End) -> None:
+        """End a call where it was made: another connection may lead to another server."""
+
+        def told(answer: "asyncio.Future[bytes]") -> None:
+            self._ending.discard(answer)
+            if answer.exception() is None:
+                end.told(answer.result())
+
+        answer = line.expect()
+        self._ask(line, answer, method, end.data, _END_MS)
+        self._ending.add(answer)
+        answer.add_done_callback(told)
+
+    async def finish(self) -> None:
+        """Wait until what was given up is ended."""
+        while self._ending:
+            await asyncio.wait(self._ending)
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connections."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _found(self) -> "_Line":
-        line = self._line
-        if line is None or line.over or (line.until_ms and self._clock.now_ms() >= line.until_ms):
-            line = self._line = _Line(self._clock)
-            task = asyncio.get_running_loop().create_task(self._run(line))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        return line
+    def _found(self, waits: bool) -> "_Line":
+        """Return a connection with a place, or open one."""
+        now_ms = self._clock.now_ms()
+        lines = self._waiting if waits else self._prompt
+        lines[:] = [line for line in lines if not line.over and not 0 < line.until_ms <= now_ms]
+        for line in lines:
+            if not waits or len(line.expected) < _WAITING_PER_LINE_MAX:
+                return line
+        if len(lines) >= _LINES_MAX:
+            raise TooManyRequests(f"{_LINES_MAX * _WAITING_PER_LINE_MAX} calls wait already")
+        lines.append(_Line(self._clock))
+        task = asyncio.get_running_loop().create_task(self._run(lines[-1]))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return lines[-1]
 
     async def _run(self, line: "_Line") -> None:
         error: Exception = Unavailable(f"the connection to {self._url} ended")
@@ -135,7 +191,10 @@ class Calling:
 
 
 class _Line:
-    """One connection, and the calls that wait for their answers. Implements `connection.Talk`."""
+    """One connection, and the calls that wait for their answers. Implements `connection.Talk`.
+
+    `expected` are their answers, from before the connection is there, and of calls that were given up too.
+    """
 
     say: Callable[[bytes], object]
 
@@ -144,13 +203,26 @@ class _Line:
         self.token = ""
         self.until_ms = 0  # when the token expires; 0: never
         self.over = False
+        self.expected: set[asyncio.Future[bytes]] = set()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._clock = clock
         self._ids = count(_CONNECT + 1)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
 
-    def ask(self, method: str, data: bytes) -> "asyncio.Future[bytes]":
-        """Send a call; the future is its answer."""
+    def expect(self) -> "asyncio.Future[bytes]":
+        """Return what will be an answer."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.expected.add(answer)
+        answer.add_done_callback(self._answered)
+        return answer
+
+    def _answered(self, answer: "asyncio.Future[bytes]") -> None:
+        self.expected.discard(answer)
+        if not answer.cancelled():
+            answer.exception()  # who has given the call up does not ask for it
+
+    def ask(self, answer: "asyncio.Future[bytes]", method: str, data: bytes) -> None:
+        """Send a call."""
         id = next(self._ids)
         written = _CODEC.pack([_CODEC.command(Command(id, rpc=RpcRequest(payload(data), method)))])
         if len(written) > MESSAGE_BYTES_MAX:
@@ -158,13 +230,11 @@ class _Line:
                 f"a client may send {MESSAGE_BYTES_MAX} bytes at once, not {len(written)}: send less, or use"
                 " an API key"
             )
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if self.over:
             raise Unavailable("the connection was lost")
         self._calls[id] = answer
         answer.add_done_callback(lambda answer: self._calls.pop(id, None))
         self.say(written)
-        return answer
 
     def end(self, error: Exception) -> None:
         """Tell those who wait that nothing more comes."""

@@ -43,6 +43,7 @@ from gapless.library.channels import (
     publications,
     query_of,
 )
+from gapless.library.declaring import declared
 from gapless.library.handlers import JobHandler, RecurringHandler, StreamHandler
 from gapless.library.home import Home
 from gapless.library.making import JobOptions, MessageOptions
@@ -398,6 +399,8 @@ class Gapless(Router):
 
         Raises:
             BadRequest: a cron expression never fires, or a stream has another number of partitions.
+            PermissionDenied: they may not be declared. Queues that are there are taken as they are by who
+                may claim from them.
         """
         handlers = list(self.handlers())
         handled = {handler.name for handler in handlers if isinstance(handler, JobHandler)}
@@ -414,7 +417,7 @@ class Gapless(Router):
     async def _declare(self, names: set[str]) -> bool:
         found = [h for h in self.handlers() if isinstance(h, JobHandler) and h.name in names]
         for handler in found:
-            await self.queues.declare(handler.name, handler.terms.settings)
+            await declared(self.ask, handler.name, handler.terms.settings)
         return bool(found)
 
     async def _declare_if_missing(self, queue: str) -> None:

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gapless.client.calling import Calling
+from gapless.client.calling import Calling, End
 from gapless.client.following import Event
 from gapless.core.errors import BadRequest, MethodNotFound, NotAvailable, OutcomeUnknown, PermissionDenied
+from gapless.core.jobs import Deed
 from gapless.core.stream import Position
 from gapless.library.joining import Joining
 from gapless.library.polling import poll
@@ -23,6 +24,7 @@ from gapless.library.watching import Token, Watching, token_of
 from gapless.protocol import hooks, queues, streams
 from gapless.protocol.payloads import Failure
 from gapless.protocol.queues import (
+    ClaimAnswer,
     ClaimRequest,
     EnqueueAnswer,
     EnqueuedItem,
@@ -46,6 +48,7 @@ ANSWERS: Final = {
 }
 """Reads the answer to each verb."""
 _encode: Final = msgspec.json.Encoder().encode
+GIVEN_UP: Final = "whoever claimed it has given up"
 # What may be the fault of one of those that were joined.
 APART: Final = (BadRequest, PermissionDenied)
 # What changes something each time it is done, unless what it is asked names it.
@@ -71,6 +74,7 @@ class Remote:
         self._token = token
         self._patience_ms = patience_ms
         self._uid = f"{random.getrandbits(64):016x}"
+        self._secret = f"{random.getrandbits(128):032x}"  # who knows a request's id is told its answer
         self._numbers = count(1)
 
     async def open(self) -> None:
@@ -90,6 +94,8 @@ class Remote:
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._enqueues.finish()
+        if self._calling is not None:
+            await self._calling.finish()
         await self._settles.finish()
         await self._posting.close()
         if self._calling is not None:
@@ -105,19 +111,36 @@ class Remote:
             case EnqueueRequest():
                 request = replace(request, request=request.request or self._id())
             case ClaimRequest():
-                worker, asked = request.worker or self._uid, request.request or self._id()
-                request = replace(request, worker=worker, request=asked)
+                return await self._claim(request)
         decode = ANSWERS.get(verb)
         if decode is None:
             raise MethodNotFound(f"there is no method {verb!r}")
         post = partial(self._post, verb, _encode(request), wait_ms=getattr(request, "wait_ms", 0))
         return decode(await self._retrying.call(post, repeatable=_is_repeatable(verb, request)))
 
-    async def _post(self, method: str, body: bytes, *, wait_ms: int = 0) -> bytes:
+    async def _claim(self, request: ClaimRequest) -> ClaimAnswer:
+        """Claim; who gives up leaves nothing behind, but under an id of its own: it may ask again."""
+        told = _nobody if request.request else self._release
+        worker, asked = request.worker or self._uid, request.request or self._id()
+        request = replace(request, worker=worker, request=asked)
+        end = End(_encode(replace(request, wait_ms=0)), told) if self._calling is not None else None
+        post = partial(self._post, "queue/claim", _encode(request), wait_ms=request.wait_ms, end=end)
+        answer: ClaimAnswer = ANSWERS["queue/claim"](await self._retrying.call(post, repeatable=True))
+        return answer
+
+    def _release(self, answer: bytes) -> None:
+        for job in ANSWERS["queue/claim"](answer).jobs:
+            release = NewSettlement(
+                id=job.id, fence=job.fence, deed=Deed.RELEASE, delay_ms=0, reason=GIVEN_UP
+            )
+            self._settles.put(_encode(release), _nobody)
+
+    async def _post(self, method: str, body: bytes, *, wait_ms: int = 0, end: End | None = None) -> bytes:
         """Post to the server API, or call by the right of the token, where there is no key."""
         if self._calling is None:
             return await self._posting.post(method, body, wait_ms=wait_ms)
-        return await self._calling.call(f"gapless.{method.replace('/', '.')}", body, ANSWER_MS + wait_ms)
+        name, within_ms = f"gapless.{method.replace('/', '.')}", ANSWER_MS + wait_ms
+        return await self._calling.call(name, body, within_ms, waits=wait_ms > 0, end=end)
 
     async def _joined(self, joining: Joining[bytes, Any], item: NewJob | NewSettlement) -> Any:
         """Have one item sent with others; if it is refused for now, it is sent again."""
@@ -161,7 +184,7 @@ class Remote:
         return await self._retrying.call(attempt, repeatable=True)
 
     def _id(self) -> str:
-        return f"{self._uid}-{next(self._numbers)}"
+        return f"{self._secret}-{next(self._numbers)}"
 
     async def publish(self, body: bytes, *, repeatable: bool) -> bytes:
         """See `Transport.publish`."""
@@ -203,6 +226,10 @@ def _replayed(line: bytes) -> ReplayedMessage:
     if line.startswith(b'{"error":'):
         raise msgspec.json.decode(line, type=_Broken).error.error()
     return msgspec.json.decode(line, type=ReplayedMessage)
+
+
+def _nobody(outcome: object) -> None:
+    """Tell nobody."""
 
 
 def _is_for_now(outcome: Any) -> bool:

@@ -9,14 +9,13 @@ from gapless.client.connection import backoff_ms
 from gapless.core.errors import GaplessError, LeaseLost, UnknownQueue
 from gapless.core.jobs import Deed, QueueOptions
 from gapless.core.limits import CLAIM_JOBS_MAX, LEASE_MIN_MS
+from gapless.library.declaring import declared
 from gapless.library.handlers import JobHandler
 from gapless.library.outcomes import Outcome
 from gapless.protocol.queues import (
     ClaimAnswer,
     ClaimedJob,
     ClaimRequest,
-    DeclareQueueAnswer,
-    DeclareQueueRequest,
     ExtendAnswer,
     ExtendRequest,
     HeldLease,
@@ -105,7 +104,7 @@ class JobServing:
             limit=limit,
             wait_ms=WAIT_MS,
             lease_ms=self._options.lease_ms,
-            request=str(next(self._shared.numbers)),
+            request=self._shared.request_id(),
         )
         self._silence.asked()
         answer: ClaimAnswer = await self._shared.gl.ask("queue/claim", self._asking)
@@ -115,9 +114,7 @@ class JobServing:
 
     async def _declare(self) -> None:
         """Make the queue if it is not there, and hear how it behaves, whoever said so."""
-        request = DeclareQueueRequest(queue=self.queue, options=self._terms.settings)
-        answer: DeclareQueueAnswer = await self._shared.gl.ask("queue/declare", request)
-        self._options = answer.options
+        self._options = await declared(self._shared.gl.ask, self.queue, self._terms.settings)
         limits = self._concurrency, self._options.in_flight_per_worker_max
         self._limits = [limit for limit in limits if limit]
         self._declared.set()

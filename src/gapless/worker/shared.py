@@ -66,6 +66,7 @@ class Shared:
         self.counters = Counters()
         self.measured: Callable[[Task], Task] = _plain
         self.numbers = count(1)
+        self._secret = f"{random.getrandbits(128):032x}"
         self.standing = Standing(clock)
         self.silences: list[Silence] = []
         self._spawned: set[asyncio.Task[None]] = set()
@@ -73,6 +74,10 @@ class Shared:
     def start(self, task: Task) -> None:
         """Have a task handled."""
         self.runners.start(self.measured(task))
+
+    def request_id(self) -> str:
+        """Return an id for a request, which nobody else has or guesses."""
+        return f"{self._secret}-{next(self.numbers)}"
 
     def silence(self, name: str, waits_ms: int) -> Silence:
         """Return what watches over calls that may wait for so long."""
