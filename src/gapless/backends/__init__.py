@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from gapless.core import limits
-from gapless.core.errors import ConfigError, NotAvailable, StoreError, StoreRefused
+from gapless.core.errors import ConfigError, GaplessError, NotAvailable, StoreError, StoreRefused
 from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import After, Checked, Compacted, Durability, Store, Timer
 
@@ -30,6 +30,7 @@ __all__ = [
     "Offline",
     "Options",
     "Slices",
+    "each",
     "load",
     "names",
     "offline",
@@ -42,6 +43,9 @@ __all__ = [
 # Files of a store, and copies of it, are their owner's alone: they hold what users wrote to each other.
 FILE_MODE = 0o600
 
+Item = TypeVar("Item")
+Given = TypeVar("Given")
+
 # Idempotency keys are forgotten together: all that were made within one such stretch of store time.
 KEY_HOUR_MS = 3600 * 1000
 
@@ -52,6 +56,17 @@ def store_clock() -> Callable[[], int]:
     steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     base_ns = time.time_ns() - time.clock_gettime_ns(steady)
     return lambda: (base_ns + time.clock_gettime_ns(steady)) // 1_000_000
+
+
+def each(items: Iterable[Item], answer: Callable[[Item], Given]) -> list[Given | GaplessError]:
+    """Answer each of several items, with what came of it or its error."""
+    answers: list[Given | GaplessError] = []
+    for item in items:
+        try:
+            answers.append(answer(item))
+        except GaplessError as error:
+            answers.append(error)
+    return answers
 
 
 def tell(

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappush
 from itertools import chain
-from typing import TypeVar
 
 from msgspec import structs
 
+from gapless.backends import each
 from gapless.backends.memory.emitting import Emitting
 from gapless.backends.memory.jobs import KeptJob, KeptQueue
 from gapless.backends.memory.lines import claimable, join, line_up, next_due_ms
@@ -54,9 +54,6 @@ from gapless.core.stream import Entry, Stored
 from gapless.ports import Queues
 
 __all__ = ["MemoryQueues"]
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
 
 
 class MemoryQueues(Emitting, Queues):
@@ -149,7 +146,7 @@ class MemoryQueues(Emitting, Queues):
             del requests[oldest]
         before, _ = requests.get(request, ([None] * len(batches), 0))
         check_repeat(before, batches)
-        told = self._each(
+        told = each(
             list(zip(before, batches, strict=True)), lambda one: one[0] or self._enqueue_all(one[1], now_ms)
         )
         if request:
@@ -244,7 +241,7 @@ class MemoryQueues(Emitting, Queues):
     async def extend(self, leases: Sequence[Lease], lease_ms: int) -> list[int | GaplessError]:
         now_ms = await self._begin()
         check_lease(lease_ms)
-        return self._each(leases, lambda lease: self._extend(lease, now_ms, lease_ms))
+        return each(leases, lambda lease: self._extend(lease, now_ms, lease_ms))
 
     def _extend(self, lease: Lease, now_ms: int, lease_ms: int) -> int:
         job = self._leased(lease.id, lease.fence, now_ms)
@@ -262,7 +259,7 @@ class MemoryQueues(Emitting, Queues):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | GaplessError]:
         now_ms = await self._begin()
-        return self._each(settlements, lambda settlement: self._settle(settlement, now_ms))
+        return each(settlements, lambda settlement: self._settle(settlement, now_ms))
 
     def _settle(self, asked: Settlement, now_ms: int) -> Settled:
         check_settlement(asked, self._bytes_max)
@@ -447,15 +444,6 @@ class MemoryQueues(Emitting, Queues):
         now_ms = self._now_ms()
         self._drop_forgotten(now_ms)
         return now_ms
-
-    def _each(self, items: Sequence[Asked], answer: Callable[[Asked], Answer]) -> list[Answer | GaplessError]:
-        answers: list[Answer | GaplessError] = []
-        for item in items:
-            try:
-                answers.append(answer(item))
-            except GaplessError as error:
-                answers.append(error)
-        return answers
 
 
 def _all(queue: KeptQueue) -> Iterator[KeptJob]:

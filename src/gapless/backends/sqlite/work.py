@@ -1,18 +1,15 @@
 """What is asked of the writer beside messages: a call of the queues' or groups' port, in its transaction."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from gapless.core.errors import GaplessError
 
 if TYPE_CHECKING:
     from gapless.backends.sqlite.log import Log
 
-__all__ = ["WHOLE", "Undo", "Work", "each", "split"]
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+__all__ = ["WHOLE", "Undo", "Work", "split"]
 
 WHOLE: Final = -1
 
@@ -59,14 +56,3 @@ def split(
     """Return which items before `at` were refused, and which from there on, counted from there."""
     before = {item: error for item, error in refused.items() if item < at}
     return before, {item - at: error for item, error in refused.items() if item >= at}
-
-
-def each(items: Iterable[Asked], answer: Callable[[Asked], Answer]) -> list[Answer | GaplessError]:
-    """Answer each of several items, with what came of it or its error."""
-    answers: list[Answer | GaplessError] = []
-    for item in items:
-        try:
-            answers.append(answer(item))
-        except GaplessError as error:
-            answers.append(error)
-    return answers

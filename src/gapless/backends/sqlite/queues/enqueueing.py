@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+from gapless.backends import each
 from gapless.backends.sqlite.keys import Digests
 from gapless.backends.sqlite.queues.bodies import BodyRow, checksum
 from gapless.backends.sqlite.queues.queue import HELD, Queue
 from gapless.backends.sqlite.queues.tending import Tending
-from gapless.backends.sqlite.work import each
 from gapless.core.errors import GaplessError, KeyConflict, LimitExceeded, StoreFull, TooManyRequests
 from gapless.core.job_rules import check_batch, expires_at_ms, first_due_ms, id_of
 from gapless.core.jobs import Enqueued, Job

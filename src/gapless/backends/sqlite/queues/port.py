@@ -5,9 +5,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from gapless.backends import each
 from gapless.backends.sqlite.log import Log
 from gapless.backends.sqlite.queues.writing import Queueing
-from gapless.backends.sqlite.work import Work, each, split
+from gapless.backends.sqlite.work import Work, split
 from gapless.core.errors import GaplessError
 from gapless.core.job_rules import check_ids, check_lease, check_request
 from gapless.core.jobs import (

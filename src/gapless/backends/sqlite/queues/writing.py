@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from gapless.backends import Options
+from gapless.backends import Options, each
 from gapless.backends.sqlite.keys import Keys
 from gapless.backends.sqlite.queues.answers import request_id
 from gapless.backends.sqlite.queues.declaring import Declaring
 from gapless.backends.sqlite.queues.jobs import Jobs
 from gapless.backends.sqlite.queues.looking import Looking
 from gapless.backends.sqlite.queues.settling import Settling
-from gapless.backends.sqlite.work import each
 from gapless.core.errors import GaplessError
 from gapless.core.job_rules import check_repeat
 from gapless.core.jobs import Enqueued, Job
