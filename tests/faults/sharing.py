@@ -109,7 +109,8 @@ async def _held(store: Store, stream: str) -> dict[int, str]:
 
 async def _jobs(store: Store) -> dict[str, str]:
     found: dict[str, str] = {}
-    for state in (State.WAITING, State.LEASED, State.DEAD):
+    # In the order in which a job goes on by itself: a lease that runs out between two looks is seen again.
+    for state in (State.LEASED, State.WAITING, State.DEAD):
         after = ""
         while True:
             page = await store.browse(QUEUE, state, after=after, limit=1_000)
