@@ -62,7 +62,7 @@ PURE_STANDARD = {
 PURE = {
     "core": PURE_STANDARD | {"gapless.core", "msgspec"},
     "protocol": PURE_STANDARD | {"gapless.core", "gapless.protocol", "msgspec", "google.protobuf"},
-    "ports.py": PURE_STANDARD | {"gapless.core", "msgspec"},
+    "ports": PURE_STANDARD | {"gapless.core", "gapless.ports", "msgspec"},
 }
 
 # Time and chance, wherever they can be taken from instead of being passed in.

@@ -1,7 +1,8 @@
 """Engines that keep the ports' promises: one module of this folder per URL scheme.
 
 A module is imported when its scheme is first used, and has a class `Backend`, opened
-with `await Backend.open(address, options)`, where `address` is the URL without its scheme; or with
+with `await Backend.open(address, options)`, where `address` is the URL without its scheme (the whole of it
+where one module has several, see SCHEMES); or with
 `await open_shared(address, options)`, where several processes of a machine may have one store open.
 Its `strongest(address)` tells the best durability class that it may have.
 """
@@ -13,7 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol, TypeVar
+from types import ModuleType
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -45,6 +47,14 @@ FILE_MODE = 0o600
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
+
+# The schemes of modules that are named otherwise, or have several.
+SCHEMES: Final = {
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+sentinel": "redis",
+    "redis+cluster": "redis",
+}
 
 # Idempotency keys are forgotten together: all that were made within one such stretch of store time.
 KEY_HOUR_MS = 3600 * 1000
@@ -157,7 +167,7 @@ class Engine(Protocol):
 
 
 def names() -> list[str]:
-    """List the schemes that can be opened: the modules of this folder."""
+    """List the modules of this folder: the engines."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
@@ -167,10 +177,28 @@ def load(scheme: str) -> type[Engine]:
     Raises:
         ConfigError: there is no such backend.
     """
-    if scheme not in names():
-        raise ConfigError(f"no store for the scheme {scheme!r}; there are {', '.join(names())}")
-    engine: type[Engine] = import_module(f"{__name__}.{scheme}").Backend
+    engine: type[Engine] = _module(scheme).Backend
     return engine
+
+
+def _module(scheme: str) -> ModuleType:
+    """Import the module of a scheme.
+
+    Raises:
+        ConfigError: there is none, or a package that it needs is not installed.
+    """
+    module = SCHEMES.get(scheme, scheme)
+    if module not in names():
+        known = sorted({*SCHEMES, *names()})
+        raise ConfigError(f"no store for the scheme {scheme!r}; there are {', '.join(known)}")
+    try:
+        return import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("gapless"):
+            raise
+        raise ConfigError(
+            f"{scheme}: needs the package {error.name!r}: pip install 'gapless[{module}]'"
+        ) from None
 
 
 def offline(url: str) -> Offline:
@@ -181,8 +209,7 @@ def offline(url: str) -> Offline:
         NotAvailable: such a store is no file.
     """
     scheme, address = _split(url)
-    load(scheme)
-    kind: Callable[[str], Offline] | None = getattr(import_module(f"{__name__}.{scheme}"), "Offline", None)
+    kind: Callable[[str], Offline] | None = getattr(_module(scheme), "Offline", None)
     if kind is None:
         raise NotAvailable(f"{url} is no file: it is cared for with its engine's own tools")
     return kind(address)
@@ -195,13 +222,12 @@ def strongest(url: str) -> Durability:
         ConfigError: the scheme is unknown, or it names no place.
     """
     scheme, address = _split(url)
-    load(scheme)
-    told: Callable[[str], Durability] = import_module(f"{__name__}.{scheme}").strongest
+    told: Callable[[str], Durability] = _module(scheme).strongest
     return told(address)
 
 
 async def open(url: str, options: Options | None = None) -> Store:
-    """Open the store that `url` names: `memory:`, `sqlite:path.db`.
+    """Open the store that `url` names: `memory:`, `sqlite:path.db`, `redis://host:6379`.
 
     A file that another process has open is joined there, and taken over when that process ends.
 
@@ -211,13 +237,12 @@ async def open(url: str, options: Options | None = None) -> Store:
     """
     scheme, address = _split(url)
     engine = load(scheme)
-    module = import_module(f"{__name__}.{scheme}")
-    opening: Callable[[str, Options], Awaitable[Store]] = getattr(module, "open_shared", engine.open)
+    opening: Callable[[str, Options], Awaitable[Store]] = getattr(_module(scheme), "open_shared", engine.open)
     return await opening(address, options or Options())
 
 
 def _split(url: str) -> tuple[str, str]:
     scheme, colon, address = url.partition(":")
     if not colon:
-        raise ConfigError(f"{url!r} is no store URL; write memory: or sqlite:path.db")
-    return scheme, address
+        raise ConfigError(f"{url!r} is no store URL; write memory:, sqlite:path.db or redis://host:6379")
+    return scheme, url if scheme in SCHEMES else address

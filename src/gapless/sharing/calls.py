@@ -10,7 +10,7 @@ from msgspec import Struct
 from gapless.core.errors import GaplessError
 from gapless.core.stream import Entry, Outcome
 from gapless.ports import Care, Store
-from gapless.sharing.frames import MALFORMED, GiveUp, Ping, Refusal, Refused, Ring, Sent
+from gapless.sharing.frames import MALFORMED, GiveUp, Ping, Refusal, Refused, Ring, Sent, Tell
 
 __all__ = ["APPEND", "CALLS", "CARE", "Call", "Verb", "read_call"]
 
@@ -42,7 +42,7 @@ class Verb(NamedTuple):
 _READS: Final = {
     "read", "heads", "find", "last_keyed", "generations",
     "queues", "look", "states", "browse", "next_due_ms", "schedules",
-    "declared_streams", "groups",
+    "declared_streams", "groups", "present",
     "aside", "free_bytes",
 }  # fmt: skip
 # What may be begun anew by who called, when nothing more is heard of it; the owner's end gives it up.
@@ -50,7 +50,7 @@ _ENDS_WITH_OWNER: Final = {"backup", "check", "compact"}
 # What may be carried out twice: the port says so, or the second time finds it done.
 _HARMLESS: Final = {
     "trim", "compact_keys", "declare", "extend", "settle", "schedule", "fire", "declare_stream",
-    "heartbeat", "leave",
+    "heartbeat", "leave", "beat", "enter", "depart", "end",
 }  # fmt: skip
 _ITEMS: Final = {"enqueue": "batches", "extend": "leases", "settle": "settlements", "commit": "commits"}
 _REPEATABLE: Final[dict[str, Callable[[Any], bool]]] = {
@@ -132,7 +132,7 @@ CARE: Final = {
 APPEND: Final = _verb("append", {"entries": list[Entry]}, {}, list[Outcome])
 
 _KINDS: Final = tuple(verb.kind for verb in (*CALLS.values(), *CARE.values(), APPEND))
-_READ: Final = msgspec.msgpack.Decoder(Union[(*_KINDS, GiveUp, Ping, Ring, Sent)])
+_READ: Final = msgspec.msgpack.Decoder(Union[(*_KINDS, GiveUp, Ping, Ring, Sent, Tell)])
 _HEAD: Final = msgspec.msgpack.Decoder(list[Any])
 
 

@@ -34,11 +34,12 @@ __all__ = [
     "Ring",
     "Sent",
     "Standing",
+    "Tell",
     "Welcome",
     "frame",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
 # Stands for `Malformed` where codes of errors do.
 MALFORMED: Final = "malformed"
 
@@ -128,6 +129,12 @@ class Ring(Struct, array_like=True, frozen=True, tag="ring"):
     message: Message | None
 
 
+class Tell(Struct, array_like=True, frozen=True, tag="tell"):
+    """What a node tells the others: of the bus, in both directions."""
+
+    told: bytes
+
+
 class Progress(Struct, array_like=True, frozen=True, tag="progress"):
     """How far a call is that takes long: `done` of `total`."""
 
@@ -162,7 +169,7 @@ class GiveUp(Struct, array_like=True, frozen=True, tag="give_up"):
     call: int
 
 
-FromOwner = Welcome | Standing | Answer | Refused | Progress | Ready | Ring | Leaving | Pong
+FromOwner = Welcome | Standing | Answer | Refused | Progress | Ready | Ring | Tell | Leaving | Pong
 
 
 def frame(said: Any) -> bytes:

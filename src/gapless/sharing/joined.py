@@ -33,6 +33,7 @@ from gapless.sharing.frames import (
     Refused,
     Ring,
     Standing,
+    Tell,
     frame,
 )
 from gapless.sharing.link import Link
@@ -49,9 +50,20 @@ class _JoinedBus(Bus):
     def __init__(self, store: "Joined") -> None:
         self._store = store
         self.heard: list[Callable[[str, Position, Message | None], None]] = []
+        self.told: list[Callable[[bytes], None]] = []
 
     def ring(self, stream: str, last: Position, message: Message | None) -> None:
         self._store.ring(Ring(stream, last, message))
+
+    def tell(self, told: bytes) -> None:
+        self._store.tell(Tell(told))
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        self.told.append(heard)
+
+    def was_told(self, told: bytes) -> None:
+        for heard in self.told:
+            heard(told)
 
     def listen(self, heard: Callable[[str, Position, Message | None], None]) -> None:
         self.heard.append(heard)
@@ -262,6 +274,8 @@ class Joined(Store):
                 self._stand(said)
             case Ring(stream, last, message):
                 self.bus.rung(stream, last, message)
+            case Tell(told):
+                self.bus.was_told(told)
             case Ready(queue):
                 self._wake(queue)
             case Leaving(taken):
@@ -351,6 +365,7 @@ class Joined(Store):
         store.hear_ready(self._wake)
         if store.bus is not None:
             store.bus.listen(self.bus.rung)
+            store.bus.hear(self.bus.was_told)
         waiting, self._waiting = self._waiting, []
         for flight in waiting:
             task = self._loop.create_task(self._hand_on(store, flight))
@@ -376,6 +391,13 @@ class Joined(Store):
             self._own.bus.ring(ring.stream, ring.last, ring.message)
         elif self._link is not None and not self._link.is_full:
             self._link.say(frame(ring))
+
+    def tell(self, tell: Tell) -> None:
+        """Tell the others something, as surely as a ring."""
+        if self._own is not None and self._own.bus is not None:
+            self._own.bus.tell(tell.told)
+        elif self._link is not None and not self._link.is_full:
+            self._link.say(frame(tell))
 
     # Care ---------------------------------------------------------------------------------
 

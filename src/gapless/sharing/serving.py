@@ -36,6 +36,7 @@ from gapless.sharing.frames import (
     Ring,
     Sent,
     Standing,
+    Tell,
     Welcome,
     frame,
 )
@@ -53,6 +54,7 @@ class OwnersBus(Bus):
     def __init__(self) -> None:
         self.guests: set[Guest] = set()
         self.heard: list[Rung] = []
+        self.told: list[Callable[[bytes], None]] = []
         self.alone = True
 
     def ring(self, stream: str, last: Position, message: Message | None) -> None:
@@ -61,7 +63,13 @@ class OwnersBus(Bus):
     def listen(self, heard: Rung) -> None:
         self.heard.append(heard)
 
-    def spread(self, said: Ring | Ready, but: "Guest | None") -> None:
+    def tell(self, told: bytes) -> None:
+        self.spread(Tell(told), None)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        self.told.append(heard)
+
+    def spread(self, said: Ring | Ready | Tell, but: "Guest | None") -> None:
         """Tell everybody but one; who is behind with reading goes without."""
         listening = [guest for guest in self.guests if guest is not but and not guest.is_slow]
         if listening:
@@ -74,6 +82,12 @@ class OwnersBus(Bus):
         for heard in self.heard:
             heard(ring.stream, ring.last, ring.message)
         self.spread(ring, guest)
+
+    def was_told(self, tell: Tell, guest: "Guest") -> None:
+        """Hear what one who joined tells."""
+        for heard in self.told:
+            heard(tell.told)
+        self.spread(tell, guest)
 
 
 class Host:
@@ -270,6 +284,8 @@ class Guest(asyncio.Protocol):
                 self._late = self._host.elapsed_ns() - at_ns > CALL_LATE_MS * 1_000_000
             case Ring():
                 self._host.bus.rung(said, self)
+            case Tell():
+                self._host.bus.was_told(said, self)
             case Ping():
                 self._host.store.statistics()  # counts its percentiles anew
                 self.say(frame(Pong()))

@@ -54,6 +54,20 @@ class SimulatedBus:
                     delay_ms = random.randint(0, conditions.latency_ms_max)
                     self._loop.after_ms(delay_ms, self._arrive, end, stream, last, brought)
 
+    def spread(self, sender: "BusEnd", told: bytes) -> None:
+        """Take to the other ends what a node tells, as well as the conditions allow."""
+        random, conditions = self._random, self.conditions
+        for end in self._ends:
+            for _ in range(2 if random.random() < conditions.doubling else 1):
+                if end is not sender and random.random() >= conditions.loss:
+                    self._loop.after_ms(
+                        random.randint(0, conditions.latency_ms_max), self._be_told, end, told
+                    )
+
+    def _be_told(self, end: "BusEnd", told: bytes) -> None:
+        if end in self._ends and end.told is not None:
+            end.told(told)
+
     def _arrive(self, end: "BusEnd", stream: str, last: Position, message: Message | None) -> None:
         if end in self._ends and end.heard is not None:
             end.heard(stream, last, message)
@@ -64,6 +78,7 @@ class BusEnd(Bus):
 
     def __init__(self, bus: SimulatedBus) -> None:
         self.heard: Heard | None = None
+        self.told: Callable[[bytes], None] | None = None
         self._bus = bus
 
     def ring(self, stream: str, last: Position, message: Message | None) -> None:
@@ -73,3 +88,11 @@ class BusEnd(Bus):
     def listen(self, heard: Heard) -> None:
         """Be told by the others."""
         self.heard = heard
+
+    def tell(self, told: bytes) -> None:
+        """Tell the other nodes something."""
+        self._bus.spread(self, told)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        """Be told by the others."""
+        self.told = heard

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gapless.backends.memory.groups import MemoryGroups
+from gapless.backends.memory.presence import MemoryPresence
 from gapless.backends.memory.queues import MemoryQueues
 from gapless.backends.memory.streams import Kept
 from gapless.core.jobs import Emit, Enqueued
@@ -17,7 +18,7 @@ def strongest(address: str) -> Durability:
     return Durability.MEMORY
 
 
-class Backend(MemoryQueues, MemoryGroups, Store):
+class Backend(MemoryQueues, MemoryGroups, MemoryPresence, Store):
     """A store in memory."""
 
     async def store_all(self, emits: Sequence[Emit]) -> tuple[Stored | Enqueued, ...]:

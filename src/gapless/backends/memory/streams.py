@@ -32,6 +32,7 @@ from gapless.core.groups import StreamOptions
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.lineage import Fate, Generation, Link, holds
 from gapless.core.membership import Membership
+from gapless.core.roster import Roster
 from gapless.core.stream import (
     Done,
     Entry,
@@ -136,6 +137,7 @@ class Kept:
     jobs: KeptJobs = field(default_factory=KeptJobs)
     declared: dict[str, StreamOptions] = field(default_factory=dict)
     readers: dict[tuple[str, str], Membership] = field(default_factory=dict)  # by source and group
+    roster: Roster = field(default_factory=Roster)
 
 
 class MemoryStreams(Streams):

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from gapless.backends import Options, Slices, tell
+from gapless.backends import Options, Slices, store_clock, tell
 from gapless.backends.sqlite.compacting import CompactKeys
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.disk import Disk, strongest
@@ -16,6 +16,7 @@ from gapless.backends.sqlite.keyed import START, Slice
 from gapless.backends.sqlite.log import Erase, Order, Outcome, Trim
 from gapless.backends.sqlite.offline import approve, in_thread
 from gapless.backends.sqlite.opening import beside
+from gapless.backends.sqlite.presence import SqlitePresence
 from gapless.backends.sqlite.queues.port import SqliteQueues
 from gapless.backends.sqlite.reader import Reader
 from gapless.backends.sqlite.swapping import PARTIAL, remove, sync
@@ -40,7 +41,7 @@ __all__ = ["Backend"]
 Answer = TypeVar("Answer")
 
 
-class Backend(SqliteQueues, SqliteGroups, Store):
+class Backend(SqliteQueues, SqliteGroups, SqlitePresence, Store):
     """Streams, queues and groups in one SQLite file, which this process alone has open."""
 
     _path: Path
@@ -48,6 +49,7 @@ class Backend(SqliteQueues, SqliteGroups, Store):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
+        self._roster_now_ms = options.now_ms or store_clock()
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Database] = self._loop.create_future()
