@@ -51,6 +51,14 @@ TOKEN_REMEMBERED_BYTES_MAX: Final = 2 * 1024
 
 # How often a node holds its channels against the store; a lost ring is noticed within that.
 CHECK_INTERVAL_MS: Final = 1_000
+# Nodes over one store that are told apart: how often each says that it is there, unless configured otherwise,
+# and after how many times without a word it is gone.
+NODES_MAX: Final = 256
+BEAT_MS: Final = 1_000
+BEATS_MISSED_MAX: Final = 4
+# Who came and went in channels with presence is told to the store so often, and so many at once.
+PRESENCE_BATCH_MS: Final = 5
+PRESENCE_BATCH_MAX: Final = 1_000
 # How long a backup that was made waits to be fetched.
 BACKUP_KEPT_MS: Final = 600_000
 # How long a message may take to go round before a node counts as unhealthy.
@@ -205,6 +213,18 @@ CLOSE_MS: Final = 1_000
 # A pause in accepting, when the process has run out of file descriptors.
 ACCEPT_PAUSE_MS: Final = 1_000
 
+# Processes that share a port. One that ended is started again after a pause that doubles with each time it did
+# not last for so long; if so many do not start, one after the other, and none runs, all is given up.
+SERVER_WORKERS_MAX: Final = 64
+SERVER_WORKER_LASTS_MS: Final = 10_000
+SERVER_WORKER_PAUSE_MS: Final = 100
+SERVER_WORKER_PAUSE_MS_MAX: Final = 10_000
+SERVER_WORKER_STARTS_MAX: Final = 5
+# What a process that stops may take beyond its time, before it is ended.
+SERVER_WORKER_CUT_MS: Final = 2_000
+# How long a scrape waits for the numbers of all of them.
+SERVER_WORKERS_TELL_MS: Final = 1_000
+
 # A configuration file, and how many of its mistakes are told at once.
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 MISTAKES_MAX: Final = 20
@@ -242,6 +262,14 @@ OWNER_LOOK_MS: Final = 20
 OWNER_BEAT_MS: Final = 1_000
 OWNER_BEATS_MAX: Final = 5
 CALL_LATE_MS: Final = 10_000
+
+# Redis: how long to wait for a connection and its first answers, between tries, and for a rewrite of the
+# append-only file; how often to say that this process is there, and when a silent server is given up.
+REDIS_CONNECT_MS: Final = 3_000
+REDIS_RETRY_MS: Final = 100
+REDIS_REWRITE_MS: Final = 10_000
+REDIS_PULSE_MS: Final = 1_000
+REDIS_CALL_MS: Final = 4_000
 
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX

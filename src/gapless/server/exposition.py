@@ -16,46 +16,53 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gapless.core.errors import Unavailable
 from gapless.core.histogram import Histogram
-from gapless.server.metrics import METRICS, Kind, Metric, Scrape, Sources
+from gapless.server.metrics import METRICS, Kind, Metric, Sample, Samples, Sources, measured
 
 __all__ = ["metrics_endpoint"]
 
 
 def metrics_endpoint(sources: Sources, key: str) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers a scrape; with a `key`, only who presents it as a bearer token gets an answer."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Node(sources))
+    """Return what answers a scrape; with a `key`, only who presents it as a bearer token gets an answer.
+
+    Where several processes serve the port, it tells of all of them.
+    """
     expected = f"Bearer {key}".encode()
 
     async def answer(request: Request) -> Response:
         given = request.headers.get("authorization", "").encode()
         if key and not hmac.compare_digest(given, expected):
             return Response("the key is missing or wrong", 401, {"www-authenticate": "Bearer"})
+        try:
+            samples = measured(sources) if sources.gather is None else await sources.gather()
+        except Unavailable as error:
+            return Response(str(error), 503)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Table(samples))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})
 
     return answer
 
 
-class _Node(Collector):
-    """The table, read anew for each scrape."""
+class _Table(Collector):
+    """The table, with the numbers of one scrape."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric with its samples."""
-        scrape = Scrape(self._sources)
         for metric in METRICS:
-            yield _family(metric, metric.read(scrape))
+            yield _family(metric, self._samples.get(metric.name, ()))
 
     def describe(self) -> Iterable[Family]:
         """Yield nothing: the table's names are its own."""
         return ()
 
 
-def _family(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float | Histogram]]) -> Family:
+def _family(metric: Metric, samples: Iterable[Sample]) -> Family:
     name, labels = metric.name.removesuffix("_total"), metric.labels
     if metric.kind is Kind.COUNTER:
         family: Family = CounterMetricFamily(name, metric.help, labels=labels)

@@ -5,7 +5,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Any, Final
@@ -13,12 +13,13 @@ from typing import Any, Final
 import aiofastnet
 from aiofastnet.selector_transport import SelectorSocketTransport  # type: ignore[import-not-found]
 
+from gapless.core.errors import Unavailable
 from gapless.core.limits import ACCEPT_PAUSE_MS, HANDSHAKES_MAX, SOCKET_UNSENT_BYTES
 from gapless.ports import Timer
 from gapless.server.http import HttpConnection
 from gapless.server.site import Site
 
-__all__ = ["Front"]
+__all__ = ["Front", "cannot_listen", "reserve"]
 
 _BACKLOG: Final = 4096
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -38,7 +39,7 @@ class Front:
     def __init__(self, site: Site, *, tls: ssl.SSLContext | None = None) -> None:
         self.tls = tls
         self._site = site
-        self._listening: list[socket.socket] = []
+        self._listening: list[_Listening] = []
         self._shaking: dict[asyncio.Task[Any], None] = {}  # TLS handshakes, the oldest first
         self._date_timer: Timer | None = None
 
@@ -56,41 +57,15 @@ class Front:
         if self.tls is not None:
             loop.set_exception_handler(partial(_pass_over, loop.get_exception_handler()))
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        missing: OSError | None = None
-        for family, _, _, _, address in dict.fromkeys(found):
-            try:
-                self._bind(family, (str(address[0]), port or self._port_or_any()), reuse_port=reuse_port)
-            except OSError as error:
-                if error.errno not in _NO_FAMILY:
-                    self.stop_accepting()
-                    raise
-                missing = error
-        if missing is not None and not self._listening:
-            raise missing
-        for listening in self._listening:
-            loop.add_reader(listening.fileno(), self._accept, listening)
-        self._tell_date()
-
-    def _port_or_any(self) -> int:
-        return self.port if self._listening else 0
-
-    def _bind(self, family: int, address: tuple[str, int], *, reuse_port: bool) -> None:
-        listening = _Listening(family, socket.SOCK_STREAM)
+        self._listening = _bound(found, port, reuse_port=reuse_port)
         try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # Both inherited. Linux would hold 4 MB for a peer that reads nothing, and no session would know.
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SOCKET_UNSENT_BYTES)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            listening.setblocking(False)
-            listening.bind(address)
-            listening.listen(_BACKLOG)
+            for listening in self._listening:
+                listening.listen(_BACKLOG)
+                loop.add_reader(listening.fileno(), self._accept, listening)
         except OSError:
-            listening.close()
+            self.stop_accepting()
             raise
-        self._listening.append(listening)
+        self._tell_date()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
@@ -194,6 +169,64 @@ class Front:
         await asyncio.gather(*site.tasks, return_exceptions=True)
         if self._date_timer is not None:
             self._date_timer.cancel()
+
+
+def reserve(host: str, port: int) -> list[socket.socket]:
+    """Keep a port, without listening, for processes that are to share it; port 0 is any free one.
+
+    Raises OSError, also where another server listens that would share it.
+    """
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    if port:
+        for probe in _bound(found, port, reuse_port=False):
+            probe.close()
+    return [*_bound(found, port, reuse_port=True)]
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> Unavailable:
+    """Return what to say of a port that cannot be listened on."""
+    reason = {
+        errno.EADDRINUSE: "another process listens there",
+        errno.EACCES: "this user may not listen there",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return Unavailable(f"http_server: cannot listen on {host or 'every address'}, port {port}: {reason}")
+
+
+def _bound(found: Sequence[Any], port: int, *, reuse_port: bool) -> "list[_Listening]":
+    """Return a socket for each of the addresses that this machine has, all at one port."""
+    bound: list[_Listening] = []
+    missing: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            bound.append(_bind(family, (str(address[0]), port), reuse_port=reuse_port))
+            port = bound[0].getsockname()[1]
+        except OSError as error:
+            if error.errno not in _NO_FAMILY:
+                for one in bound:
+                    one.close()
+                raise
+            missing = error
+    if missing is not None and not bound:
+        raise missing
+    return bound
+
+
+def _bind(family: int, address: tuple[str, int], *, reuse_port: bool) -> "_Listening":
+    listening = _Listening(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Both inherited. Linux would hold 4 MB for a peer that reads nothing, and no session would know.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SOCKET_UNSENT_BYTES)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setblocking(False)
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 class _Accepted(socket.socket):

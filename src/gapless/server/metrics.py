@@ -7,7 +7,7 @@ No label holds a name that clients choose, so the number of time series is bound
 import os
 import platform
 import resource
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,33 @@ from gapless.server.api import Door
 from gapless.server.hooks import OUTCOMES, Hooks
 from gapless.server.sessions import Sessions
 from gapless.server.site import Site
+from gapless.sharing.joined import Joined
 
-__all__ = ["METRICS", "Kind", "LoopLag", "Metric", "Sample", "Scrape", "Sources"]
+__all__ = [
+    "METRICS",
+    "Gather",
+    "Kind",
+    "LoopLag",
+    "Metric",
+    "Sample",
+    "Samples",
+    "Several",
+    "Sources",
+    "measured",
+    "owns_writer",
+]
 
 LAG_PROBE_MS: Final = 250
 LAG_BOUNDS_MS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000)
 
 Sample = tuple[tuple[str, ...], float | Histogram]
 """The values of the labels, and the number that goes with them."""
+
+Samples = dict[str, list[Sample]]
+"""What is told, by the names of the metrics."""
+
+Gather = Callable[[], Awaitable[Samples]]
+"""Finds the numbers of all processes that serve one port."""
 
 
 class Kind(StrEnum):
@@ -38,6 +57,15 @@ class Kind(StrEnum):
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
     SUMMARY = "summary"  # here: how many, and their sum
+
+
+class Several(StrEnum):
+    """How the numbers of several processes are told as one."""
+
+    SUM = "sum"
+    MOST = "most"
+    LEAST = "least"
+    WRITER = "writer"  # the sum of those who write the store, where others know their numbers too
 
 
 class LoopLag:
@@ -75,6 +103,7 @@ class Sources(NamedTuple):
     engine: str
     started_ms: int
     hooks: Hooks
+    gather: Gather | None
 
 
 class Scrape:
@@ -103,6 +132,19 @@ class Metric(NamedTuple):
     help: str
     read: Callable[[Scrape], Iterable[Sample]]
     labels: tuple[str, ...] = ()
+    several: Several = Several.SUM
+
+
+def measured(sources: Sources) -> Samples:
+    """Look at the sources once."""
+    scrape = Scrape(sources)
+    return {metric.name: list(metric.read(scrape)) for metric in METRICS}
+
+
+def owns_writer(sources: Sources) -> bool:
+    """Tell whether the numbers of the store's writer are of this process."""
+    store = sources.broker.store
+    return not isinstance(store, Joined) or store.is_owner
 
 
 def _one(read: Callable[[Scrape], float | Histogram]) -> Callable[[Scrape], Iterable[Sample]]:
@@ -306,6 +348,7 @@ METRICS: Final = (
         Kind.SUMMARY,
         "Commits of the store, and the time they took.",
         lambda scrape: [((), _summary(scrape.store.commits, scrape.store.commit_ns_sum / 1e9))],
+        several=Several.WRITER,
     ),
     Metric(
         "gapless_store_recent_commit_seconds",
@@ -313,30 +356,35 @@ METRICS: Final = (
         "How long the latest commits took.",
         _commit_quantiles,
         ("quantile",),
+        several=Several.MOST,
     ),
     Metric(
         "gapless_store_entries_total",
         Kind.COUNTER,
         "Messages in these commits; divided by the commits, the size of a batch.",
         _one(lambda scrape: scrape.store.entries),
+        several=Several.WRITER,
     ),
     Metric(
         "gapless_store_queue_entries",
         Kind.GAUGE,
         "Messages that wait for a commit.",
         _one(lambda scrape: scrape.store.queue_entries),
+        several=Several.WRITER,
     ),
     Metric(
         "gapless_store_queue_bytes",
         Kind.GAUGE,
         "Bytes that wait for a commit.",
         _one(lambda scrape: scrape.store.queue_bytes),
+        several=Several.WRITER,
     ),
     Metric(
         "gapless_store_reads_total",
         Kind.COUNTER,
         "Pages that were read from the store.",
         _one(lambda scrape: scrape.store.reads),
+        several=Several.WRITER,
     ),
     # HTTP
     Metric(
@@ -400,6 +448,7 @@ METRICS: Final = (
         Kind.GAUGE,
         "Time since the node was started.",
         _one(lambda scrape: (scrape.node.clock.now_ms() - scrape.node.started_ms) / 1000),
+        several=Several.MOST,
     ),
     Metric(
         "gapless_build_info",
@@ -407,6 +456,7 @@ METRICS: Final = (
         "Always 1; the labels tell what runs.",
         lambda scrape: [((__version__, platform.python_version()), 1)],
         ("version", "python"),
+        several=Several.MOST,
     ),
     Metric(
         "gapless_store_info",
@@ -414,6 +464,7 @@ METRICS: Final = (
         "Always 1; the labels tell what an acknowledgement is worth.",
         lambda scrape: [((scrape.node.engine, scrape.broker.store.durability.value), 1)],
         ("engine", "durability"),
+        several=Several.MOST,
     ),
     # Process, by the names that Prometheus gives these for every program
     Metric(
@@ -435,6 +486,7 @@ METRICS: Final = (
         Kind.GAUGE,
         "When the node was started, since the Unix epoch.",
         _one(lambda scrape: scrape.node.started_ms / 1000),
+        several=Several.LEAST,
     ),
 )
 

@@ -1,7 +1,6 @@
 """A whole node: a store, a broker, sessions and a port, put together from a configuration."""
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
 from gapless.broker.tokens import Verifier
 from gapless.broker.verbs import Verbs
-from gapless.core.errors import StoreError, Unavailable
+from gapless.core.errors import StoreError
 from gapless.ports import Clock, Durability
 from gapless.protocol.codes import Unsubscribe
 from gapless.server import api
@@ -27,13 +26,13 @@ from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
-from gapless.server.front import Front
+from gapless.server.front import Front, cannot_listen
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
 from gapless.server.hooks import Hooks, Known, Runner
 from gapless.server.limiting import Limiting, Lockout
 from gapless.server.messages import messages
-from gapless.server.metrics import LoopLag, Sources
+from gapless.server.metrics import Gather, LoopLag, Sources
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
 from gapless.server.reloading import changes, check_feeds, may_stay, reloaded
@@ -65,12 +64,23 @@ log: Final = logging.getLogger("gapless.node")
 class Node:
     """Everything that runs behind one port. `failed` is done when the store had to close.
 
-    An `app` is begun before anybody can connect, and ended when nobody is connected any more.
+    An `app` is begun before anybody can connect, and ended when nobody is connected any more. Where several
+    processes serve one port, `gather` finds the metrics of all of them.
     """
 
-    def __init__(self, config: Config, clock: Clock, random: Random, app: "App | None" = None) -> None:
+    sources: Sources
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        random: Random,
+        app: "App | None" = None,
+        gather: Gather | None = None,
+    ) -> None:
         self._config = config
         self._app = app
+        self._gather = gather
         self._stack = AsyncExitStack()  # what the application holds
         self._own: list[tuple[Known, Runner]] = []
         self._clock = clock
@@ -208,7 +218,7 @@ class Node:
         )
         self._lag = LoopLag(self._clock)
         engine = config.store.url.partition(":")[0]
-        sources = Sources(
+        self.sources = Sources(
             self._broker,
             self.sessions,
             self._door,
@@ -218,13 +228,14 @@ class Node:
             engine,
             self._started_ms,
             self._hooks,
+            self._gather,
         )
         prefix = config.http_api.handler_prefix
         routes = care_routes(self._care, self._door, prefix, self._broker.erase)
         if self._verbs is not None:
             routes.append(replay_route(self._verbs.streaming.replay, self._door, prefix))
         site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
-        app = build(config, self._door, self._heartbeat, sources, routes)
+        app = build(config, self._door, self._heartbeat, self.sources, routes)
         site.app = Counted(app, site.count, site.lockout)
         return site
 
@@ -246,14 +257,9 @@ class Node:
     async def _listen(self) -> None:
         server = self._config.http_server
         try:
-            await self._front.listen(server.address, server.port)
+            await self._front.listen(server.address, server.port, reuse_port=server.workers > 1)
         except OSError as error:
-            reason = {
-                errno.EADDRINUSE: "another process listens there",
-                errno.EACCES: "this user may not listen there",
-            }.get(error.errno or 0, error.strerror or str(error))
-            where = f"{server.address or 'every address'}, port {server.port}"
-            raise Unavailable(f"http_server: cannot listen on {where}: {reason}") from error
+            raise cannot_listen(server.address, server.port, error) from error
         log.info("listening on port %d, store %s", self.port, self._config.store.url.partition(":")[0])
 
     def store_failed(self, error: StoreError) -> None:

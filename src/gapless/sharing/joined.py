@@ -120,6 +120,11 @@ class Joined(Store):
         store._attach(link)
         return store
 
+    @property
+    def is_owner(self) -> bool:
+        """Tell whether this process has taken the store over."""
+        return self._own is not None
+
     # Calls --------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry], done: Done) -> None:

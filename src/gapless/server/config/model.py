@@ -20,6 +20,7 @@ from gapless.core.limits import (
     HOOK_MS,
     IDEMPOTENCY_WINDOW_MS,
     MESSAGE_BYTES_MAX,
+    SERVER_WORKERS_MAX,
 )
 from gapless.ports import Durability
 from gapless.protocol.hooks import Catalogue
@@ -76,12 +77,14 @@ class Tls(Struct, frozen=True, kw_only=True):
 class HttpServer(Struct, frozen=True, kw_only=True):
     """Where to listen. An empty address is every one of the machine's; port 0 is any free one.
 
-    `trusted_proxies` (ours) are networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-For` or `Forwarded`
-    tells from where a client comes.
+    So many `workers` (ours) share the port, each a process and a node of its own. `trusted_proxies` (ours)
+    are networks (`10.0.0.0/8`) or addresses whose `X-Forwarded-For` or `Forwarded` tells from where a client
+    comes.
     """
 
     address: str = ""
     port: Port = 8000
+    workers: Annotated[int, Meta(ge=1, le=SERVER_WORKERS_MAX)] = 1
     trusted_proxies: list[str] = []
     tls: Tls = field(default_factory=Tls)
 
