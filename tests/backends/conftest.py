@@ -1,6 +1,10 @@
 """Where each backend of the folder is tested."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from gapless.backends.sqlite.sharing import Owner
 from gapless.ports import Store
 from gapless.sharing.joined import Joined
 from gapless.testing.conformance import Place, UrlPlace
+from tests.redis_server import RedisServer
 
 
 class MemoryPlace(Place):
@@ -49,11 +54,49 @@ class JoinedPlace(SqlitePlace):
         return joined
 
 
+class RedisPlace(UrlPlace):
+    """A prefix of its own on a server that lasts as long as the tests do.
+
+    Whoever opens it after it was closed finds another incarnation of the server.
+    """
+
+    def __init__(self, server: RedisServer, prefix: str) -> None:
+        super().__init__(f"{server.url}?prefix={prefix}")
+        self._server = server
+        self._was_opened = False
+
+    async def open(self) -> Store:
+        if self._was_opened:
+            self._server.incarnate()
+        self._was_opened = True
+        return await super().open()
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda folder: MemoryPlace(),
+    "redis": lambda folder: RedisPlace(_server(), f"{folder.name}-{next(_PREFIXES)}"),
     "sqlite": lambda folder: SqlitePlace(f"sqlite:{folder}/store.db"),
     "sqlite, joined": lambda folder: JoinedPlace(f"sqlite:{folder}/store.db"),
 }
+
+
+_PREFIXES = count()
+_SERVERS: list[RedisServer] = []
+
+
+def _server() -> RedisServer:
+    """Return the server of this process, with its data in memory: a test's fsync costs nothing."""
+    if not _SERVERS:
+        memory = Path("/dev/shm")
+        folder = Path(tempfile.mkdtemp(prefix="gapless-redis-", dir=memory if memory.is_dir() else None))
+        _SERVERS.append(RedisServer(folder).start())
+        atexit.register(_end, _SERVERS[0])
+    return _SERVERS[0]
+
+
+def _end(server: RedisServer) -> None:
+    server.kill()
+    shutil.rmtree(server.folder, ignore_errors=True)
 
 
 @pytest.fixture(params=[*backends.names(), "sqlite, joined"])

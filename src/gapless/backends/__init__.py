@@ -109,7 +109,8 @@ class Options(Struct, frozen=True, kw_only=True):
     back when so many milliseconds have passed, `token` makes generation ids, `chance` (in [0, 1))
     spreads retries, `failed` is called once, on the loop, when the store had to close. Below
     `free_bytes_min` of free disk appends are refused; `ballast_bytes` is the size of the file that is
-    given up then, so that reading and trimming go on.
+    given up then, so that reading and trimming go on. A store whose class can change while it runs takes
+    nothing while that is below `durability_min`.
     """
 
     now_ms: Callable[[], int] | None = None
@@ -126,6 +127,7 @@ class Options(Struct, frozen=True, kw_only=True):
     keys_max: int = limits.IDEMPOTENCY_KEYS_MAX
     key_window_ms: int = limits.IDEMPOTENCY_WINDOW_MS
     generations_max: int = limits.GENERATIONS_MAX
+    durability_min: Durability = Durability.MEMORY
     ballast_bytes: int = 64 * 1024 * 1024
     free_bytes_min: int = 16 * 1024 * 1024
 

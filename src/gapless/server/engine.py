@@ -40,6 +40,7 @@ async def open_store(
         failed=failed,
         message_bytes_max=message_bytes_max(config),
         key_window_ms=options.idempotency_window_ms,
+        durability_min=options.minimum,
     )
     store = await backends.open(options.url, opened)
     classes = list(Durability)

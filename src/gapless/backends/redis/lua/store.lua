@@ -1,0 +1,289 @@
+-- The store as a whole: its time, its generations, and who has it open (semantics 1).
+--
+-- All keys of a store begin with its prefix, which is a hash tag: they lie in one slot.
+--   P:meta     hash: what is below, one field each
+--              replid   first 16 characters of the replication id of the incarnation that wrote last
+--              epoch    the current generation
+--              gens     JSON: {{id, cut_seq, fate, began_ms}, ...}, oldest first
+--              suspect  until when (ms) it is not settled whether the current generation lacks anything; 0
+--              durable  1: what was acknowledged survives this incarnation's end, failover included
+--              seq      +1 per append, enqueue, settlement
+--              floor    where a stream begins that was never there; ground: JSON, its lineage
+--              time     the newest time (ms) that was given out; it never falls
+--              fence    the last fence's number
+--   P:openers  sorted set: each process that has the store open, by when (ms) it was last heard of
+--   P:pending  set: those of them who have not said yet what they saw of earlier generations
+--
+-- Every function has one key, the prefix, and its first two arguments are the time ('0': the server's) and a
+-- random token of 16 hexadecimal digits, of which a new generation makes its id.
+
+local FORMAT = '1'
+local SUSPECT_MS = 2000
+local OPENER_MS = 10000
+
+-- Return the incarnation of this server: it changes at every restart and every promotion.
+local function incarnation()
+  -- INFO: the only place where a script can read the replication id.
+  local info = redis.call('INFO', 'replication')
+  return string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)')
+end
+
+-- Return the time in milliseconds.
+local function clock(given)
+  if given ~= '0' then return tonumber(given) end
+  -- TIME: the store's clock is the server's.
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Read what every function needs.
+local function read_meta(keys, args)
+  local key = keys[1] .. ':meta'
+  -- HMGET: all that every function needs, at once.
+  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due')
+  local time = tonumber(meta[5] or 0)
+  return {
+    p = keys[1],
+    key = key,
+    replid = incarnation(),
+    known = meta[1],
+    epoch = meta[2],
+    seq = tonumber(meta[3] or 0),
+    seq_before = tonumber(meta[3] or 0),
+    floor = tonumber(meta[4] or 0),
+    time = time,
+    now = math.max(time, clock(args[1])),
+    suspect = tonumber(meta[6] or 0),
+    fence = tonumber(meta[7] or 0),
+    due = tonumber(meta[8] or 0),
+    writes = {},
+  }
+end
+
+-- Return the generations, oldest first.
+function store.gens(s)
+  if not s.gens then
+    -- HGET: the list of generations, which few functions need.
+    local gens = redis.call('HGET', s.key, 'gens')
+    s.gens = gens and cjson.decode(gens) or {}
+  end
+  return s.gens
+end
+
+-- Return the index of each generation by its id.
+function store.order(s)
+  if not s.index then
+    s.index = {}
+    for i, gen in ipairs(store.gens(s)) do s.index[gen[1]] = i end
+  end
+  return s.index
+end
+
+local function save_gens(s)
+  -- HSET: the list of generations as it is now.
+  redis.call('HSET', s.key, 'gens', cjson.encode(s.gens), 'suspect', s.suspect)
+end
+
+-- Settle whether the current generation has everything that was acknowledged before it.
+local function decide(s, vouched)
+  for _, gen in ipairs(store.gens(s)) do
+    if gen[3] == 'suspect' then gen[3] = vouched and 'clean' or 'lossy' end
+  end
+  s.suspect = 0
+  save_gens(s)
+  -- DEL: nobody is waited for any more.
+  redis.call('DEL', s.p .. ':pending')
+end
+
+-- Begin a generation: the server is not the incarnation that wrote last, or there was nothing.
+local function incarnate(s, token)
+  local gens = store.gens(s)
+  local is_new = #gens == 0
+  s.epoch = string.sub(s.replid, 1, 8) .. string.sub(token, 1, 8)
+  s.known = s.replid
+  gens[#gens + 1] = {s.epoch, s.seq, is_new and 'clean' or 'suspect', s.now}
+  -- HGET: how many generations are remembered.
+  local most = tonumber(redis.call('HGET', s.key, 'gens_max') or 1000)
+  while #gens > most do table.remove(gens, 1) end
+  s.index = nil
+  s.fence = math.max(s.fence, s.now * 1000 - 1)
+  s.suspect = is_new and 0 or s.now + SUSPECT_MS
+  -- HSET: the new generation; what was said of the old one's durability is void.
+  redis.call('HSET', s.key, 'format', FORMAT, 'replid', s.replid, 'epoch', s.epoch, 'durable', 0,
+    'fence', s.fence, 'time', s.now)
+  save_gens(s)
+  if not is_new then
+    -- ZRANGEBYSCORE: who had the store open until shortly before.
+    local openers = redis.call('ZRANGEBYSCORE', s.p .. ':openers', s.time - OPENER_MS, '+inf')
+    -- DEL: whoever an earlier generation waited for.
+    redis.call('DEL', s.p .. ':pending')
+    for _, opener in ipairs(openers) do
+      -- SADD: each is to say what it saw.
+      redis.call('SADD', s.p .. ':pending', opener)
+    end
+  end
+end
+
+-- Begin a function that may write: what was to happen by now has happened then.
+function store.begin(keys, args)
+  local s = read_meta(keys, args)
+  if s.known ~= s.replid then incarnate(s, args[2]) end
+  if s.suspect > 0 and s.now >= s.suspect then
+    -- HGET: whether who is asked vouches for the last incarnation.
+    decide(s, redis.call('HGET', s.key, 'durable') == '1')
+  end
+  if s.due > 0 and s.due <= s.now and store.forget then store.forget(s) end
+  return s
+end
+
+-- Begin a function that only reads; nil if something has to be written first (then answer store.AGAIN).
+function store.look(keys, args)
+  local s = read_meta(keys, args)
+  if s.known ~= s.replid or (s.suspect > 0 and s.now >= s.suspect) or (s.due > 0 and s.due <= s.now) then
+    return nil
+  end
+  return s
+end
+
+store.AGAIN = {err = 'AGAIN something has to be written first'}
+
+-- What a function writes is done at its end (or by store.flush), so that what is refused half-way leaves
+-- nothing behind: between store.mark and store.keep or store.rollback, whoever changes what was read into tables
+-- says with store.undoing how that is undone.
+
+-- Write a command, at the end.
+function store.write(s, ...)
+  s.writes[#s.writes + 1] = {...}
+end
+
+-- Write what waits to be written.
+function store.flush(s)
+  local writes = s.writes
+  s.writes = {}
+  -- Each command is explained where it is handed to store.write.
+  for _, command in ipairs(writes) do redis.call(unpack(command)) end
+end
+
+-- Begin what may be undone.
+function store.mark(s)
+  s.undo = {}
+  return {#s.writes, s.seq, s.fence}
+end
+
+-- Note how a change is undone.
+function store.undoing(s, undo)
+  if s.undo then s.undo[#s.undo + 1] = undo end
+end
+
+-- Let what was done since the mark hold.
+function store.keep(s)
+  s.undo = nil
+end
+
+-- Undo what was done since the mark.
+function store.rollback(s, mark)
+  for i = #s.writes, mark[1] + 1, -1 do s.writes[i] = nil end
+  for i = #s.undo, 1, -1 do s.undo[i]() end
+  s.seq, s.fence, s.undo = mark[2], mark[3], nil
+end
+
+-- Answer, after all that changed was written.
+function store.finish(s, ...)
+  if streams.save then streams.save(s) end
+  store.flush(s)
+  if s.seq ~= s.seq_before or s.now > s.time then
+    -- HSET: what every function changes.
+    redis.call('HSET', s.key, 'seq', s.seq, 'time', s.now, 'fence', s.fence)
+  end
+  return {s.epoch, s.seq, s.now, ...}
+end
+
+-- Answer what was only read.
+function store.told(s, ...)
+  return {s.epoch, s.seq, s.now, ...}
+end
+
+-- Return the next fence's number.
+function store.next_fence(s)
+  s.fence = s.fence + 1
+  return s.fence
+end
+
+-- Return whether all up to an offset is what its reader has read (core/lineage.py); nil: not settled yet.
+-- The lineage is a list of {gen, first_offset}.
+function store.holds(s, epoch, offset, floor, last, lineage)
+  if offset < floor or offset > last then return false end
+  if epoch == s.epoch then return true end
+  local order = store.order(s)
+  local mine = order[epoch]
+  if not mine then return false end
+  for i = mine + 1, #s.gens do
+    if s.gens[i][3] == 'lossy' then return false end
+    if s.gens[i][3] == 'suspect' then return nil end
+  end
+  for _, link in ipairs(lineage) do
+    if (order[link[1]] or 0) > mine and offset >= link[2] then return false end
+  end
+  return true
+end
+
+-- What one process saw last, (epoch, seq), is held against where later generations began.
+local function bear_witness(s, epoch, seq)
+  local mine = store.order(s)[epoch]
+  if not mine then return end
+  local changed = false
+  for i = mine + 1, #s.gens do
+    if s.gens[i][2] < seq and s.gens[i][3] ~= 'lossy' then
+      s.gens[i][3] = 'lossy'
+      changed = true
+    end
+  end
+  if changed then save_gens(s) end
+end
+
+-- pulse(now, token, opener, epoch, seq, durable, gens_max): say that a process has the store open, and what it
+-- saw last. Answers how the current generation began.
+local function pulse(keys, args)
+  -- HSET: before a generation begins.
+  redis.call('HSET', keys[1] .. ':meta', 'gens_max', args[7])
+  local s = store.begin(keys, args)
+  local openers = s.p .. ':openers'
+  -- ZADD: it is there.
+  redis.call('ZADD', openers, s.now, args[3])
+  -- ZREMRANGEBYSCORE: whoever was not heard of for long is not waited for.
+  redis.call('ZREMRANGEBYSCORE', openers, '-inf', '(' .. (s.now - 6 * OPENER_MS))
+  -- HSET: as it is since the server was last asked.
+  redis.call('HSET', s.key, 'durable', args[6])
+  local witness = args[4] ~= '' and args[4] ~= s.epoch
+  if witness then bear_witness(s, args[4], tonumber(args[5])) end
+  if s.suspect > 0 then
+    -- SREM: it has said what it saw.
+    redis.call('SREM', s.p .. ':pending', args[3])
+    -- SCARD: whether others are to be heard.
+    if redis.call('SCARD', s.p .. ':pending') == 0 then decide(s, args[6] == '1' or witness) end
+  end
+  local gens = store.gens(s)
+  return store.finish(s, gens[#gens][3], s.suspect)
+end
+
+-- part(now, token, opener): a process closes the store.
+local function part(keys, args)
+  local s = store.begin(keys, args)
+  -- ZREM, SREM: it is not waited for.
+  redis.call('ZREM', s.p .. ':openers', args[3])
+  redis.call('SREM', s.p .. ':pending', args[3])
+  return store.finish(s)
+end
+
+-- generations(now, token): all that are remembered.
+local function generations(keys, args)
+  local s = store.look(keys, args)
+  if not s then return store.AGAIN end
+  local told = {}
+  for i, gen in ipairs(store.gens(s)) do told[i] = {gen[1], gen[2], gen[3]} end
+  return store.told(s, told)
+end
+
+define('pulse', pulse, {'allow-oom'})
+define('part', part, {'allow-oom'})
+define('generations', generations, {'no-writes'})

@@ -1,0 +1,167 @@
+"""Finding the Redis that takes writes, and a connection to it that is ready for calls."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import hiredis
+
+from gapless.backends.redis import library
+from gapless.backends.redis.address import Address
+from gapless.backends.redis.connection import Connection, Lost
+from gapless.backends.redis.durability import SETTINGS, Standing, judge
+from gapless.backends.redis.errors import translated
+from gapless.core.errors import ConfigError, GaplessError, StoreRefused, Unavailable
+from gapless.core.limits import REDIS_CONNECT_MS
+from gapless.ports import After
+
+__all__ = ["Seeker"]
+
+Host = tuple[str, int]
+
+
+class Seeker:
+    """Connects to one store's Redis, wherever it is now."""
+
+    def __init__(self, address: Address, after: After) -> None:
+        self._address = address
+        self._after = after
+        self._tls = _tls(address) if address.tls else None
+
+    async def connect(self, lost: Callable[[Connection], object]) -> tuple[Connection, Standing]:
+        """Return a connection for calls, with the library loaded, and how the server stands.
+
+        Raises:
+            StoreRefused: this Redis may not be used as it is.
+            Unavailable: none can be reached.
+        """
+        connection = await self.reach(lost)
+        try:
+            standing = await self._judged(connection)
+            await connection.call(*library.load_command())
+        except hiredis.ReplyError as error:
+            connection.cut()
+            raise translated(str(error)) from error
+        except (Lost, GaplessError) as error:
+            connection.cut()
+            raise error if isinstance(error, GaplessError) else Unavailable(str(error)) from error
+        return connection, standing
+
+    async def reach(self, lost: Callable[[Connection], object]) -> Connection:
+        """Return a connection to the server that takes writes, logged in.
+
+        Raises:
+            StoreRefused: it refuses the user, the password or the database.
+            Unavailable: none can be reached.
+        """
+        found = await self._find()
+        return await self._dial(found, lost, self._address.user, self._address.password, self._address.db)
+
+    async def _find(self) -> Host:
+        address = self._address
+        if not address.master and not address.is_cluster:
+            return address.hosts[0]
+        told = "none was asked"
+        for host in address.hosts:
+            try:
+                asked = await self._dial(host, _nobody, *self._credentials())
+            except GaplessError as error:
+                told = str(error)
+                continue
+            try:
+                found = await (self._of_cluster(asked) if address.is_cluster else self._of_sentinel(asked))
+            except (hiredis.ReplyError, Lost) as error:
+                told = f"{host[0]}:{host[1]}: {error}"
+                continue
+            finally:
+                asked.cut()
+            if found is not None:
+                return found
+            told = f"{host[0]}:{host[1]} knows none"
+        raise Unavailable(f"no Redis was found that takes writes ({told})")
+
+    def _credentials(self) -> tuple[str, str, int]:
+        address = self._address
+        if address.is_cluster:
+            return address.user, address.password, 0
+        return address.sentinel_user, address.sentinel_password, 0
+
+    async def _of_sentinel(self, asked: Connection) -> Host | None:
+        # https://redis.io/docs/latest/develop/reference/sentinel-clients/
+        found = await asked.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.master)
+        return None if found is None else (found[0].decode(), int(found[1]))
+
+    async def _of_cluster(self, asked: Connection) -> Host | None:
+        slot = await asked.call("CLUSTER", "KEYSLOT", self._address.tag)
+        for first, last, master, *_ in await asked.call("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return master[0].decode(), master[1]
+        return None
+
+    async def _dial(
+        self, host: Host, lost: Callable[[Connection], object], user: str, password: str, db: int
+    ) -> Connection:
+        connection = Connection(lost)
+        timer = None
+        loop = asyncio.get_running_loop()
+        where = f"{host[0]}:{host[1]}"
+        dialling = asyncio.ensure_future(
+            loop.create_connection(lambda: connection, *host, ssl=self._tls, server_hostname=None)
+        )
+        timer = self._after(REDIS_CONNECT_MS, dialling.cancel)
+        try:
+            await dialling
+        except asyncio.CancelledError:
+            if not dialling.cancelled():
+                raise
+            raise Unavailable(f"Redis at {where} does not answer") from None
+        except OSError as error:
+            raise Unavailable(f"Redis at {where} cannot be reached: {error.strerror or error}") from error
+        finally:
+            timer.cancel()
+        timer = self._after(REDIS_CONNECT_MS, connection.cut)
+        try:
+            await _log_in(connection, user, password, db)
+        except hiredis.ReplyError as error:
+            connection.cut()
+            told = translated(str(error))
+            if isinstance(told, StoreRefused | Unavailable):
+                raise told from error
+            raise StoreRefused(f"Redis at {where}: {error}") from error
+        except Lost:
+            raise Unavailable(f"Redis at {where} does not answer") from None
+        finally:
+            timer.cancel()
+        return connection
+
+    async def _judged(self, connection: Connection) -> Standing:
+        try:
+            told = await connection.call("CONFIG", "GET", *SETTINGS)
+        except hiredis.ReplyError:
+            told = []
+        settings = {told[i].decode(): told[i + 1].decode() for i in range(0, len(told), 2)}
+        info = (await connection.call("INFO")).decode(errors="replace")
+        fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+        return judge(settings, fields, may_fail_over=self._address.may_fail_over)
+
+
+async def _log_in(connection: Connection, user: str, password: str, db: int) -> None:
+    if password:
+        await connection.call("AUTH", *([user] if user else []), password)
+    if db:
+        await connection.call("SELECT", db)
+    await connection.call("PING")
+
+
+def _nobody(connection: Connection) -> None:
+    """Nobody minds the end of a connection that only asked where to go."""
+
+
+def _tls(address: Address) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=address.ca or None)
+        if address.cert:
+            context.load_cert_chain(address.cert, address.key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"the TLS files of the Redis URL cannot be read: {error}") from error
+    return context
