@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from gapless.core import limits
 from gapless.core.errors import ConfigError, GaplessError, NotAvailable, StoreError, StoreRefused
+from gapless.core.masking import masked_url
 from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import After, Checked, Compacted, Durability, Store, Timer
 
@@ -213,7 +214,7 @@ def offline(url: str) -> Offline:
     scheme, address = _split(url)
     kind: Callable[[str], Offline] | None = getattr(_module(scheme), "Offline", None)
     if kind is None:
-        raise NotAvailable(f"{url} is no file: it is cared for with its engine's own tools")
+        raise NotAvailable(f"{masked_url(url)} is no file: it is cared for with its engine's own tools")
     return kind(address)
 
 
@@ -246,5 +247,5 @@ async def open(url: str, options: Options | None = None) -> Store:
 def _split(url: str) -> tuple[str, str]:
     scheme, colon, address = url.partition(":")
     if not colon:
-        raise ConfigError(f"{url!r} is no store URL; write memory:, sqlite:path.db or redis://host:6379")
+        raise ConfigError(f"{masked_url(url)!r} is no store URL; write memory:, sqlite:path.db or redis://host:6379")
     return scheme, url if scheme in SCHEMES else address

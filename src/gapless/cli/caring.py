@@ -12,6 +12,7 @@ from gapless.backends import Held, Slices
 from gapless.cli.calling import Server
 from gapless.cli.progress import progress
 from gapless.core.errors import GaplessError, NotAvailable, StoreError
+from gapless.core.masking import masked_url
 from gapless.ports import Care, Told
 
 __all__ = ["at", "done_at", "done_here", "done_with", "store_option", "watched"]
@@ -52,7 +53,7 @@ async def _joined(url: str, work: Callable[[Care, Told], Awaitable[Answer]], ver
     store = await backends.open(url)
     try:
         if not isinstance(store, Care):
-            raise NotAvailable(f"{url} is no file")
+            raise NotAvailable(f"{masked_url(url)} is no file")
         with progress(verb, unit) as tell:
             return await work(store, tell)
     finally:

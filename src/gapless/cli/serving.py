@@ -19,6 +19,7 @@ from gapless.cli.logs import set_level, start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
 from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
 from gapless.core.errors import GaplessError, StoreFailed
+from gapless.core.masking import masked_url
 from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, examine, from_all
@@ -104,7 +105,7 @@ def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> Non
   WebSocket   ws://{url}{config.websocket.handler_prefix}
   API         http://{url}{api}
   Health      http://{url}{config.health.handler_prefix}
-  Store       {config.store.url} (durability: {node.durability.value})
+  Store       {masked_url(config.store.url)} (durability: {node.durability.value})
 
 Follow a channel:
 

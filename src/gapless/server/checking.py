@@ -6,6 +6,7 @@ from typing import Final
 
 from gapless import backends
 from gapless.core.errors import ConfigError
+from gapless.core.masking import masked_url
 from gapless.ports import Durability
 from gapless.server import tls, tokens
 from gapless.server.addresses import Addresses
@@ -112,6 +113,6 @@ def _store(config: Config) -> Iterator[str]:
     classes = list(Durability)
     if classes.index(most) < classes.index(least):
         yield (
-            f"store.durability: {least.value!r} is asked for, but {url} gives {most.value!r} at most:"
+            f"store.durability: {least.value!r} is asked for, but {masked_url(url)} gives {most.value!r} at most:"
             " use another store, or ask for less"
         )

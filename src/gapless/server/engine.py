@@ -12,6 +12,7 @@ from gapless.broker.streams import Streaming
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError, StoreRefused
 from gapless.core.limits import MESSAGE_BYTES_MAX
+from gapless.core.masking import masked_url
 from gapless.ports import Clock, Durability, Queues, Store, Streams
 from gapless.server.config import Config
 
@@ -47,7 +48,7 @@ async def open_store(
     if classes.index(store.durability) < classes.index(options.minimum):
         await store.close()
         raise StoreRefused(
-            f"store.durability: {options.minimum.value!r} is asked for, but {options.url} gives only"
+            f"store.durability: {options.minimum.value!r} is asked for, but {masked_url(options.url)} gives only"
             f" {store.durability.value!r}: use another store or place, or ask for less"
         )
     return store

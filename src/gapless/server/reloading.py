@@ -9,9 +9,10 @@ from gapless.broker.channel import Subscription
 from gapless.broker.namespaces import Namespaces
 from gapless.broker.permissions import is_system, subscribes
 from gapless.core.errors import ConfigError, GaplessError
+from gapless.core.masking import HIDDEN
 from gapless.server.config import Config
 from gapless.server.config.fields import leaves
-from gapless.server.config.showing import HIDDEN, masked
+from gapless.server.config.showing import masked
 
 __all__ = ["changes", "check_feeds", "may_stay", "reloaded"]
 

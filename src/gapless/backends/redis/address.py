@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from gapless.core.errors import ConfigError
+from gapless.core.masking import masked_url
 
 __all__ = ["Address"]
 
@@ -49,7 +50,7 @@ class Address(Struct, frozen=True, kw_only=True):
         """
         scheme, _, rest = url.partition("://")
         if scheme not in PORTS or not rest:
-            raise ConfigError(f"{url!r} names no Redis; write {SHAPES}")
+            raise ConfigError(f"{masked_url(url)!r} names no Redis; write {SHAPES}")
         parts = urlsplit("//" + rest)
         user, _, where = parts.netloc.rpartition("@")
         name, _, password = user.partition(":")

@@ -1,6 +1,5 @@
 """Shows a configuration: each key with its value, as a file has it, and where it was set; no secrets."""
 
-import re
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
@@ -9,16 +8,14 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from gapless.core.durations import spelled
+from gapless.core.masking import HIDDEN, masked_url
 from gapless.server.config.fields import DURATION, are_durations, is_secret, leaves
 from gapless.server.config.model import Config
 
-__all__ = ["HIDDEN", "Line", "lines", "masked"]
+__all__ = ["Line", "lines", "masked"]
 
 DEFAULT: Final = "default"
-HIDDEN: Final = "***"
 PEM: Final = ("-----BEGIN ", "LS0tLS1CRUdJTi")  # as it is, and in base64
-_LOGIN: Final = re.compile(r"(://[^:/@]*:).*@")
-_QUERY: Final = re.compile(r"([?&][^=&]*(?:key|password|secret)=)[^&]*", re.IGNORECASE)
 
 
 class Line(Struct, frozen=True):
@@ -49,4 +46,4 @@ def masked(path: str, value: Any) -> Any:
         return value
     if is_secret(path) or any(begin in value for begin in PEM):
         return HIDDEN
-    return _QUERY.sub(rf"\1{HIDDEN}", _LOGIN.sub(rf"\1{HIDDEN}@", value))
+    return masked_url(value)
