@@ -113,6 +113,6 @@ def _store(config: Config) -> Iterator[str]:
     classes = list(Durability)
     if classes.index(most) < classes.index(least):
         yield (
-            f"store.durability: {least.value!r} is asked for, but {masked_url(url)} gives {most.value!r} at most:"
-            " use another store, or ask for less"
+            f"store.durability: {least.value!r} is asked for, but {masked_url(url)} gives"
+            f" {most.value!r} at most: use another store, or ask for less"
         )

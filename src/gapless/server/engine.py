@@ -48,8 +48,8 @@ async def open_store(
     if classes.index(store.durability) < classes.index(options.minimum):
         await store.close()
         raise StoreRefused(
-            f"store.durability: {options.minimum.value!r} is asked for, but {masked_url(options.url)} gives only"
-            f" {store.durability.value!r}: use another store or place, or ask for less"
+            f"store.durability: {options.minimum.value!r} is asked for, but {masked_url(options.url)}"
+            f" gives only {store.durability.value!r}: use another store or place, or ask for less"
         )
     return store
 
