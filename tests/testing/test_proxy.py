@@ -137,6 +137,23 @@ def test_a_stall_holds_everything_back_and_loses_nothing() -> None:
     run(scenario)
 
 
+def test_connections_are_stalled_when_somebody_says_so_and_as_long_as_was_said_last() -> None:
+    async def scenario() -> None:
+        async with world() as here:
+            reader, writer = await here.echo(b"before")
+            here.proxy.stall(STALL_MS)
+            here.clock.pass_ms(STALL_MS - 1)
+            here.proxy.stall(STALL_MS)
+            writer.write(b"held")
+            await writer.drain()
+            here.clock.pass_ms(STALL_MS - 1)
+            assert here.proxy.counters.passed_bytes == 2 * len(b"before")
+            here.clock.pass_ms(1)
+            assert await reader.readexactly(4) == b"held"
+
+    run(scenario)
+
+
 def test_a_half_open_connection_is_lost_at_one_end_and_later_at_the_other() -> None:
     async def scenario() -> None:
         async with world(only(half_open=1)) as here:

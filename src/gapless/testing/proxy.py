@@ -92,6 +92,11 @@ class Proxy:
         """Let connections through again."""
         self.blocked = False
 
+    def stall(self, delay_ms: int) -> None:
+        """Let nothing pass on the connections that there are, in either direction; then all of it."""
+        for link in self.links:
+            link.stall(delay_ms)
+
     async def close(self) -> None:
         """Cut everything and free the port."""
         if self._server is not None:
@@ -167,6 +172,7 @@ class _Link:
         self._timer: Timer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._doomed = False
+        self._stalled = False
         self._deserted: _End | None = None  # the end that still thinks it is connected
         self._over = False
 
@@ -251,17 +257,25 @@ class _Link:
             case _Fault.CUT:
                 self._doomed = True
             case _Fault.STALL:
-                self._stall(self._random.randint(*faults.stall_ms))
+                self.stall(self._random.randint(*faults.stall_ms))
             case _Fault.HALF_OPEN:
                 self._desert(self._random.randint(*faults.half_open_ms))
 
-    def _stall(self, delay_ms: int) -> None:
+    def stall(self, delay_ms: int) -> None:
+        """Hold both ends for a while; one that is deserted has it worse."""
+        if self._deserted is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._stalled:
+            self.client.hold()
+            self.server.hold()
+        self._stalled = True
         self._proxy.counters.stalls += 1
-        self.client.hold()
-        self.server.hold()
         self._timer = self._proxy.clock.after(delay_ms, self._go_on)
 
     def _go_on(self) -> None:
+        self._stalled = False
         self.client.release()
         self.server.release()
         self._calm()
