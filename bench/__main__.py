@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench.machine import GENERATOR_CORE, SERVER_CORE, describe, use_core
+from bench.machine import GENERATOR_CORE, SERVER_CORE, STORE_CORE, describe, use_core
 from bench.measurements import MEASUREMENTS
 from bench.programs import build, install, versions
 from bench.report import notes, table
@@ -61,8 +61,9 @@ def report(outcomes: Sequence[Outcome]) -> str:
     ]
     parts = [
         *(f"{line}  " for line in (*describe(), versions())),
-        f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, "
-        "GOMAXPROCS=1; medians; CPU is that of the server's process, kernel time included.",
+        f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, a Redis that "
+        f"nodes share on core {STORE_CORE}; GOMAXPROCS=1; medians; CPU is that of the server's processes, kernel "
+        "time included.",
         "",
         table(rows),
         "",

@@ -44,9 +44,10 @@ def generate(*options: str, quick: tuple[str, ...] = ("-duration", "2s")) -> Loa
     """The load generator with these options, and with those of `quick` in a quick run."""
 
     def load(server: Server, is_quick: bool) -> Sample:
-        address = ("-port", str(server.port), "-pid", str(server.pid))
+        ports, pids = (",".join(map(str, numbers)) for numbers in (server.ports, server.pids))
+        address = ("-ports", ports, "-pids", pids, "-store-pid", str(server.store_pid))
         sample = json.loads(run(str(CACHE / "load"), *options, *address, *(quick if is_quick else ())))
-        for side in ("server", "generator"):
+        for side in ("server", "store", "generator"):
             sample[f"{side}_busy_percent"] = 100 * sample[f"{side}_cpu_seconds"] / sample["seconds"]
         return dict(sample)
 

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-__all__ = ["GENERATOR_CORE", "SERVER_CORE", "describe", "fdatasync_ms", "use_core"]
+__all__ = ["GENERATOR_CORE", "SERVER_CORE", "STORE_CORE", "describe", "fdatasync_ms", "use_core"]
 
 SERVER_CORE = 0
 GENERATOR_CORE = 1
+STORE_CORE = 1
+"""Of the Redis that nodes share: another machine's, in earnest."""
 
 
 def use_core(core: int) -> None:

@@ -15,6 +15,7 @@ from bench.measurement import (
     per_cpu_second,
     per_second,
 )
+from bench.node_measurements import NODE_MEASUREMENTS
 from bench.queue_measurements import QUEUE_MEASUREMENTS
 from bench.report import Figure, Sample, Target
 
@@ -173,6 +174,7 @@ MEASUREMENTS = (
             Figure("/metrics with 100,000 channels", "ms", of("metrics_ms"), absolute(50), SQLITE, ""),
         ),
     ),
+    *NODE_MEASUREMENTS,
     *QUEUE_MEASUREMENTS,
     Measurement(
         "start",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bench.loads import Load
 from bench.measurement import Measurement
+from bench.nodes import running
 from bench.programs import CACHE
 from bench.report import Row, Sample, judge, number
-from bench.servers import Failed, running
+from bench.servers import Failed
 
 __all__ = ["Outcome", "measure"]
 
@@ -43,7 +44,7 @@ def measure(measurement: Measurement, repeats: int, is_quick: bool) -> Outcome:
                     say(f"failed: {failed}\n")
                 else:
                     outcome.samples[server].append(sample)
-                    say(f"{', '.join(shown(measurement, sample))}\n")
+                    say(f"{', '.join(shown(measurement, server, sample))}\n")
     return outcome
 
 
@@ -53,9 +54,10 @@ def take(server: str, load: Load, is_quick: bool) -> Sample:
         return load(running_server, is_quick)
 
 
-def shown(measurement: Measurement, sample: Sample) -> Iterable[str]:
-    texts = (f"{number(figure.of(sample))} {figure.unit}" for figure in measurement.figures)
-    return dict.fromkeys(texts)
+def shown(measurement: Measurement, server: str, sample: Sample) -> Iterable[str]:
+    """What a sample of a server gives, each number once."""
+    figures = [figure for figure in measurement.figures if server in (figure.server, figure.beside)]
+    return dict.fromkeys(f"{number(figure.of(sample))} {figure.unit}".strip() for figure in figures)
 
 
 def say(text: str) -> None:

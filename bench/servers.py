@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process on a core of its own, ended by its pid."""
+"""The servers that are measured, each on a core of its own, ended by its pid."""
 
 import json
 import os
@@ -16,7 +16,22 @@ from pathlib import Path
 from bench.machine import SERVER_CORE
 from bench.programs import CACHE
 
-__all__ = ["NO_SERVER", "ROOT", "SECRET", "Failed", "Server", "ending", "last_line", "running"]
+__all__ = [
+    "NO_SERVER",
+    "ROOT",
+    "SECRET",
+    "SERVERS",
+    "Command",
+    "Failed",
+    "Server",
+    "ending",
+    "gapless",
+    "last_line",
+    "peer",
+    "redis_always",
+    "running",
+    "starting",
+]
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
@@ -33,13 +48,22 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server: one process, or nodes that share a store, each with a port."""
 
     name: str
-    pid: int
-    port: int
+    pids: tuple[int, ...]
+    ports: tuple[int, ...]
     folder: Path
-    started_ms: float  # from starting the process to the first accepted connection
+    started_ms: float = 0  # from starting the process to the first accepted connection
+    store_pid: int = 0  # of the Redis that the nodes share; its CPU counts for itself
+
+    @property
+    def pid(self) -> int:
+        return self.pids[0]
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
 
 
 def gapless(folder: Path, port: int, store: str = "memory:", **more: object) -> list[str]:
@@ -81,9 +105,9 @@ def gapless_with_hook_worker(folder: Path, port: int) -> list[str]:
     return gapless(folder, port, hooks={"publish": ["bench:*"]})
 
 
-def peer(folder: Path, port: int) -> list[str]:
+def peer(folder: Path, port: int, redis: str = "") -> list[str]:
     history = ["-history-size", str(HISTORY_SIZE), "-history-ttl", HISTORY_TTL, "-secret", SECRET]
-    return [str(CACHE / "peer"), "-address", f"127.0.0.1:{port}", *history]
+    return [str(CACHE / "peer"), "-address", f"127.0.0.1:{port}", "-redis", redis, *history]
 
 
 def redis(folder: Path, port: int, **kept: str) -> list[str]:
@@ -164,16 +188,28 @@ def running(name: str, folder: Path) -> Iterator[Server]:
         Failed: it is not installed, or does not accept connections.
     """
     if name == NO_SERVER:
-        yield Server(name, os.getpid(), 0, folder, 0)
+        yield Server(name, (os.getpid(),), (0,), folder)
         return
-    port = free_port()
-    command = ["taskset", "--cpu-list", str(SERVER_CORE), *SERVERS[name](folder, port)]
-    began = time.perf_counter()
-    with ending(command, folder / "output", {"GOMAXPROCS": "1"}) as process:
-        wait_until_accepting(process, port, folder / "output")
-        yield Server(name, process.pid, port, folder, (time.perf_counter() - began) * 1e3)
+    with starting(name, SERVERS[name], folder) as server:
+        yield server
         if name.startswith("gapless"):
-            refuse_children(process.pid)
+            refuse_children(server.pid)
+
+
+@contextmanager
+def starting(name: str, command: Command, folder: Path, core: int = SERVER_CORE) -> Iterator[Server]:
+    """Run one process on a core until the block ends.
+
+    Raises:
+        Failed: it is not installed, or does not accept connections.
+    """
+    port = free_port()
+    on_core = ["taskset", "--cpu-list", str(core), *command(folder, port)]
+    began = time.perf_counter()
+    with ending(on_core, folder / "output", {"GOMAXPROCS": "1"}) as process:
+        wait_until_accepting(process, port, folder / "output")
+        started_ms = (time.perf_counter() - began) * 1e3
+        yield Server(name, (process.pid,), (port,), folder, started_ms)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ const (
 // channels measures what a channel with history, one subscriber and one message costs beyond the connection, and how
 // long the server's metrics take while it has that many.
 func channels(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +35,11 @@ func channels(o options) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := residentBytes(o.pid)
+	before, err := residentBytes(o.pids[0])
 	if err != nil {
 		return nil, err
 	}
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	for i, c := range clients {
 		pending += 2 * channelsPerClient
 		c.command(followAndPublish(i, o.payloadBytes))
@@ -52,7 +52,7 @@ func channels(o options) (figures, error) {
 	if err := l.runFor(o.settle); err != nil {
 		return nil, err
 	}
-	after, err := residentBytes(o.pid)
+	after, err := residentBytes(o.pids[0])
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func scrape(o options, out figures) error {
 	var taken []float64
 	for range scrapes {
 		began := time.Now()
-		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.port))
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.ports[0]))
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ const (
 // connect measures what it costs a server to let clients in, each with a token of its own: to accept and upgrade their
 // connections, and then to answer their connect commands.
 func connect(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func connect(o options) (figures, error) {
 func letIn(l *loop, o options, count int) (opening, connecting figures, err error) {
 	opened, connected := 0, 0
 	clients := make([]*client, count)
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	started := 0
 	err = l.run(time.Minute, func() bool {
 		for ; started < min(count, opened+connectsAtOnce); started++ {
@@ -53,7 +53,7 @@ func letIn(l *loop, o options, count int) (opening, connecting figures, err erro
 		return nil, nil, err
 	}
 	opening = use.figures(count)
-	use = startUsage(o.pid)
+	use = startUsage(o)
 	sent := 0
 	err = l.run(time.Minute, func() bool {
 		for ; sent < min(count, connected+connectsAtOnce); sent++ {

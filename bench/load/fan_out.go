@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-const fanOutChannel = "bench:fan-out"
-
-// fanOut is one publisher and many subscribers of one channel.
+// fanOut is one publisher and many subscribers: of one channel, or in equal parts of several, which are published to in
+// turn. The publisher is at the first node; the subscribers of a channel are spread over all.
 type fanOut struct {
 	loop        *loop
 	publisher   *client
 	subscribers []*client
+	channels    int
 	size        int
 	published   int
 	acked       int
@@ -19,11 +19,14 @@ type fanOut struct {
 }
 
 func openFanOut(o options, onLine func(c *client, line []byte)) (*fanOut, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
-	f := &fanOut{loop: l, size: o.payloadBytes}
+	if o.connections%o.channels != 0 {
+		return nil, fmt.Errorf("%d subscribers cannot be in equal parts of %d channels", o.connections, o.channels)
+	}
+	f := &fanOut{loop: l, size: o.payloadBytes, channels: o.channels}
 	acked := func(_ *client, line []byte) {
 		if _, ok := replyID(line); !ok {
 			l.fail(fmt.Errorf("publish: %q", line))
@@ -35,30 +38,42 @@ func openFanOut(o options, onLine func(c *client, line []byte)) (*fanOut, error)
 		return nil, err
 	}
 	f.publisher = publishers[0]
-	f.subscribers, err = l.openClients(o.connections, func(int) *client {
-		return &client{channel: fanOutChannel, onLine: func(c *client, line []byte) {
+	f.subscribers, err = l.openClients(o.connections, func(i int) *client {
+		c := &client{channel: fanOutChannel(i % o.channels), onLine: func(c *client, line []byte) {
 			c.counted++
 			f.delivered++
 			onLine(c, line)
 		}}
+		c.node = i / o.channels
+		return c
 	})
 	return f, err
 }
 
+func fanOutChannel(i int) string {
+	return fmt.Sprintf("bench:fan-out-%d", i)
+}
+
 func (f *fanOut) publish() {
+	channel := fanOutChannel(f.published % f.channels)
 	f.published++
-	f.publisher.command(publishCommand(f.published+1, fanOutChannel, payload(f.size)))
+	f.publisher.command(publishCommand(f.published+1, channel, payload(f.size)))
+}
+
+// each is how many subscribers a channel has.
+func (f *fanOut) each() int {
+	return len(f.subscribers) / f.channels
 }
 
 // finish waits until every subscriber has every message.
 func (f *fanOut) finish() error {
-	want := f.published * len(f.subscribers)
+	want := f.published * f.each()
 	if err := f.loop.run(10*time.Second, func() bool { return f.delivered >= want }); err != nil {
 		return fmt.Errorf("%d of %d deliveries: %w", f.delivered, want, err)
 	}
-	for _, c := range f.subscribers {
-		if c.counted != f.published {
-			return fmt.Errorf("a subscriber got %d messages of %d", c.counted, f.published)
+	for i, c := range f.subscribers {
+		if sent := (f.published + f.channels - 1 - i%f.channels) / f.channels; c.counted != sent {
+			return fmt.Errorf("a subscriber got %d messages of %d", c.counted, sent)
 		}
 	}
 	return nil
@@ -78,12 +93,12 @@ func paced(o options) (figures, error) {
 	if err := f.pace(o.rate, time.Second); err != nil {
 		return nil, err
 	}
-	taken = make(latencies, 0, o.connections*(o.rate+1)*int(o.duration/time.Second+1))
+	taken = make(latencies, 0, f.each()*(o.rate+1)*int(o.duration/time.Second+1))
 	f.delivered, f.published = 0, 0
 	for _, c := range f.subscribers {
 		c.counted = 0
 	}
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	if err := f.pace(o.rate, o.duration); err != nil {
 		return nil, err
 	}
@@ -116,7 +131,7 @@ func saturated(o options) (figures, error) {
 	if err := f.saturate(o.inFlight, time.Second); err != nil {
 		return nil, err
 	}
-	use, before := startUsage(o.pid), f.delivered
+	use, before := startUsage(o), f.delivered
 	if err := f.saturate(o.inFlight, o.duration); err != nil {
 		return nil, err
 	}
@@ -126,7 +141,7 @@ func saturated(o options) (figures, error) {
 func (f *fanOut) saturate(inFlight int, duration time.Duration) error {
 	end := time.Now().Add(duration)
 	for time.Now().Before(end) {
-		for f.published < inFlight+min(f.acked, f.delivered/len(f.subscribers)) {
+		for f.published < inFlight+min(f.acked, f.delivered/f.each()) {
 			f.publish()
 		}
 		if err := f.loop.turn(10 * time.Millisecond); err != nil {

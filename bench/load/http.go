@@ -24,7 +24,7 @@ type httpClient struct {
 
 // httpPublish measures POST /api/publish, or /api/batch with more than one publication per request.
 func httpPublish(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func httpPublish(o options) (figures, error) {
 
 // httpGet measures GET of the paths that a file names, each connection beginning at another one.
 func httpGet(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,7 @@ func exchange(l *loop, o options, build func(i int) *httpClient) (figures, error
 	var taken latencies
 	for i := range o.connections {
 		h := build(i)
+		h.node = i
 		h.onReply = func(took time.Duration) { taken = append(taken, took) }
 		h.onOpen, h.onReceive = h.request, h.parse
 		if err := l.dial(&h.socket); err != nil {
@@ -65,7 +66,7 @@ func exchange(l *loop, o options, build func(i int) *httpClient) (figures, error
 		return nil, err
 	}
 	taken = taken[:0]
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	if err := l.runFor(o.duration); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ const idleWarmUp = 500
 
 // idle measures how the server's resident memory grows with connections that have one subscription each.
 func idle(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -28,13 +28,13 @@ func idle(o options) (figures, error) {
 		if err != nil {
 			return 0, err
 		}
-		return residentBytes(o.pid)
+		return residentBytes(o.pids[0])
 	}
 	before, err := grow(idleWarmUp)
 	if err != nil {
 		return nil, err
 	}
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	after, err := grow(o.connections)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ const readBufferBytes = 256 << 10
 // loop drives every socket from one thread: cheap enough that the server, not the load, is the bottleneck.
 type loop struct {
 	epoll   int
-	address syscall.SockaddrInet4
+	ports   []int
 	sockets []*socket // by file descriptor
 	events  []syscall.EpollEvent
 	buffer  []byte
@@ -22,6 +22,7 @@ type loop struct {
 // socket is one TCP connection; onReceive gets every chunk and returns how much of it was used up.
 type socket struct {
 	loop      *loop
+	node      int // which of the server's, counted on beyond the last
 	fd        int
 	connected bool
 	rest      []byte // received, not used up
@@ -30,14 +31,13 @@ type socket struct {
 	onReceive func(chunk []byte) (used int)
 }
 
-func newLoop(port int) (*loop, error) {
+func newLoop(ports []int) (*loop, error) {
 	epoll, err := syscall.EpollCreate1(0)
 	if err != nil {
 		return nil, err
 	}
-	address := syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
 	events := make([]syscall.EpollEvent, 1024)
-	return &loop{epoll: epoll, address: address, events: events, buffer: make([]byte, readBufferBytes)}, nil
+	return &loop{epoll: epoll, ports: ports, events: events, buffer: make([]byte, readBufferBytes)}, nil
 }
 
 // dial opens a socket; s.onOpen is called once it is connected.
@@ -49,7 +49,8 @@ func (l *loop) dial(s *socket) error {
 	if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1); err != nil {
 		return err
 	}
-	if err := syscall.Connect(fd, &l.address); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+	address := syscall.SockaddrInet4{Port: l.ports[s.node%len(l.ports)], Addr: [4]byte{127, 0, 0, 1}}
+	if err := syscall.Connect(fd, &address); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
 		return err
 	}
 	s.loop, s.fd = l, fd

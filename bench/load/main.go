@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,14 +16,32 @@ import (
 // figures are what a measurement found, by name, units last.
 type figures map[string]float64
 
+// list is an option of several numbers, separated by commas.
+type list []int
+
+func (l *list) String() string { return fmt.Sprint(*l) }
+
+func (l *list) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		number, err := strconv.Atoi(part)
+		if err != nil {
+			return err
+		}
+		*l = append(*l, number)
+	}
+	return nil
+}
+
 // options of all measurements; each uses those that mean something to it.
 type options struct {
-	port, pid    int
+	ports, pids  list
+	storePid     int
 	connections  int
 	rate         int
 	inFlight     int
 	batch        int
 	missed       int
+	channels     int
 	payloadBytes int
 	ownChannel   bool
 	secret       string
@@ -35,6 +54,7 @@ var measurements = map[string]func(options) (figures, error){
 	"paced":     paced,
 	"saturated": saturated,
 	"storm":     storm,
+	"cold":      coldStorm,
 	"idle":      idle,
 	"http":      httpPublish,
 	"get":       httpGet,
@@ -72,13 +92,15 @@ func names() []string {
 
 func parseOptions(name string, arguments []string) (o options) {
 	set := flag.NewFlagSet(name, flag.ExitOnError)
-	set.IntVar(&o.port, "port", 8000, "the server's port on 127.0.0.1")
-	set.IntVar(&o.pid, "pid", 0, "the server's process")
+	set.Var(&o.ports, "ports", "of the server's nodes, on 127.0.0.1: the clients are spread over them")
+	set.Var(&o.pids, "pids", "the server's processes")
+	set.IntVar(&o.storePid, "store-pid", 0, "the process of the store beside the server, if it is one")
 	set.IntVar(&o.connections, "connections", 32, "connections, subscribers or clients")
 	set.IntVar(&o.rate, "rate", 50, "messages per second")
 	set.IntVar(&o.inFlight, "in-flight", 256, "messages in flight over all connections")
 	set.IntVar(&o.batch, "batch", 1, "publications per request")
 	set.IntVar(&o.missed, "missed", 100, "messages that each client has missed")
+	set.IntVar(&o.channels, "channels", 1, "channels that the connections are spread over")
 	set.IntVar(&o.payloadBytes, "payload-bytes", 128, "bytes of a message's data")
 	set.BoolVar(&o.ownChannel, "own-channel", false, "a channel for each connection instead of one for all")
 	set.StringVar(&o.secret, "secret", "", "what connection tokens are signed with")

@@ -16,7 +16,7 @@ func natsPublish(o options) (figures, error) {
 	defer stop()
 	streams := make([]jetstream.JetStream, o.connections)
 	for i := range streams {
-		connection, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", o.port))
+		connection, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", o.ports[0]))
 		if err != nil {
 			return nil, err
 		}
@@ -29,7 +29,7 @@ func natsPublish(o options) (figures, error) {
 	if _, err := streams[0].CreateStream(ctx, config); err != nil {
 		return nil, err
 	}
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	taken, err := natsLoad(ctx, streams, o)
 	if err != nil {
 		return nil, err

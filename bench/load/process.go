@@ -8,8 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuSeconds is the CPU time that all threads of a process have used, to the nanosecond (clock_getcpuclockid(3)).
+// cpuSeconds is the CPU time that all threads of a process have used, to the nanosecond (clock_getcpuclockid(3)); 0 without
+// a process.
 func cpuSeconds(pid int) float64 {
+	if pid == 0 {
+		return 0
+	}
 	var spent unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|2), &spent); err != nil {
 		panic(err)
@@ -30,15 +34,23 @@ func residentBytes(pid int) (int, error) {
 	return resident * os.Getpagesize(), nil
 }
 
-// usage measures a stretch of time: the clock, the server's CPU and our own.
+// usage measures a stretch of time: the clock, the CPU of the server and of the store beside it, and our own.
 type usage struct {
-	pid               int
-	began             time.Time
-	server, generator float64
+	options                  options
+	began                    time.Time
+	server, store, generator float64
 }
 
-func startUsage(pid int) usage {
-	return usage{pid: pid, began: time.Now(), server: cpuSeconds(pid), generator: cpuSeconds(os.Getpid())}
+func startUsage(o options) usage {
+	return usage{o, time.Now(), serverSeconds(o), cpuSeconds(o.storePid), cpuSeconds(os.Getpid())}
+}
+
+// serverSeconds is the CPU time of all processes of the server.
+func serverSeconds(o options) (spent float64) {
+	for _, pid := range o.pids {
+		spent += cpuSeconds(pid)
+	}
+	return spent
 }
 
 // figures since the start, and what was counted meanwhile.
@@ -46,7 +58,8 @@ func (u usage) figures(count int) figures {
 	return figures{
 		"count":                 float64(count),
 		"seconds":               time.Since(u.began).Seconds(),
-		"server_cpu_seconds":    cpuSeconds(u.pid) - u.server,
+		"server_cpu_seconds":    serverSeconds(u.options) - u.server,
+		"store_cpu_seconds":     cpuSeconds(u.options.storePid) - u.store,
 		"generator_cpu_seconds": cpuSeconds(os.Getpid()) - u.generator,
 	}
 }

@@ -18,7 +18,7 @@ type publisher struct {
 
 // publish measures acknowledged client publishes, each connection with its share of what is in flight.
 func publish(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +35,7 @@ func publish(o options) (figures, error) {
 			taken = append(taken, time.Since(p.sent[id]))
 			p.publish()
 		}
+		p.node = i
 		publishers[i] = p
 		return &p.client
 	})
@@ -48,7 +49,7 @@ func publish(o options) (figures, error) {
 		return nil, err
 	}
 	taken = taken[:0]
-	use := startUsage(o.pid)
+	use := startUsage(o)
 	if err := l.runFor(o.duration); err != nil {
 		return nil, err
 	}

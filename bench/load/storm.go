@@ -9,6 +9,12 @@ import (
 
 const stormChannel = "bench:storm"
 
+// place is where a client stood when it went away.
+type place struct {
+	channel string
+	since   position
+}
+
 // stormer is one client that comes back and must get every message after its position, in order, once.
 type stormer struct {
 	client
@@ -18,7 +24,7 @@ type stormer struct {
 
 // storm lets clients connect all at once, each recovering what it missed, after a tenth of them has warmed the server up.
 func storm(o options) (figures, error) {
-	l, err := newLoop(o.port)
+	l, err := newLoop(o.ports)
 	if err != nil {
 		return nil, err
 	}
@@ -26,13 +32,14 @@ func storm(o options) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := recoverAll(l, o, o.connections/10, since); err != nil {
+	places := []place{{stormChannel, since}}
+	if _, _, err := recoverAll(l, o, o.connections/10, places); err != nil {
 		return nil, err
 	}
 	if err := l.runFor(500 * time.Millisecond); err != nil {
 		return nil, err
 	}
-	use, taken, err := recoverAll(l, o, o.connections, since)
+	use, taken, err := recoverAll(l, o, o.connections, places)
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +85,16 @@ func missMessages(l *loop, o options) (since position, err error) {
 	return since, publish(o.missed)
 }
 
-func recoverAll(l *loop, o options, count int, since position) (usage, latencies, error) {
-	use := startUsage(o.pid)
+// recoverAll lets so many clients come back, in turn to each place and there to each node.
+func recoverAll(l *loop, o options, count int, places []place) (usage, latencies, error) {
+	use := startUsage(o)
 	taken := make(latencies, 0, count)
 	stormers := make([]*stormer, count)
 	for i := range stormers {
-		s := &stormer{next: since.Offset + 1, last: since.Offset + uint64(o.missed)}
-		s.client = client{channel: stormChannel, since: &since, onReady: s.recovered, onLine: s.followed}
+		at := &places[i%len(places)]
+		s := &stormer{next: at.since.Offset + 1, last: at.since.Offset + uint64(o.missed)}
+		s.client = client{channel: at.channel, since: &at.since, onReady: s.recovered, onLine: s.followed}
+		s.node = i / len(places)
 		s.done = func() { taken = append(taken, time.Since(use.began)) }
 		stormers[i] = s
 		if err := l.openClient(&s.client); err != nil {

@@ -1,5 +1,6 @@
 // Command peer is the server that gapless is measured beside: the public Centrifuge library with its memory
-// broker, set up as Centrifugo sets it up by default, every channel with history and recovery.
+// broker, or its Redis broker where several nodes share one Redis, set up as Centrifugo sets it up by default, every
+// channel with history and recovery.
 package main
 
 import (
@@ -18,10 +19,11 @@ func main() {
 	historySize := flag.Int("history-size", 1000, "messages kept per channel")
 	historyTTL := flag.Duration("history-ttl", 300*time.Second, "age of a channel's history")
 	secret := flag.String("secret", "secret", "what connection tokens are signed with")
+	redis := flag.String("redis", "", "host:port of the Redis that nodes share; empty for memory")
 	flag.Parse()
 
 	history := centrifuge.WithHistory(*historySize, *historyTTL)
-	node, err := newNode(history, []byte(*secret))
+	node, err := newNode(history, []byte(*secret), *redis)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func main() {
 }
 
 // newNode starts a node with Centrifugo's limits: 128 channels and 1 MiB of queue per client, 300 messages a recovery.
-func newNode(history centrifuge.PublishOption, secret []byte) (*centrifuge.Node, error) {
+func newNode(history centrifuge.PublishOption, secret []byte, redis string) (*centrifuge.Node, error) {
 	node, err := centrifuge.New(centrifuge.Config{
 		LogLevel:                    centrifuge.LogLevelNone,
 		ClientQueueMaxSize:          1 << 20,
@@ -66,7 +68,34 @@ func newNode(history centrifuge.PublishOption, secret []byte) (*centrifuge.Node,
 			done(centrifuge.PublishReply{Result: &result}, err)
 		})
 	})
+	if redis != "" {
+		if err := shareRedis(node, redis); err != nil {
+			return nil, err
+		}
+	}
 	return node, node.Run()
+}
+
+// shareRedis gives a node the broker of Centrifugo's Redis engine, with the engine's prefix and time limits. Presence,
+// which is off by default, would be the engine's too.
+func shareRedis(node *centrifuge.Node, address string) error {
+	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{
+		Address:        address,
+		ConnectTimeout: time.Second,
+		IOTimeout:      4 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	broker, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{
+		Shards: []*centrifuge.RedisShard{shard},
+		Prefix: "centrifugo",
+	})
+	if err != nil {
+		return err
+	}
+	node.SetBroker(broker)
+	return nil
 }
 
 // authenticate holds a connection token against its key and the time, as Centrifugo does with the same library.
