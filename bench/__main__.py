@@ -61,9 +61,9 @@ def report(outcomes: Sequence[Outcome]) -> str:
     ]
     parts = [
         *(f"{line}  " for line in (*describe(), versions())),
-        f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, a Redis that "
-        f"nodes share on core {STORE_CORE}; GOMAXPROCS=1; medians; CPU is that of the server's processes, kernel "
-        "time included.",
+        f"{datetime.now(UTC):%Y-%m-%d}; server on core {SERVER_CORE}, load on core {GENERATOR_CORE}, "
+        f"a Redis that nodes share on core {STORE_CORE}; GOMAXPROCS=1; medians; "
+        "CPU is that of the server's processes, kernel time included.",
         "",
         table(rows),
         "",
