@@ -13,6 +13,7 @@ __all__ = ["main"]
 COMMANDS: Final = {
     "asyncapi": ("describing", "Print what declared functions receive, as an AsyncAPI document."),
     "backup": ("backing_up", "Copy the store into one file, while the server runs or without it."),
+    "bridge": ("bridging", "Let what others publish elsewhere, such as to Redis, flow into channels."),
     "broadcast": ("publishing", "Publish one message to several channels."),
     "channels": ("looking", "List the channels that somebody follows."),
     "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),

@@ -12,13 +12,13 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from gapless.core.errors import ConfigError
 from gapless.core.limits import LOG_KINDS_MAX, LOG_LINES_PER_SECOND_MAX
 from gapless.server.config.model import Level, Log, LogFormat
 
-__all__ = ["FIELDS", "set_level", "start_logging"]
+__all__ = ["FIELDS", "name_process", "set_level", "start_logging"]
 
 LEVELS: Final = {
     Level.NONE: logging.CRITICAL + 1,
@@ -30,7 +30,8 @@ LEVELS: Final = {
 }
 # What may stand beside an event, in this order.
 FIELDS: Final = (
-    "client", "user", "channel", "address", "method", "route", "status", "code", "reason", "suppressed",
+    "worker", "client", "user", "channel", "address", "method", "route", "status", "code", "reason",
+    "suppressed",
 )  # fmt: skip
 # A JWT, wherever it stands; and what follows the name of a credential.
 SECRET: Final = re.compile(
@@ -140,6 +141,18 @@ def start_logging(options: Log) -> logging.Logger:
 def set_level(level: Level) -> None:
     """Log from this weight on."""
     logging.getLogger("gapless").setLevel(LEVELS[level])
+
+
+def name_process(number: int) -> None:
+    """Have each line say which of several processes it is of."""
+    make = logging.getLogRecordFactory()
+
+    def made(*args: Any, **given: Any) -> logging.LogRecord:
+        record = make(*args, **given)
+        record.worker = number
+        return record
+
+    logging.setLogRecordFactory(made)
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:

@@ -17,12 +17,15 @@ from gapless.backends import store_clock
 from gapless.cli.configured import Sources, configured, lenient, override
 from gapless.cli.logs import set_level, start_logging
 from gapless.cli.machine import raise_open_files_limit, spare_the_collector
+from gapless.cli.several.parent import run_several
+from gapless.cli.several.process import app_of
 from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
 from gapless.core.errors import GaplessError, StoreFailed
+from gapless.core.limits import SERVER_WORKERS_MAX
 from gapless.core.masking import masked_url
 from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Source, examine, from_all
+from gapless.server.config import Config, Source, examine, from_all, from_flags
 from gapless.server.config.model import HttpServer
 from gapless.server.node import App, Node
 
@@ -62,15 +65,18 @@ with_app: Final = click.option(
 @configured
 @lenient
 @with_app
-def serve(sources: Sources, lenient: bool, target: str) -> None:
+@click.option("--workers", type=click.IntRange(1, SERVER_WORKERS_MAX), metavar="N",
+              help="How many processes share the port (http_server.workers).")  # fmt: skip
+def serve(sources: Sources, lenient: bool, target: str, workers: int | None) -> None:
     """Run the server: what --config says, then the environment (GAPLESS_*), then --set.
 
     The hooks of an application (--app) run in the server's process. Its publish, enqueue and the like go to
     this server's store, whatever its own URL.
     """
+    asked = [] if workers is None else [f"http_server.workers={workers}"]
 
     def read_with(tell: Callable[[str], object]) -> Config:
-        found = examine(sources(), lenient=lenient)
+        found = examine([*sources(), *from_flags(asked)], lenient=lenient)
         for remark in found.remarks:
             tell(remark)
         return checked(found, store_clock()())
@@ -81,7 +87,10 @@ def serve(sources: Sources, lenient: bool, target: str) -> None:
     start_logging(config.log)
     for message in told:
         warn(message)
-    run(config, lambda node: None, partial(read_with, warn), _app(target))
+    if config.http_server.workers > 1:
+        run_several(config, target, partial(read_with, warn))
+    else:
+        run(config, lambda node: None, partial(read_with, warn), app_of(target))
 
 
 @click.command()
@@ -91,7 +100,7 @@ def serve(sources: Sources, lenient: bool, target: str) -> None:
 @override
 def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
-    chosen = [f"http_server.port={port}", f"store.url={store}", *assignments]
+    chosen = [f"http_server.port={port}", f"store.url={store}", *assignments, "http_server.workers=1"]
     config = checked(examine([DEV, *from_all(None, os.environ, chosen)]), store_clock()())
     start_logging(config.log)
 
@@ -116,16 +125,7 @@ and publish to it:
   curl http://{url}{api}/publish -d '{{"channel": "chat", "data": {{"text": "hello"}}}}'
 """)
 
-    run(config, started, app=_app(target))
-
-
-def _app(target: str) -> App | None:
-    if not target:
-        return None
-    from gapless.library.application import application
-    from gapless.worker.finding import find
-
-    return partial(application, find(target), SystemRandom())
+    run(config, started, app=app_of(target))
 
 
 def run(

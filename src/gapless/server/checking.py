@@ -54,6 +54,7 @@ def mistakes(config: Config, now_ms: int) -> Iterator[str]:
     yield from _aliases(config)
     yield from _paths(config)
     yield from _store(config)
+    yield from _workers(config)
 
 
 def _said(use: Callable[[], object]) -> Iterator[str]:
@@ -115,4 +116,13 @@ def _store(config: Config) -> Iterator[str]:
         yield (
             f"store.durability: {least.value!r} is asked for, but {masked_url(url)} gives"
             f" {most.value!r} at most: use another store, or ask for less"
+        )
+
+
+def _workers(config: Config) -> Iterator[str]:
+    workers = config.http_server.workers
+    if workers > 1 and config.store.url.partition(":")[0] == "memory":
+        yield (
+            f"http_server.workers: {workers} processes cannot share {config.store.url}, which is one's own:"
+            " keep messages elsewhere (store.url), or let one process do it"
         )

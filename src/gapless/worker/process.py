@@ -28,7 +28,7 @@ from gapless.worker.frames import (
 from gapless.worker.pipe import Pipe
 from gapless.worker.runners import CANCEL_MS, Asked, End, How, Runner, Task, timed_out
 
-__all__ = ["Process"]
+__all__ = ["Process", "ended_by"]
 
 START_MS: Final = 60_000
 FINISH_MS: Final = 10_000  # what the end of a lifespan may take
@@ -198,7 +198,7 @@ class Process(Runner):
     # The end ------------------------------------------------------------------------------
 
     def _ended(self, code: int) -> None:
-        how = _told(code)
+        how = ended_by(code)
         if not self.started.done():
             self.started.set_result(f"process {self._pid()} ended before it was ready ({how})")
         tasks = list(self.tasks.values())
@@ -224,7 +224,7 @@ class Process(Runner):
         return self._process.pid if self._process is not None else 0
 
 
-def _told(code: int) -> str:
+def ended_by(code: int) -> str:
     """Return what an exit code of a child means."""
     if code >= 0:
         return f"exit code {code}"

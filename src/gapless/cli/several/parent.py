@@ -1,0 +1,155 @@
+"""The parent of several processes that serve one port: its signals, the port, and what it starts."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import uvloop
+from msgspec.structs import replace
+
+from gapless.cli.logs import set_level
+from gapless.cli.machine import raise_open_files_limit
+from gapless.cli.several.frames import UP, Down, Up
+from gapless.cli.several.overseer import Overseer
+from gapless.cli.supervision import tell_ready, tell_reloading, tell_stopping
+from gapless.core.errors import GaplessError
+from gapless.core.limits import CLOSE_MS
+from gapless.ports import Clock
+from gapless.server.clock import LoopClock
+from gapless.server.config import Config
+from gapless.server.front import cannot_listen, reserve
+from gapless.worker.pipe import Pipe
+
+__all__ = ["run_several"]
+
+CUT_SHORT: Final = 1
+CANNOT_START: Final = 126  # as a shell says of a command
+
+log: Final = logging.getLogger("gapless.cli")
+
+
+def run_several(config: Config, target: str, reread: Callable[[], Config]) -> None:
+    """Run a server of several processes until it is asked to stop; asked again, all end at once.
+
+    `reread` reads the configuration anew when the process gets a SIGHUP. Each runs the Gapless at `target`,
+    if there is one.
+
+    Raises:
+        GaplessError: it could not start; or one did not end in good order.
+    """
+    raise_open_files_limit()
+    uvloop.run(_run(config, target, reread))
+
+
+async def _run(config: Config, target: str, reread: Callable[[], Config]) -> None:
+    loop, clock = asyncio.get_running_loop(), LoopClock()
+    server = config.http_server
+    try:
+        kept = reserve(server.address, server.port)
+    except OSError as error:
+        raise cannot_listen(server.address, server.port, error) from error
+    at_port = partial(_at_port, server.port, kept[0].getsockname()[1])
+    overseer = Overseer(at_port(config), target, clock, partial(_Child, clock))
+    asked: asyncio.Future[None] = loop.create_future()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _ask, asked, overseer)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    overseer.start()
+    await overseer.up
+    if not (asked.done() or overseer.over.done()):
+        loop.add_signal_handler(signal.SIGHUP, _reload, overseer, lambda: at_port(reread()))
+        tell_ready()
+    failure = await overseer.over
+    for one in kept:
+        one.close()
+    if failure is not None:
+        raise failure
+
+
+def _at_port(asked: int, port: int, config: Config) -> Config:
+    """Return a configuration with the port that was found where any was asked for."""
+    server = config.http_server
+    return replace(config, http_server=replace(server, port=port)) if server.port == asked else config
+
+
+def _ask(asked: "asyncio.Future[None]", overseer: Overseer) -> None:
+    if asked.done():
+        log.warning("asked to stop a second time: ending at once")
+        logging.shutdown()
+        os._exit(CUT_SHORT)  # which ends all that it started
+    asked.set_result(None)
+    tell_stopping()
+    overseer.stop()
+
+
+def _reload(overseer: Overseer, reread: Callable[[], Config]) -> None:
+    """Read the configuration again; one that cannot be read changes nothing."""
+    tell_reloading()
+    try:
+        config = reread()
+        overseer.reload(config, tell_ready)
+        set_level(config.log.level)
+    except GaplessError as error:
+        log.error("the configuration stays as it was: %s", error)
+        tell_ready()
+
+
+class _Child:
+    """A process of its own session, so that a terminal's signals reach the parent alone."""
+
+    def __init__(self, clock: Clock, heard: Callable[[Up], object], ended: Callable[[int], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._pipe = Pipe(UP, heard, partial(_resolve, self._lost))
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_killed = False
+        self._ended = ended
+        self._running = loop.create_task(self._started())
+
+    def send(self, frame: Down) -> None:
+        """See `Running.send`."""
+        self._pipe.send(frame)
+
+    def kill(self) -> None:
+        """See `Running.kill`."""
+        self._is_killed = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _started(self) -> None:
+        try:
+            code = await self._run()
+        except OSError as error:
+            log.error("a process cannot be started: %s", error.strerror)
+            code = CANNOT_START
+        self._ended(code)
+
+    async def _run(self) -> int:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        command = [sys.executable, "-m", "gapless.cli.several.process", str(theirs.fileno())]
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
+        )
+        theirs.close()
+        if self._is_killed:
+            self._process.kill()
+        await asyncio.get_running_loop().create_connection(lambda: self._pipe, sock=ours)
+        code = await self._process.wait()
+        timer = self._clock.after(CLOSE_MS, partial(_resolve, self._lost))
+        await self._lost  # what it said last
+        timer.cancel()
+        self._pipe.close()
+        return code
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
