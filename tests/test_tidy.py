@@ -75,6 +75,8 @@ TAKEN = re.compile(
 SHELLS = {
     "cli/doctor.py": {"os.urandom", "time.perf_counter_ns", "time.time_ns"},
     "cli/nearby.py": {"random.SystemRandom"},
+    "cli/several/process.py": {"random.SystemRandom"},
+    "cli/pubsub.py": {"random.SystemRandom"},
     "cli/serving.py": {"random.SystemRandom"},
     "cli/supervision.py": {"time.monotonic_ns"},
     "cli/tailing.py": {"random.SystemRandom"},
