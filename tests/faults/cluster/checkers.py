@@ -17,6 +17,7 @@ SHORT = (
 )
 DEADLINE_MS = 10_000  # of an append, by the store's time
 GRACE_MS = 5_000  # until a revocation holds everywhere
+SETTLED_MS = 3_000  # until the nodes have said what they know of a store that was rewound, and a bit
 
 Checker = Callable[[History], Iterator[str]]
 
@@ -210,8 +211,12 @@ def _cut(history: History, publish: Publish) -> int | None:
         return None
     began = history.seen[acked.epoch]
     cut = next((place for place in history.rewound if place > began), None)
-    if cut is None or any(place > publish.invoked for place in history.killed[acked.node]):
+    if cut is None:
         return None
+    until_ms = history.events[cut].at_ms + SETTLED_MS
+    for place in history.killed[acked.node]:
+        if place > publish.invoked and history.events[place].at_ms <= until_ms:
+            return None
     return cut
 
 

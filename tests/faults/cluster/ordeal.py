@@ -1,0 +1,282 @@
+"""An ordeal: nodes, a store and clients, what befalls them, and what came of it."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from gapless.server.clock import LoopClock
+from gapless.server.parting import pause
+from tests.faults.cluster.checkers import findings, gone
+from tests.faults.cluster.events import History, Recorder
+from tests.faults.cluster.nemesis import BESIDE, Nemesis
+from tests.faults.cluster.nodes import Nodes
+from tests.faults.cluster.publisher import HttpPublisher, Publisher, SocketPublisher
+from tests.faults.cluster.stores import Shared
+from tests.faults.cluster.subscriber import Place, Subscriber
+from tests.program import API_KEY
+
+__all__ = ["Ordeal", "Result", "Scene"]
+
+KEPT = ["kept:a", "kept:b", "kept:c"]
+CHANNELS = [*KEPT, "short:a"]
+SECRET = "secret:a"
+SUBSCRIBERS = 3
+BETWEEN_MS = (30, 300)
+POLL_MS = 10
+PATIENCE_SECONDS = 30
+MIXED = 0.35
+PAGE = 1_000
+FINDINGS_MAX = 40
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an ordeal takes place on: the store is made in a folder."""
+
+    name: str
+    nodes: int
+    store: Callable[[Path], Shared]
+    faults: Mapping[str, int]
+
+
+@dataclass
+class Result:
+    """What it came to."""
+
+    scene: str
+    seed: int
+    seconds: float = 0
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    gone: int = 0  # acknowledged, and lost by a store that was rewound; all were told
+    findings: list[str] = field(default_factory=list)
+    kept: Path | None = None
+
+
+class Ordeal:
+    """One run, in a folder of its own."""
+
+    def __init__(self, folder: Path, scene: Scene, seed: int) -> None:
+        self.result = Result(scene.name, seed)
+        self.record = Recorder()
+        self.store = scene.store(folder)
+        self._scene = scene
+        self._dice = Random(seed)
+        self.nodes = Nodes(folder, scene.nodes, self.record, self._more_dice())
+        self._gate = asyncio.Event()
+        self._publishers: list[Publisher] = []
+        self._subscribers: list[Subscriber] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _more_dice(self) -> Random:
+        return Random(self._dice.getrandbits(64))
+
+    async def run(self, seconds: float) -> Result:
+        """Let faults happen for so long, heal all, wait until everybody has caught up, and compare."""
+        began = time.monotonic()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close)
+            await self._open()
+            try:
+                while time.monotonic() - began < seconds and not self.result.findings:
+                    await self._round()
+                await self._settle()
+            except TimeoutError as error:
+                self.result.findings.append(f"stuck: {error}")
+            self._compare()
+        self.result.seconds = time.monotonic() - began
+        return self.result
+
+    # The scene ----------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self.store.start)
+        places = await self.nodes.open(self.store.config, self.store.url, self.store.server)
+        await self.nodes.start()
+        self._begin(self.nodes.supervise())
+        for number in range(SUBSCRIBERS):
+            name = f"s{number}"
+            subscriber = Subscriber(name, CHANNELS, _turned(places, number), self.record, self._more_dice())
+            self._subscribers.append(subscriber)
+        self.record("stranger", "stranger", channel=SECRET)
+        stranger = Subscriber("stranger", [SECRET], places, self.record, self._more_dice())
+        stranger.positions[SECRET] = ("", 0)
+        for subscriber in [*self._subscribers, stranger]:
+            self._begin(subscriber.run())
+        await self._until(lambda: all(len(each.live) == len(CHANNELS) for each in self._subscribers), "start")
+        self._publish(places)
+        await self._progress()
+
+    def _publish(self, places: Sequence[Place]) -> None:
+        names = (f"p{number}" for number in itertools.count())
+        turns = itertools.count()
+        for keyed in (True, True, False):
+            self._publishers.append(
+                HttpPublisher(
+                    next(names), CHANNELS, _turned(places, next(turns)), self.record, self._more_dice(),
+                    keyed=keyed, pause_ms=30,
+                )
+            )  # fmt: skip
+        for _ in range(2):
+            self._publishers.append(
+                SocketPublisher(
+                    next(names), CHANNELS, _turned(places, next(turns)), self.record, self._more_dice(),
+                    pause_ms=60,
+                )
+            )  # fmt: skip
+        self._gate.set()
+        for publisher in self._publishers:
+            self._begin(publisher.run(self._gate))
+
+    def _begin(self, running: Any) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(running))
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.nodes.close()
+        await asyncio.to_thread(self.store.close)
+
+    # Rounds -------------------------------------------------------------------------------
+
+    async def _round(self) -> None:
+        """Let one fault happen, or several, and wait until all goes on."""
+        nemesis = Nemesis(self.nodes, self.store, self.record, self._dice, self._progress)
+        weights = self._scene.faults
+        names = self._dice.choices(list(weights), list(weights.values()))
+        if self._dice.random() < MIXED:
+            names.append(self._dice.choice(BESIDE))
+        self.result.faults.update(names)
+        await asyncio.gather(*(nemesis.strike(name) for name in names))
+        self.result.rounds += 1
+        await self._go_on("+".join(names))
+        await pause(LoopClock(), self._dice.randint(*BETWEEN_MS))
+
+    async def _go_on(self, after: str) -> None:
+        """Every publisher is acknowledged something, and every subscriber follows every channel."""
+        before = [publisher.acknowledged for publisher in self._publishers]
+
+        def all_go_on() -> bool:
+            acked = all(
+                publisher.acknowledged > count
+                for publisher, count in zip(self._publishers, before, strict=True)
+            )
+            return acked and all(len(each.live) == len(CHANNELS) for each in self._subscribers)
+
+        await self._until(all_go_on, after)
+
+    async def _progress(self) -> None:
+        before = self._acknowledged()
+        await self._until(lambda: self._acknowledged() > before + 20, "progress")
+
+    def _acknowledged(self) -> int:
+        return sum(publisher.acknowledged for publisher in self._publishers)
+
+    async def _until(self, true: Callable[[], bool], what: str) -> None:
+        """Wait for something that goes on in other processes."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not true():
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            if time.monotonic() > end:
+                raise TimeoutError(f"after {what} it does not go on: {self._standing()}")
+            await pause(LoopClock(), POLL_MS)
+
+    def _standing(self) -> str:
+        acked = {f"p{number}": publisher.acknowledged for number, publisher in enumerate(self._publishers)}
+        return f"{acked}, " + ", ".join(f"{each.name} {sorted(each.live)}" for each in self._subscribers)
+
+    # The end ------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Publish no more; everybody catches up with what is held, and that is read from each node."""
+        self._gate.clear()
+        await self._until(
+            lambda: not any(publisher.under_way for publisher in self._publishers), "publishing"
+        )
+        headers = {"X-API-Key": API_KEY}
+        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            ends = [await self._heads(session, node.program.port) for node in self.nodes.all]
+            if any(end != ends[0] for end in ends):
+                self.result.findings.append(f"above_end: the nodes differ in where channels end: {ends}")
+            await self._catch_up(ends[0])
+            for channel in CHANNELS:
+                await self._read(session, self.nodes.all[0].program.port, channel)
+
+    async def _catch_up(self, ends: Mapping[str, tuple[str, int]]) -> None:
+        try:
+            await self._until(lambda: all(each.caught_up(ends) for each in self._subscribers), "healing")
+        except TimeoutError:
+            for each in self._subscribers:
+                if not each.caught_up(ends):
+                    self.result.findings.append(f"unseen: {each.name} stands at {each.positions} of {ends}")
+
+    async def _heads(self, session: aiohttp.ClientSession, port: int) -> dict[str, tuple[str, int]]:
+        heads = {}
+        for channel in CHANNELS:
+            asked = len(self.record.events)
+            page = await self._ask(session, port, "history", {"channel": channel, "limit": 0})
+            heads[channel] = (page["epoch"], page["offset"])
+            self.record("", "head", channel=channel, position=heads[channel], number=asked)
+        return heads
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, port: int, method: str, request: dict[str, Any]
+    ) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{port}/api/{method}"
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            async with session.post(url, json=request) as response:
+                answer: dict[str, Any] = await response.json()
+            if "result" in answer:
+                result: dict[str, Any] = answer["result"]
+                return result
+            if time.monotonic() > end:
+                raise TimeoutError(f"{method} is refused: {answer}")
+            await pause(LoopClock(), POLL_MS)
+
+    async def _read(self, session: aiohttp.ClientSession, port: int, channel: str) -> None:
+        """Read all that a channel holds, with its times."""
+        url = f"http://127.0.0.1:{port}/api/channels/{channel}/messages"
+        after = "0"
+        while True:
+            parameters = {"after": after, "size": str(PAGE)}
+            async with session.get(url, params=parameters) as response:
+                assert response.status == 200, await response.text()
+                page = await response.json()
+            for item in page["items"]:
+                at = (page["epoch"], item["offset"])
+                self.record("", "held", item["data"]["id"], channel, at, time_ms=item["time"])
+            after = page["after_cursor"]
+            if not page["has_after"]:
+                break
+        self.record("", "read", channel=channel, position=(page["epoch"], page["head"]))
+
+    def _compare(self) -> None:
+        history = History(self.record.events)
+        result = self.result
+        result.events = Counter(event.what for event in self.record.events)
+        result.events["recovered"] = sum(event.recovered for event in self.record.events)
+        result.findings += self.nodes.ended + findings(history)
+        if history.epoch:
+            result.gone = sum(publish.channel in KEPT for publish in gone(history))
+        del result.findings[FINDINGS_MAX:]
+
+
+def _turned(places: Sequence[Place], by: int) -> list[Place]:
+    """Return them all, beginning with another one."""
+    start = by % len(places)
+    return [*places[start:], *places[:start]]
