@@ -11,18 +11,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import aiohttp
-
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
+from tests.faults.cluster.calling import Api, session
 from tests.faults.cluster.checkers import findings, gone
 from tests.faults.cluster.events import History, Recorder
+from tests.faults.cluster.group import Readers
+from tests.faults.cluster.jobs import Jobs
 from tests.faults.cluster.nemesis import BESIDE, Nemesis
-from tests.faults.cluster.nodes import Nodes
+from tests.faults.cluster.nodes import Node, Nodes
 from tests.faults.cluster.publisher import HttpPublisher, Publisher, SocketPublisher
 from tests.faults.cluster.stores import Shared
 from tests.faults.cluster.subscriber import Place, Subscriber
-from tests.program import API_KEY
 
 __all__ = ["Ordeal", "Result", "Scene"]
 
@@ -46,6 +46,7 @@ class Scene:
     nodes: int
     store: Callable[[Path], Shared]
     faults: Mapping[str, int]
+    jobs: bool = True
 
 
 @dataclass
@@ -77,6 +78,8 @@ class Ordeal:
         self._publishers: list[Publisher] = []
         self._subscribers: list[Subscriber] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._jobs: Jobs | None = None
+        self._readers: Readers | None = None
 
     def _more_dice(self) -> Random:
         return Random(self._dice.getrandbits(64))
@@ -85,6 +88,7 @@ class Ordeal:
         """Let faults happen for so long, heal all, wait until everybody has caught up, and compare."""
         began = time.monotonic()
         async with AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(session())
             stack.push_async_callback(self._close)
             await self._open()
             try:
@@ -115,6 +119,13 @@ class Ordeal:
             self._begin(subscriber.run())
         await self._until(lambda: all(len(each.live) == len(CHANNELS) for each in self._subscribers), "start")
         self._publish(places)
+        if self._scene.jobs:
+            self._jobs = Jobs(self._session, places, self._more_dice())
+            self._readers = Readers(self._session, places, self._more_dice())
+            for load in (self._jobs, self._readers):
+                await load.declare()
+                for running in load.running(self._gate):
+                    self._begin(running)
         await self._progress()
 
     def _publish(self, places: Sequence[Place]) -> None:
@@ -160,6 +171,9 @@ class Ordeal:
         self.result.faults.update(names)
         await asyncio.gather(*(nemesis.strike(name) for name in names))
         self.result.rounds += 1
+        rewound = sum(event.what == "rewound" for event in self.record.events)
+        if self._jobs is not None and self._readers is not None:
+            self._jobs.rewound = self._readers.rewound = rewound
         await self._go_on("+".join(names))
         await pause(LoopClock(), self._dice.randint(*BETWEEN_MS))
 
@@ -206,15 +220,26 @@ class Ordeal:
         await self._until(
             lambda: not any(publisher.under_way for publisher in self._publishers), "publishing"
         )
-        headers = {"X-API-Key": API_KEY}
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            ends = [await self._heads(session, node.program.port) for node in self.nodes.all]
-            if any(end != ends[0] for end in ends):
-                self.result.findings.append(f"above_end: the nodes differ in where channels end: {ends}")
-            await self._catch_up(ends[0])
-            for channel in CHANNELS:
-                await self._read(session, self.nodes.all[0].program.port, channel)
+        await self._until(lambda: all(node.program.accepts() for node in self.nodes.all), "starting")
+        ends = [await self._heads(node) for node in self.nodes.all]
+        if any(end != ends[0] for end in ends):
+            self.result.findings.append(f"above_end: the nodes differ in where channels end: {ends}")
+        await self._catch_up(ends[0])
+        for channel in CHANNELS:
+            await self._read(self.nodes.all[0].program.port, channel)
+        if self._jobs is not None and self._readers is not None:
+            await self._finish(self._jobs, self._readers)
+
+    async def _finish(self, jobs: Jobs, readers: Readers) -> None:
+        """Wait until all jobs are done, and all messages handled."""
+        await self._until(lambda: not (jobs.producing or readers.producing), "producing")
+        for left, what in ((jobs.unfinished, "jobs"), (readers.lag, "messages of the group")):
+            end = time.monotonic() + PATIENCE_SECONDS
+            while count := await left():
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{count} {what} are left")
+                await pause(LoopClock(), POLL_MS)
+        await jobs.read()
 
     async def _catch_up(self, ends: Mapping[str, tuple[str, int]]) -> None:
         try:
@@ -224,37 +249,23 @@ class Ordeal:
                 if not each.caught_up(ends):
                     self.result.findings.append(f"unseen: {each.name} stands at {each.positions} of {ends}")
 
-    async def _heads(self, session: aiohttp.ClientSession, port: int) -> dict[str, tuple[str, int]]:
+    async def _heads(self, node: Node) -> dict[str, tuple[str, int]]:
+        api = Api(self._session, [(node.name, node.program.api_url.removesuffix("/api"))], self._dice)
         heads = {}
         for channel in CHANNELS:
             asked = len(self.record.events)
-            page = await self._ask(session, port, "history", {"channel": channel, "limit": 0})
+            page = await api.until_answered("history", {"channel": channel, "limit": 0})
             heads[channel] = (page["epoch"], page["offset"])
             self.record("", "head", channel=channel, position=heads[channel], number=asked)
         return heads
 
-    async def _ask(
-        self, session: aiohttp.ClientSession, port: int, method: str, request: dict[str, Any]
-    ) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{port}/api/{method}"
-        end = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            async with session.post(url, json=request) as response:
-                answer: dict[str, Any] = await response.json()
-            if "result" in answer:
-                result: dict[str, Any] = answer["result"]
-                return result
-            if time.monotonic() > end:
-                raise TimeoutError(f"{method} is refused: {answer}")
-            await pause(LoopClock(), POLL_MS)
-
-    async def _read(self, session: aiohttp.ClientSession, port: int, channel: str) -> None:
+    async def _read(self, port: int, channel: str) -> None:
         """Read all that a channel holds, with its times."""
         url = f"http://127.0.0.1:{port}/api/channels/{channel}/messages"
         after = "0"
         while True:
             parameters = {"after": after, "size": str(PAGE)}
-            async with session.get(url, params=parameters) as response:
+            async with self._session.get(url, params=parameters) as response:
                 assert response.status == 200, await response.text()
                 page = await response.json()
             for item in page["items"]:
@@ -271,6 +282,11 @@ class Ordeal:
         result.events = Counter(event.what for event in self.record.events)
         result.events["recovered"] = sum(event.recovered for event in self.record.events)
         result.findings += self.nodes.ended + findings(history)
+        if self._jobs is not None and self._readers is not None:
+            self._jobs.rewound = self._readers.rewound = len(history.rewound)
+            result.findings += [*self._jobs.findings(), *self._readers.findings()]
+            result.events["jobs"] = self._jobs.settled
+            result.events["handled"] = sum(line.what == "handled" for line in self._readers.lines)
         if history.epoch:
             result.gone = sum(publish.channel in KEPT for publish in gone(history))
         del result.findings[FINDINGS_MAX:]

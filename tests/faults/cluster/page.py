@@ -16,7 +16,8 @@ def line(result: Result) -> str:
     return (
         f"{result.scene}, seed {result.seed}: {result.rounds:,} rounds in {result.seconds:.0f} s, "
         f"{events['ok']:,} acknowledged, {_lost(result):,} lost, {len(silent(result.findings)):,} silent gaps"
-        f"{told}; {events['delivered']:,} delivered, {len(result.findings):,} findings"
+        f"{told}; {events['delivered']:,} delivered, {events['jobs']:,} jobs, {events['handled']:,} handled, "
+        f"{len(result.findings):,} findings"
     )
 
 
@@ -53,6 +54,7 @@ def _sums(results: Sequence[Result]) -> str:
         f"{events['ok']:,} acknowledged, **{lost:,} lost, {gaps:,} silent gaps**. "
         f"{events['fail']:,} refused and {events['unknown']:,} unknown to their publishers; "
         f"{events['delivered']:,} delivered, {events['recovered']:,} recoveries; "
+        f"{events['jobs']:,} jobs done, {events['handled']:,} messages handled by a group; "
         f"{told:,} lost by a store that was rewound, and told."
     )
 
