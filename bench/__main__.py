@@ -10,11 +10,14 @@ import click
 
 from bench.machine import GENERATOR_CORE, SERVER_CORE, STORE_CORE, describe, use_core
 from bench.measurements import MEASUREMENTS
+from bench.node_measurements import soak
 from bench.programs import build, install, versions
-from bench.report import notes, table
+from bench.report import notes, section, table, with_section
 from bench.run import Outcome, measure
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+SOAK = "Soak"
+SOAK_CHANNELS = 1_000_000
 NAMES = [measurement.name for measurement in MEASUREMENTS]
 
 
@@ -29,15 +32,19 @@ def selected(_: click.Context, __: click.Parameter, only: str | None) -> list[st
 @click.option("--only", callback=selected, help=f"Some of {','.join(NAMES)}.")
 @click.option("--repeats", default=3, show_default=True, help="Samples of each server; the median counts.")
 @click.option("--quick", is_flag=True, help="One short sample of each: to see that it runs.")
+@click.option("--soak", "soak_minutes", type=click.IntRange(1), help="A soak of so many minutes instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print all samples as JSON instead of the tables.")
-def main(only: list[str], repeats: int, quick: bool, as_json: bool) -> None:
+def main(only: list[str], repeats: int, quick: bool, soak_minutes: int | None, as_json: bool) -> None:
     """Measure gapless beside its peers: one core for the server, another for the load.
 
-    A full run is kept in bench/RESULTS.md. Exits with 1 if something could not be measured.
+    A full run is kept in bench/RESULTS.md, and so is a soak, in a section of its own. Exits with 1 if
+    something could not be measured.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     chosen = [measurement for measurement in MEASUREMENTS if measurement.name in only]
+    if soak_minutes is not None:
+        chosen = [soak("soak", 60 * soak_minutes, SOAK_CHANNELS)]
     build()
     if any(measurement.peers for measurement in chosen):
         install()
@@ -45,9 +52,19 @@ def main(only: list[str], repeats: int, quick: bool, as_json: bool) -> None:
     outcomes = [measure(measurement, 1 if quick else repeats, quick) for measurement in chosen]
     failed = any(outcome.failures for outcome in outcomes)
     click.echo(as_data(outcomes) if as_json else report(outcomes))
-    if len(outcomes) == len(MEASUREMENTS) and not quick and not failed:
-        RESULTS.write_text(f"# Results\n\nKept by `make bench`; the last full run.\n\n{report(outcomes)}\n")
+    if not quick and not failed:
+        keep(outcomes, soak_minutes is not None)
     raise SystemExit(failed)
+
+
+def keep(outcomes: Sequence[Outcome], is_soak: bool) -> None:
+    """Keep a full run, or a soak; each leaves the last of the other where it is."""
+    kept = RESULTS.read_text()
+    if is_soak:
+        RESULTS.write_text(with_section(kept, SOAK, report(outcomes)))
+    elif len(outcomes) == len(MEASUREMENTS):
+        page = f"# Results\n\nKept by `make bench`; the last full run.\n\n{report(outcomes)}\n"
+        RESULTS.write_text(with_section(page, SOAK, section(kept, SOAK)))
 
 
 def report(outcomes: Sequence[Outcome]) -> str:

@@ -18,6 +18,7 @@ from gapless.core.cursor import cursor
 from gapless.core.stream import Position
 
 __all__ = [
+    "LOAD_SECONDS_MAX",
     "Load",
     "connect",
     "generate",
@@ -40,13 +41,16 @@ IMPORT = "import time; began = time.perf_counter(); import gapless; print(time.p
 Load = Callable[[Server, bool], Sample]
 
 
-def generate(*options: str, quick: tuple[str, ...] = ("-duration", "2s")) -> Load:
+def generate(
+    *options: str, quick: tuple[str, ...] = ("-duration", "2s"), seconds_max: float = LOAD_SECONDS_MAX
+) -> Load:
     """The load generator with these options, and with those of `quick` in a quick run."""
 
     def load(server: Server, is_quick: bool) -> Sample:
         ports, pids = (",".join(map(str, numbers)) for numbers in (server.ports, server.pids))
         address = ("-ports", ports, "-pids", pids, "-store-pid", str(server.store_pid))
-        sample = json.loads(run(str(CACHE / "load"), *options, *address, *(quick if is_quick else ())))
+        command = [str(CACHE / "load"), *options, *address, *(quick if is_quick else ())]
+        sample = json.loads(run(*command, seconds_max=seconds_max))
         for side in ("server", "store", "generator"):
             sample[f"{side}_busy_percent"] = 100 * sample[f"{side}_cpu_seconds"] / sample["seconds"]
         return dict(sample)

@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-__all__ = ["Figure", "Row", "Sample", "Target", "judge", "notes", "number", "table"]
+__all__ = [
+    "Figure",
+    "Row",
+    "Sample",
+    "Target",
+    "judge",
+    "notes",
+    "number",
+    "section",
+    "table",
+    "with_section",
+]
 
 Sample = Mapping[str, float]
 NOTED = ("p50_ms", "p99_ms", "server_busy", "generator_busy", "fdatasync", "commit_")
@@ -112,3 +123,17 @@ def table(rows: Iterable[Row]) -> str:
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
         for line in lines
     )
+
+
+def section(page: str, title: str) -> str:
+    """Return what stands under a heading of a page, without it; empty if there is no such heading."""
+    _, _, rest = page.partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0].strip("\n")
+
+
+def with_section(page: str, title: str, text: str) -> str:
+    """Return a page that ends with a section: in the place of the one of that title, or added."""
+    before, _, rest = page.partition(f"\n## {title}\n")
+    _, heading, after = rest.partition("\n## ")
+    kept = f"{before.rstrip()}\n{heading}{after}".rstrip()
+    return f"{kept}\n\n## {title}\n\n{text}\n" if text else f"{kept}\n"

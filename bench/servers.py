@@ -21,11 +21,14 @@ __all__ = [
     "ROOT",
     "SECRET",
     "SERVERS",
+    "START_SECONDS_MAX",
     "Command",
     "Failed",
     "Server",
+    "children",
     "ending",
     "gapless",
+    "gapless_on_sqlite",
     "last_line",
     "peer",
     "redis_always",
@@ -37,6 +40,7 @@ START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
 ROOT = Path(__file__).parents[1]
 HISTORY_SIZE = 1000
+HISTORY_SIZES = {"bench": HISTORY_SIZE, "long": 10_000_000, "soak": 100}
 HISTORY_TTL = "300s"
 SECRET = "what the tokens of the bench are signed with"
 RIGHTS = ("subscribe", "publish", "history")
@@ -75,7 +79,7 @@ def gapless(folder: Path, port: int, store: str = "memory:", **more: object) -> 
             "allow_anonymous_connect_without_token": True,
         },
         "http_api": {"insecure": True},
-        "channel": {"namespaces": [namespace("bench", HISTORY_SIZE), namespace("long", 10_000_000)]},
+        "channel": {"namespaces": [namespace(name, size) for name, size in HISTORY_SIZES.items()]},
         "prometheus": {"enabled": True},
         "store": {"url": store},
         **more,
@@ -253,9 +257,14 @@ def last_line(output: Path) -> str:
     return said[-1] if said else ""
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started (proc_pid_task_tid_children(5))."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def refuse_children(pid: int) -> None:
     """CPU and memory are those of one process: a child's would be left out."""
-    if Path(f"/proc/{pid}/task/{pid}/children").read_text().strip():
+    if children(pid):
         raise Failed("the server has child processes, whose CPU would not be counted")
 
 

@@ -28,6 +28,7 @@ type reply struct {
 		Publications []publication `json:"publications"`
 	} `json:"subscribe"`
 	Push *struct {
+		Channel     string       `json:"channel"`
 		Publication *publication `json:"pub"`
 	} `json:"push"`
 }

@@ -79,9 +79,14 @@ func (f *fanOut) finish() error {
 	return nil
 }
 
-// paced publishes at a steady rate and measures CPU per delivery and latency, after a second of warming up.
+// paced publishes at a steady rate and measures CPU per delivery and latency, after a second of warming up, and how many
+// of the clients the process has that has most.
 func paced(o options) (figures, error) {
 	var taken latencies
+	before, err := look(o.pids)
+	if err != nil {
+		return nil, err
+	}
 	f, err := openFanOut(o, func(c *client, line []byte) {
 		if sent, ok := sentAt(line); ok {
 			taken = append(taken, time.Since(sent))
@@ -104,6 +109,14 @@ func paced(o options) (figures, error) {
 	}
 	out := use.figures(f.delivered)
 	taken.add(out)
+	after, err := look(o.pids)
+	if err != nil {
+		return nil, err
+	}
+	for i := range after {
+		carried := after[i].descriptors - before[i].descriptors
+		out["share_max_percent"] = max(out["share_max_percent"], 100*float64(carried)/float64(o.connections))
+	}
 	return out, nil
 }
 

@@ -55,6 +55,7 @@ var measurements = map[string]func(options) (figures, error){
 	"saturated": saturated,
 	"storm":     storm,
 	"cold":      coldStorm,
+	"soak":      soak,
 	"idle":      idle,
 	"http":      httpPublish,
 	"get":       httpGet,

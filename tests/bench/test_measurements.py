@@ -2,7 +2,7 @@ import pytest
 
 from bench.measurement import Measurement
 from bench.measurements import MEASUREMENTS
-from bench.nodes import PAIRS
+from bench.nodes import PAIRS, SEVERAL
 from bench.queue_measurements import BACKLOG
 from bench.report import Target, judge
 from bench.servers import NO_SERVER, SERVERS
@@ -14,7 +14,7 @@ MEMORY = {"before_mib": 60.0, "with_waiting_mib": 130.0, "with_delayed_mib": 131
 
 @EACH
 def test_every_server_that_is_measured_can_be_run(measurement: Measurement) -> None:
-    assert set(measurement.loads) <= {*SERVERS, *PAIRS, NO_SERVER}
+    assert set(measurement.loads) <= {*SERVERS, *PAIRS, *SEVERAL, NO_SERVER}
 
 
 @EACH

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.report import Figure, Row, Target, judge, notes, number, table
+from bench.report import Figure, Row, Target, judge, notes, number, section, table, with_section
 
 CPU = Figure("CPU", "µs", lambda sample: sample["cpu"], Target(0.6))
 RATE = Figure(
@@ -83,3 +83,22 @@ def test_notes_keep_what_explains_the_figures() -> None:
 
 def test_no_samples_leave_no_notes() -> None:
     assert notes([]) == ""
+
+
+@pytest.mark.parametrize("page", ["# Page\n\ntext\n", "# Page\n\n## A\n\na\n\n## Z\n\nz\n"])
+def test_a_section_is_found_where_it_was_put_and_leaves_the_others(page: str) -> None:
+    once = with_section(page, "New", "one\n\ntwo")
+    assert section(once, "New") == "one\n\ntwo"
+    assert once.startswith(page.rstrip())
+    assert with_section(once, "New", "other") == once.replace("one\n\ntwo", "other")
+
+
+def test_a_section_between_others_is_replaced_without_them() -> None:
+    page = "# Page\n\n## A\n\na\n\n## Z\n\nz\n"
+    assert section(page, "A") == "a"
+    assert with_section(page, "A", "b") == "# Page\n\n## Z\n\nz\n\n## A\n\nb\n"
+
+
+def test_no_section_is_added_without_text() -> None:
+    assert section("# Page\n", "New") == ""
+    assert with_section("# Page\n", "New", "") == "# Page\n"
