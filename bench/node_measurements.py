@@ -55,8 +55,8 @@ def soak(name: str, seconds: int, channels: int) -> Measurement:
         name,
         f"{took} on two nodes: 400 connections at a time, each with a token, a room and one of {channels:,} "
         "channels, both of which it publishes to; it ends within 4 s, every second one is cut, and every "
-        "second client recovers at the other node. Memory is compared from the tenth after the first fifth of "
-        "the time to the last tenth, descriptors from before the clients to after them",
+        "second client recovers at the other node. Memory is compared from the tenth after the first fifth "
+        "of the time to the last tenth, descriptors from before the clients to after them",
         {GAPLESS: generate("soak", *options, seconds_max=seconds + LOAD_SECONDS_MAX)},
         (
             Figure(
