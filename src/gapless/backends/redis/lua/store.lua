@@ -55,6 +55,7 @@ local function read_meta(keys, args)
     now = math.max(time, clock(args[1])),
     suspect = tonumber(meta[6] or 0),
     fence = tonumber(meta[7] or 0),
+    fence_before = tonumber(meta[7] or 0),
     due = tonumber(meta[8] or 0),
     writes = {},
   }
@@ -191,7 +192,7 @@ end
 function store.finish(s, ...)
   if streams.save then streams.save(s) end
   store.flush(s)
-  if s.seq ~= s.seq_before or s.now > s.time then
+  if s.seq ~= s.seq_before or s.fence ~= s.fence_before or s.now > s.time then
     -- HSET: what every function changes.
     redis.call('HSET', s.key, 'seq', s.seq, 'time', s.now, 'fence', s.fence)
   end
