@@ -15,8 +15,11 @@ from gapless.backends.memory import Backend, Kept
 from gapless.backends.sqlite.sharing import Owner
 from gapless.ports import Store
 from gapless.sharing.joined import Joined
+from gapless.sharing.remote import Listen
 from gapless.testing.conformance import Place, UrlPlace
 from tests.redis_server import RedisServer
+
+KEY = "a key of thirty-two bytes or more"
 
 
 class MemoryPlace(Place):
@@ -42,8 +45,10 @@ class JoinedPlace(SqlitePlace):
     """A file that somebody else has open, seen by one who joined; both let go of it together."""
 
     async def open(self) -> Store:
-        owner, joined = await super().open(), await super().open()
-        assert (type(owner), type(joined)) == (Owner, Joined)
+        owner = await super().open()
+        assert isinstance(owner, Owner)
+        joined = await self.join(owner)
+        assert isinstance(joined, Joined)
         close = joined.close
 
         async def close_both() -> None:
@@ -52,6 +57,22 @@ class JoinedPlace(SqlitePlace):
 
         joined.close = close_both  # type: ignore[method-assign]
         return joined
+
+    async def join(self, owner: Owner) -> Store:
+        return await super().open()
+
+
+class RemotePlace(JoinedPlace):
+    """The same over TCP, as from another machine."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.options["listen"] = Listen("127.0.0.1", 0, KEY.encode())
+
+    async def join(self, owner: Owner) -> Store:
+        assert owner.gate is not None
+        options = Options(**self.options | {"listen": None})
+        return await backends.open(f"gapless+tcp://:{KEY}@127.0.0.1:{owner.gate.port}", options)
 
 
 class RedisPlace(UrlPlace):
@@ -75,6 +96,7 @@ class RedisPlace(UrlPlace):
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda folder: MemoryPlace(),
     "redis": lambda folder: RedisPlace(_server(), f"{folder.name}-{next(_PREFIXES)}"),
+    "remote": lambda folder: RemotePlace(f"sqlite:{folder}/store.db"),
     "sqlite": lambda folder: SqlitePlace(f"sqlite:{folder}/store.db"),
     "sqlite, joined": lambda folder: JoinedPlace(f"sqlite:{folder}/store.db"),
 }

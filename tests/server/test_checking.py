@@ -31,7 +31,7 @@ def refused(tmp_path: Path, text: str, *flags: str) -> str:
         (
             "[store]\nurl = 'mysql:x'",
             2,
-            "store.url: no store for the scheme 'mysql'; there are memory, redis, ",
+            "store.url: no store for the scheme 'mysql'; there are gapless+tcp, ",
         ),
         ("[store]\nurl = 'foo'", 2, "store.url: 'foo' is no store URL"),
         ("[store]\nurl = 'sqlite:'", 2, "store.url: the store's URL names no file"),

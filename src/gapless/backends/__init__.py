@@ -24,6 +24,7 @@ from gapless.core.errors import ConfigError, GaplessError, NotAvailable, StoreEr
 from gapless.core.masking import masked_url
 from gapless.core.stream import Done, Entry, Outcome
 from gapless.ports import After, Checked, Compacted, Durability, Store, Timer
+from gapless.sharing.remote import Listen
 
 __all__ = [
     "FILE_MODE",
@@ -55,6 +56,9 @@ SCHEMES: Final = {
     "rediss": "redis",
     "redis+sentinel": "redis",
     "redis+cluster": "redis",
+    "gapless+unix": "remote",
+    "gapless+tcp": "remote",
+    "gapless+tls": "remote",
 }
 
 # Idempotency keys are forgotten together: all that were made within one such stretch of store time.
@@ -111,7 +115,7 @@ class Options(Struct, frozen=True, kw_only=True):
     spreads retries, `failed` is called once, on the loop, when the store had to close. Below
     `free_bytes_min` of free disk appends are refused; `ballast_bytes` is the size of the file that is
     given up then, so that reading and trimming go on. A store whose class can change while it runs takes
-    nothing while that is below `durability_min`.
+    nothing while that is below `durability_min`. One that is a file lets other machines join at `listen`.
     """
 
     now_ms: Callable[[], int] | None = None
@@ -131,6 +135,7 @@ class Options(Struct, frozen=True, kw_only=True):
     durability_min: Durability = Durability.MEMORY
     ballast_bytes: int = 64 * 1024 * 1024
     free_bytes_min: int = 16 * 1024 * 1024
+    listen: Listen | None = None
 
 
 Answer = TypeVar("Answer", covariant=True)
@@ -191,8 +196,8 @@ def _module(scheme: str) -> ModuleType:
         ConfigError: there is none, or a package that it needs is not installed.
     """
     module = SCHEMES.get(scheme, scheme)
-    if module not in names():
-        known = sorted({*SCHEMES, *names()})
+    known = sorted({*SCHEMES, *names()} - (set(SCHEMES.values()) - set(SCHEMES)))
+    if scheme not in known or module not in names():
         raise ConfigError(f"no store for the scheme {scheme!r}; there are {', '.join(known)}")
     try:
         return import_module(f"{__name__}.{module}")
@@ -247,5 +252,7 @@ async def open(url: str, options: Options | None = None) -> Store:
 def _split(url: str) -> tuple[str, str]:
     scheme, colon, address = url.partition(":")
     if not colon:
-        raise ConfigError(f"{masked_url(url)!r} is no store URL; write memory:, sqlite:path.db or redis://host:6379")
+        raise ConfigError(
+            f"{masked_url(url)!r} is no store URL; write memory:, sqlite:path.db or redis://host:6379"
+        )
     return scheme, url if scheme in SCHEMES else address

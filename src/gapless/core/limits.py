@@ -56,6 +56,11 @@ CHECK_INTERVAL_MS: Final = 1_000
 NODES_MAX: Final = 256
 BEAT_MS: Final = 1_000
 BEATS_MISSED_MAX: Final = 4
+# What nodes have each other do: what one remembers so as to do nothing twice, how often it is told again until
+# all have answered, and what an answer may weigh.
+ACTS_REMEMBERED_MAX: Final = 10_000
+ASK_AGAIN_MS: Final = 250
+TOLD_BYTES_MAX: Final = 4 * 1024 * 1024
 # Who came and went in channels with presence is told to the store so often, and so many at once.
 PRESENCE_BATCH_MS: Final = 5
 PRESENCE_BATCH_MAX: Final = 1_000
@@ -262,6 +267,14 @@ OWNER_LOOK_MS: Final = 20
 OWNER_BEAT_MS: Final = 1_000
 OWNER_BEATS_MAX: Final = 5
 CALL_LATE_MS: Final = 10_000
+# Over TCP: what is read of somebody who has not proved the key, how many of an owner's latest pongs tell its
+# time, when a connection from which nothing comes is dead, how often an owner is looked for, and the key.
+SHARED_PROOF_BYTES_MAX: Final = 4 * 1024
+SHARED_CLOCK_SAMPLES: Final = 8
+SHARED_DEAD_MS: Final = 15_000
+REMOTE_LOOK_MS: Final = 50
+REMOTE_LOOK_MS_MAX: Final = 1_000
+SHARED_KEY_BYTES_MIN: Final = 32
 
 # Redis: how long to wait for a connection and its first answers, between tries, and for a rewrite of the
 # append-only file; how often to say that this process is there, and when a silent server is given up.

@@ -8,7 +8,7 @@ from gapless import backends
 from gapless.core.errors import ConfigError
 from gapless.core.masking import masked_url
 from gapless.ports import Durability
-from gapless.server import tls, tokens
+from gapless.server import listening, tls, tokens
 from gapless.server.addresses import Addresses
 from gapless.server.config import Config, Reading, refusal
 from gapless.server.health import NAMESPACE
@@ -55,6 +55,7 @@ def mistakes(config: Config, now_ms: int) -> Iterator[str]:
     yield from _paths(config)
     yield from _store(config)
     yield from _workers(config)
+    yield from listening.mistakes(config.store, now_ms)
 
 
 def _said(use: Callable[[], object]) -> Iterator[str]:

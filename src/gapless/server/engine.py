@@ -15,6 +15,7 @@ from gapless.core.limits import MESSAGE_BYTES_MAX
 from gapless.core.masking import masked_url
 from gapless.ports import Clock, Durability, Queues, Store, Streams
 from gapless.server.config import Config
+from gapless.server.listening import listen_of
 
 __all__ = ["message_bytes_max", "open_store", "verbs_over"]
 
@@ -32,7 +33,7 @@ async def open_store(
     `now_ms` is the store's clock (None: its own).
 
     Raises:
-        ConfigError: there is no such kind of store.
+        ConfigError: there is no such kind of store; or other machines cannot join as configured.
         StoreRefused: the store may not be opened as it is, or is less durable than was asked for.
     """
     options = config.store
@@ -42,6 +43,7 @@ async def open_store(
         message_bytes_max=message_bytes_max(config),
         key_window_ms=options.idempotency_window_ms,
         durability_min=options.minimum,
+        listen=listen_of(options, (now_ms or backends.store_clock())()),
     )
     store = await backends.open(options.url, opened)
     classes = list(Durability)

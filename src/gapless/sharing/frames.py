@@ -1,7 +1,8 @@
 """What goes over the socket between the process that owns a store and those that joined it.
 
 A frame is four bytes of length, big-endian, and a MessagePack array whose first item names its kind. The
-owner speaks first: `Welcome`. Many frames go in one write.
+owner speaks first: `Welcome`. Many frames go in one write. Over TCP each first proves to the other that it
+has the key: `Challenge`, `Proof`, then `Proved` before the `Welcome`, or `Denied`.
 """
 
 import struct
@@ -20,6 +21,8 @@ __all__ = [
     "MALFORMED",
     "VERSION",
     "Answer",
+    "Challenge",
+    "Denied",
     "Frames",
     "FromOwner",
     "GiveUp",
@@ -28,6 +31,8 @@ __all__ = [
     "Ping",
     "Pong",
     "Progress",
+    "Proof",
+    "Proved",
     "Ready",
     "Refusal",
     "Refused",
@@ -39,7 +44,7 @@ __all__ = [
     "frame",
 ]
 
-VERSION: Final = 3
+VERSION: Final = 4
 # Stands for `Malformed` where codes of errors do.
 MALFORMED: Final = "malformed"
 
@@ -59,13 +64,41 @@ class Standing(Struct, array_like=True, frozen=True, tag="standing"):
 
 
 class Welcome(Struct, array_like=True, frozen=True, tag="welcome"):
-    """What an owner says first. `identity` is of the file whose lock makes it the owner."""
+    """What an owner says first. `identity` is of the file whose lock makes it the owner.
+
+    `at_ns` is when it was sent, by the owner's steady clock.
+    """
 
     version: int
     identity: tuple[int, int]
     pid: int
     durability: Durability
     standing: Standing
+    at_ns: int
+
+
+class Challenge(Struct, array_like=True, frozen=True, tag="challenge"):
+    """What an owner says first over TCP: something new to prove the key with."""
+
+    version: int
+    nonce: bytes
+
+
+class Proof(Struct, array_like=True, frozen=True, tag="proof"):
+    """What who joins answers: its proof, and something new for the owner's."""
+
+    nonce: bytes
+    proof: bytes
+
+
+class Proved(Struct, array_like=True, frozen=True, tag="proved"):
+    """The owner's proof."""
+
+    proof: bytes
+
+
+class Denied(Struct, array_like=True, frozen=True, tag="denied"):
+    """The key is another one."""
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
@@ -150,7 +183,9 @@ class Leaving(Struct, array_like=True, frozen=True, tag="leaving"):
 
 
 class Pong(Struct, array_like=True, frozen=True, tag="pong"):
-    """The owner is there."""
+    """The owner is there; `at_ns` by its steady clock."""
+
+    at_ns: int
 
 
 class Ping(Struct, array_like=True, frozen=True, tag="ping"):
@@ -158,7 +193,7 @@ class Ping(Struct, array_like=True, frozen=True, tag="ping"):
 
 
 class Sent(Struct, array_like=True, frozen=True, tag="sent"):
-    """When what follows was sent, by the machine's steady clock."""
+    """When what follows was sent, by the owner's steady clock: then or earlier."""
 
     at_ns: int
 
@@ -186,10 +221,10 @@ def frame(said: Any) -> bytes:
 
 
 class Frames:
-    """What was read from a socket, cut into frames of up to `bytes_max`."""
+    """What was read from a socket, cut into frames of up to `bytes_max`, which may be changed."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._parts: list[bytes] = []
         self._held = 0
         self._needed = _LENGTH.size
@@ -208,7 +243,7 @@ class Frames:
         at, self._needed = 0, _LENGTH.size
         while len(data) - at >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(data, at)
-            if length > self._bytes_max:
+            if length > self.bytes_max:
                 raise BadRequest(f"a frame of {length} bytes")
             start = at + _LENGTH.size
             if len(data) - start < length:

@@ -11,9 +11,10 @@ from gapless.core.limits import OWNER_BEAT_MS, OWNER_BEATS_MAX, SHARED_FRAME_BYT
 from gapless.ports import After, Timer
 from gapless.sharing.frames import VERSION, Frames, FromOwner, Ping, Sent, Welcome, frame
 
-__all__ = ["Link"]
+__all__ = ["READ", "Link"]
 
-_READ: Final = msgspec.msgpack.Decoder(FromOwner)
+READ: Final = msgspec.msgpack.Decoder(FromOwner)
+_WELCOME: Final = msgspec.msgpack.Decoder(Welcome)
 _VERSION: Final = msgspec.msgpack.Decoder(list[Any])
 
 
@@ -26,9 +27,12 @@ class Link(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
+    pings_always = False  # also while nothing is waited for
+
     def __init__(self, after: After, elapsed_ns: Callable[[], int]) -> None:
         self._after = after
         self._elapsed_ns = elapsed_ns
+        self._take = self._greeted
         self._loop = asyncio.get_running_loop()
         self._frames = Frames(SHARED_FRAME_BYTES_MAX)
         self._told: list[bytes] = []
@@ -73,7 +77,11 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         if self._told and not self._is_full and not self.is_lost:
             told, self._told = self._told, []
-            self._transport.write(frame(Sent(self._elapsed_ns())) + b"".join(told))
+            self._transport.write(frame(Sent(self.owners_ns())) + b"".join(told))
+
+    def owners_ns(self) -> int:
+        """Return what the owner's steady clock says: on one machine they are the same."""
+        return self._elapsed_ns()
 
     @property
     def is_full(self) -> bool:
@@ -97,34 +105,44 @@ class Link(asyncio.Protocol):
         self._silent_beats = 0
         try:
             for body in self._frames.feed(data):
-                if self.welcome.done():
-                    self._hear(_READ.decode(body))
-                else:
-                    self._greeted(body)
-        except (msgspec.MsgspecError, GaplessError) as error:
-            context = {"message": "the store's owner is not understood", "exception": error}
-            self._loop.call_exception_handler(context)
+                self._take(body)
+        except (msgspec.MsgspecError, GaplessError, LookupError) as error:
+            if self.welcome.done():
+                context = {"message": "the store's owner is not understood", "exception": error}
+                self._loop.call_exception_handler(context)
+            else:
+                self._refuse("who answers there is no gapless that shares its store")
             self._transport.abort()
 
-    def _greeted(self, body: bytes) -> None:
+    def _refuse(self, why: str) -> None:
+        if not self.welcome.done():
+            self.welcome.set_exception(StoreRefused(why))
+
+    def _is_understood(self, body: bytes) -> bool:
+        """Tell whether what an owner says first is of this version."""
         version = _VERSION.decode(body)[1]
         if version != VERSION:
-            self.welcome.set_exception(
-                StoreRefused(
-                    f"it is open in another process, which shares it in version {version}, this one in"
-                    f" version {VERSION}: use the same gapless in both"
-                )
+            self._refuse(
+                f"it is open in another process, which shares it in version {version}, this one in"
+                f" version {VERSION}: use the same gapless in both"
             )
-            return
-        self._transport.pause_reading()
-        self.welcome.set_result(cast("Welcome", _READ.decode(body)))
+        return bool(version == VERSION)
+
+    def _greeted(self, body: bytes) -> None:
+        if self._is_understood(body):
+            self._transport.pause_reading()
+            self._take = self._told_by_owner
+            self.welcome.set_result(_WELCOME.decode(body))
+
+    def _told_by_owner(self, body: bytes) -> None:
+        self._hear(READ.decode(body))
 
     def _beat(self) -> None:
         """Ask now and then whether the owner is there. Who was stopped itself has missed no beat."""
         if self.is_lost:
             return
         self._beats = self._after(OWNER_BEAT_MS, self._beat)
-        if not self._is_waiting():
+        if not (self.pings_always or self._is_waiting()):
             self._silent_beats = 0
             return
         self._silent_beats += 1

@@ -114,7 +114,7 @@ class Host:
         self.elapsed_ns = elapsed_ns
         self.may_join = may_join
         self.marks = count()
-        self._after = after
+        self.after = after
         self._identity = identity
         self._pid = pid
         self._statistics = statistics
@@ -132,7 +132,8 @@ class Host:
     def welcome(self) -> Welcome:
         """Return what is said first."""
         standing = Standing(self.store.epoch, self.store.statistics())
-        return Welcome(VERSION, self._identity, self._pid, self.store.durability, standing)
+        durability, at_ns = self.store.durability, self.elapsed_ns()
+        return Welcome(VERSION, self._identity, self._pid, durability, standing, at_ns)
 
     def _ready(self, queue: str) -> None:
         if not self.bus.alone:
@@ -163,7 +164,7 @@ class Host:
             guest.finish()
         if self.bus.guests:
             self._emptied = asyncio.get_running_loop().create_future()
-            timer = self._after(CLOSE_MS, self._cut)
+            timer = self.after(CLOSE_MS, self._cut)
             try:
                 await self._emptied
             finally:
@@ -176,8 +177,9 @@ class Host:
 
 
 class Guest(asyncio.Protocol):
-    """One process that joined."""
+    """One process that joined. One that `may_care` cares for the file, too."""
 
+    may_care = True
     _transport: asyncio.Transport
 
     def __init__(self, host: Host) -> None:
@@ -203,8 +205,14 @@ class Guest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._host.may_join(transport.get_extra_info("socket")):
+            self._come_in()
+        else:
+            self._transport.abort()
+
+    def _come_in(self) -> None:
         host = self._host
-        if not host.may_join(transport.get_extra_info("socket")) or len(host.bus.guests) >= GUESTS_MAX:
+        if len(host.bus.guests) >= GUESTS_MAX:
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=SHARED_HIGH_BYTES)
@@ -271,14 +279,15 @@ class Guest(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for body in self._frames.feed(data):
-                self._take(read_call(body))
+                self._take(body)
         except (msgspec.MsgspecError, GaplessError) as error:
             log.error("a process that joined says what cannot be read: %s", error)
             self.cut()
         if len(self._calls) >= SHARED_CALLS_MAX:
             self._transport.pause_reading()
 
-    def _take(self, said: Any) -> None:
+    def _take(self, body: bytes) -> None:
+        said = read_call(body)
         match said:
             case Sent(at_ns):
                 self._late = self._host.elapsed_ns() - at_ns > CALL_LATE_MS * 1_000_000
@@ -288,7 +297,7 @@ class Guest(asyncio.Protocol):
                 self._host.bus.was_told(said, self)
             case Ping():
                 self._host.store.statistics()  # counts its percentiles anew
-                self.say(frame(Pong()))
+                self.say(frame(Pong(self._host.elapsed_ns())))
             case GiveUp(number):
                 task = self._calls.get(number)
                 if task is not None:
@@ -317,8 +326,10 @@ class Guest(asyncio.Protocol):
         if verb.tells:
             arguments["told"] = self._telling(call.number)
         store = self._host.store
+        if verb.name in CARE and not self.may_care:
+            return _no_care("the store is on another machine: care for it there")
         if verb.name in CARE and not isinstance(store, Care):
-            return _no_care()
+            return _no_care("the store is no file")
         method: Callable[..., Coroutine[Any, Any, Any]] = getattr(store, verb.name)
         return method(**arguments)
 
@@ -397,8 +408,8 @@ class Guest(asyncio.Protocol):
             del self._stopped[next(iter(self._stopped))]
 
 
-async def _no_care() -> None:
-    raise NotAvailable("the store is no file")
+async def _no_care(why: str) -> None:
+    raise NotAvailable(why)
 
 
 def _merged(behind: Sequence[bool], outcomes: Sequence[Outcome]) -> Iterator[Outcome]:

@@ -28,6 +28,7 @@ OURS = {
     "client.token.ed25519_public_key",
     "http_api.body_size_limit",
     "http_server.trusted_proxies",
+    "http_server.workers",
     "log.format",
     "prometheus.key",
     "shutdown.delay",

@@ -8,22 +8,23 @@ import asyncio
 import logging
 import os
 import socket
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
+
+from msgspec.structs import replace
 
 from gapless.backends import Held, Options
 from gapless.backends.sqlite.backend import Backend
 from gapless.backends.sqlite.opening import beside
 from gapless.backends.sqlite.writer import Queued
-from gapless.core.errors import StoreError, StoreRefused
+from gapless.core.errors import StoreError, StoreRefused, Unavailable
 from gapless.core.limits import OWNER_LOOK_MS, OWNER_WAIT_MS
 from gapless.ports import Store
 from gapless.sharing.joined import Joined
 from gapless.sharing.link import Link
+from gapless.sharing.local import is_same_user, reach, short
+from gapless.sharing.remote import Gate
 from gapless.sharing.serving import Host, OwnersBus
 
 __all__ = ["Owner", "open_shared"]
@@ -33,10 +34,7 @@ log: Final = logging.getLogger("gapless.store")
 SOCKET: Final = ".sock"
 # A socket is bound to this name first: the other one names only what is listened on.
 SOCKET_NEW: Final = ".sock-new"
-# The longest path of a socket (unix(7)), less the byte that ends it.
-PATH_BYTES_MAX: Final = 107
 BACKLOG: Final = 256
-CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Owner(Backend):
@@ -46,6 +44,7 @@ class Owner(Backend):
     _host: Host
     _listening: socket.socket
     _server: asyncio.AbstractServer | None = None
+    gate: Gate | None = None
 
     @classmethod
     async def open(cls, address: str, options: Options, vfs: str | None = None) -> Self:
@@ -54,6 +53,7 @@ class Owner(Backend):
         Raises:
             ConfigError, StoreRefused: see `Backend.open`.
             Held: another process has it open.
+            Unavailable: other machines cannot join at `options.listen`.
         """
         store = await super().open(address, options, vfs)
         store.bus = OwnersBus()
@@ -65,12 +65,22 @@ class Owner(Backend):
             after=options.after,
             elapsed_ns=options.elapsed_ns,
             statistics=store.counts,
-            may_join=_is_same_user,
+            may_join=is_same_user,
         )
         try:
             await store._listen()
         except OSError as error:
             log.warning("other processes cannot join %s: %s", store._path, error.strerror or error)
+        if options.listen is not None:
+            store.gate = Gate(store._host, options.listen, partial(_nonce, options))
+            try:
+                await store.gate.open()
+            except OSError as error:
+                await store.close()
+                where = f"{options.listen.host}, port {options.listen.port}"
+                raise Unavailable(
+                    f"store.listen: cannot listen on {where}: {error.strerror or error}"
+                ) from error
         return store
 
     async def _listen(self) -> None:
@@ -78,7 +88,7 @@ class Owner(Backend):
         new, path = beside(self._path, SOCKET_NEW), beside(self._path, SOCKET)
         try:
             new.unlink(missing_ok=True)
-            with _short(new) as name:
+            with short(new) as name:
                 listening.bind(name)
             new.chmod(0o600)
             listening.listen(BACKLOG)
@@ -91,12 +101,16 @@ class Owner(Backend):
             raise
 
     def _stop_listening(self) -> None:
+        if self.gate is not None:
+            self.gate.close()
         if self._server is not None:
             beside(self._path, SOCKET).unlink(missing_ok=True)
             self._server.close()
             self._server = None
 
     def _on_forsaken(self) -> None:
+        if self.gate is not None:
+            self.gate.forsake()
         if self._server is not None:
             beside(self._path, SOCKET).unlink(missing_ok=True)
             self._listening.close()
@@ -114,6 +128,10 @@ class Owner(Backend):
             self._ending = self._loop.create_task(self._host.close())
 
 
+def _nonce(options: Options) -> bytes:
+    return (options.token() + options.token()).encode()
+
+
 def _absolute(address: str) -> Path:
     return Path(address).absolute()
 
@@ -122,34 +140,6 @@ def _identity(path: Path) -> tuple[int, int]:
     """Name the file whose lock makes a process the owner."""
     found = beside(path, ".witness").stat()
     return found.st_dev, found.st_ino
-
-
-def _is_same_user(connected: Any) -> bool:
-    """Tell whether the process at the other end is of this one's user."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the socket's mode lets nobody else in
-    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return bool(CREDENTIALS.unpack(told)[1] == os.geteuid())
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Return a name for a socket by which it can be bound or reached, however long its path.
-
-    Raises:
-        OSError: there is none.
-    """
-    if len(os.fsencode(path)) <= PATH_BYTES_MAX:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        name = f"/proc/self/fd/{folder}/{path.name}"
-        if len(os.fsencode(name)) > PATH_BYTES_MAX:
-            raise OSError(f"the name {path.name} is too long for a socket")
-        yield name
-    finally:
-        os.close(folder)
 
 
 async def open_shared(address: str, options: Options) -> Store:
@@ -188,6 +178,11 @@ async def _look(address: str, options: Options) -> Link | Store | None:
         store = await Owner.open(address, options)
     except Held:
         return await _join(address, options)
+    except Unavailable as error:
+        if options.listen is None or isinstance(error, StoreError):
+            raise
+        log.error("%s", error)
+        return await _look(address, replace(options, listen=None))
     log.warning("the process that owned %s is gone: this one goes on with it", _absolute(address))
     return store
 
@@ -199,30 +194,14 @@ async def _join(address: str, options: Options) -> Link | None:
         StoreRefused: this process may not join it, or does not understand it.
     """
     path = _absolute(address)
-    joining = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        with _short(beside(path, SOCKET)) as name:
-            joining.connect(name)
-        if not _is_same_user(joining):
-            raise PermissionError
+        link = await reach(beside(path, SOCKET), options.after, options.elapsed_ns)
     except PermissionError:
-        joining.close()
         raise StoreRefused(f"{path} is open in a process of another user") from None
     except OSError:
-        joining.close()
         return None
-    loop = asyncio.get_running_loop()
-    make: Callable[[], Link] = partial(Link, options.after, options.elapsed_ns)
-    _, link = await loop.create_unix_connection(make, sock=joining)
-    timer = options.after(OWNER_WAIT_MS, link.close)
-    try:
-        welcome = await link.welcome
-    except BaseException:
-        link.close()
-        raise
-    finally:
-        timer.cancel()
-    if welcome is None or link.is_closing or welcome.identity != _identity(path):
+    welcome = link.welcome.result() if link is not None else None
+    if link is not None and (welcome is None or welcome.identity != _identity(path)):
         link.close()
         return None
     return link

@@ -15,8 +15,10 @@ from gapless.broker.namespaces import STREAMS_NAMESPACE, DataFormat, Grammar, Na
 from gapless.broker.rules import QueueRule, StreamRule
 from gapless.core.errors import ConfigError
 from gapless.core.limits import (
+    BEAT_MS,
     BODY_BYTES_MAX,
     CHANNEL_NAME_BYTES_MAX,
+    CHECK_INTERVAL_MS,
     HOOK_MS,
     IDEMPOTENCY_WINDOW_MS,
     MESSAGE_BYTES_MAX,
@@ -42,6 +44,7 @@ __all__ = [
     "Log",
     "LogFormat",
     "Messages",
+    "Node",
     "PersonalChannel",
     "Prometheus",
     "Rates",
@@ -355,12 +358,18 @@ class Shutdown(Struct, frozen=True, kw_only=True):
 class Store(Struct, frozen=True, kw_only=True):
     """Where messages are kept, and the durability class below which the node refuses to start.
 
-    Unless it is set, that is `disk`, or `memory` when the URL itself says memory.
+    Unless that is set, it is `disk`, or `memory` when the URL itself says memory. Every `check_interval`, a
+    quarter more or less, a node asks where all channels end that somebody follows there. While it owns the
+    file of the store, other machines join at `listen` with the key.
     """
 
     url: str = "sqlite:gapless.db"
     durability: Durability | None = None
     idempotency_window_ms: Some = IDEMPOTENCY_WINDOW_MS
+    check_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = CHECK_INTERVAL_MS
+    listen: str = ""
+    listen_key: str = ""
+    listen_tls: Tls = field(default_factory=Tls)
 
     @property
     def minimum(self) -> Durability:
@@ -368,6 +377,16 @@ class Store(Struct, frozen=True, kw_only=True):
         if self.durability is not None:
             return self.durability
         return Durability.MEMORY if self.url.startswith("memory:") else Durability.DISK
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """What this node is called, and how often it tells the others over its store that it is there.
+
+    Without a name it is called by its machine and port. After four beats without a word a node is gone.
+    """
+
+    name: str = ""
+    beat_interval_ms: Annotated[int, Meta(ge=100, le=60_000)] = BEAT_MS
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -389,3 +408,4 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: Limits = field(default_factory=Limits)
     shutdown: Shutdown = field(default_factory=Shutdown)
     store: Store = field(default_factory=Store)
+    node: Node = field(default_factory=Node)
