@@ -45,11 +45,21 @@ class RedisServer:
         assert program, "redis-server is needed: `make test` installs it"
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = [part for name, value in self.settings.items() for part in (f"--{name}", value)]
-        self.process = subprocess.Popen(
-            [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *arguments],
-            stdout=(self.folder / "log").open("ab"),
-            stderr=subprocess.STDOUT,
-        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    program,
+                    "--port",
+                    str(self.port),
+                    "--bind",
+                    "127.0.0.1",
+                    "--dir",
+                    str(self.folder),
+                    *arguments,
+                ],
+                stdout=log,
+                stderr=log,
+            )
         self._until(self._answers)
         return self
 
@@ -64,8 +74,8 @@ class RedisServer:
     def _answers(self) -> bool:
         try:
             return self.command("PING") == "PONG"
-        except OSError:
-            return False
+        except OSError as error:
+            return str(error).startswith("NOAUTH")  # it answers those who know the password
 
     def command(self, *parts: str | int) -> str:
         """Send one command, and return the first line of its reply, or the bulk that it is."""
@@ -103,7 +113,7 @@ class RedisServer:
 @contextmanager
 def redis_server(folder: Path, **settings: str) -> Iterator[RedisServer]:
     """Run a server."""
-    server = RedisServer(folder, **settings).start()
+    server = RedisServer(folder, 0, **settings).start()
     try:
         yield server
     finally:

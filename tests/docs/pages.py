@@ -48,7 +48,7 @@ from gapless.cli import main
 here = {{"url": "http://127.0.0.1:{port}", "port": {port}}}
 groups = {{
     name: {{one: here for one in main.get_command(None, name).list_commands(None)}}
-    for name in ("store", "queue", "stream")
+    for name in ("bridge", "store", "queue", "stream")
 }}
 main(default_map={{**{{name: here for name in main.list_commands(None)}}, **groups}})
 """

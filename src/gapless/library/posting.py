@@ -41,11 +41,17 @@ STATUSES: Final[dict[int, type[GaplessError]]] = {
 }
 
 
-class _Reply(Struct):
-    """An answer of the server API."""
+class _Step(Struct):
+    """What became of one command of a batch."""
+
+    error: Failure | None = None
+
+
+class _Reply(_Step):
+    """An answer of the server API; `replies` are a batch's."""
 
     result: msgspec.Raw = msgspec.Raw(b"{}")
-    error: Failure | None = None
+    replies: list[_Step] = []
 
 
 class _Refusal(Failure, frozen=True):
@@ -110,6 +116,17 @@ class Posting:
         if reply.error is not None:
             raise reply.error.error()
         return bytes(reply.result)
+
+    async def batch(self, body: bytes) -> list[GaplessError | None]:
+        """Have the commands of a batch carried out; return for each why it was refused, if it was.
+
+        Raises as `post`.
+        """
+        status, answer = await self._exchange("POST", "/batch", body, 0)
+        reply = _read(status, answer)
+        if reply.error is not None:
+            raise reply.error.error()
+        return [None if step.error is None else step.error.error() for step in reply.replies]
 
     async def lines(self, method: str, body: bytes, *, pause_ms: int) -> AsyncGenerator[list[bytes], None]:
         """Call a method that answers line by line, with pauses of up to `pause_ms`; yield what came together.

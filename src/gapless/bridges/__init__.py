@@ -1,0 +1,1 @@
+"""What brings messages of other systems into channels."""
