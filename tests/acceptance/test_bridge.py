@@ -121,10 +121,15 @@ def numbers(*range_: int) -> list[bytes]:
 
 
 def held(program: Program, channel: str) -> list[Any]:
-    return [
-        each.get("data", each.get("b64data"))
-        for each in program.api("history", channel=channel, limit=-1)["result"]["publications"]
-    ]
+    """All that a channel keeps, page by page."""
+    found: list[Any] = []
+    since: dict[str, Any] = {}
+    while True:
+        page = program.api("history", channel=channel, limit=1_000, **since)["result"]
+        if not page["publications"]:
+            return found
+        found += [each.get("b64data", each["data"]) for each in page["publications"]]
+        since = {"since": {"epoch": page["epoch"], "offset": page["publications"][-1]["offset"]}}
 
 
 def test_all_arrives_in_order_and_ctrl_c_ends_it_well(
