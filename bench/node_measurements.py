@@ -156,5 +156,5 @@ NODE_MEASUREMENTS: tuple[Measurement, ...] = (
             ),
         ),
     ),
-    soak("churn", SOAK_SECONDS, 500),
+    soak("churn", SOAK_SECONDS, 100),
 )
