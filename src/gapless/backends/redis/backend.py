@@ -7,6 +7,7 @@ from gapless.backends import Options
 from gapless.backends.redis.address import Address
 from gapless.backends.redis.bus import RedisBus
 from gapless.backends.redis.calls import Calls
+from gapless.backends.redis.durability import Standing
 from gapless.backends.redis.groups import RedisGroups
 from gapless.backends.redis.jobs import RedisQueues
 from gapless.backends.redis.presence import RedisPresence
@@ -28,6 +29,7 @@ class Backend(RedisStreams, RedisQueues, RedisGroups, RedisPresence, Store):
         self._loop = asyncio.get_running_loop()
         self._calls = Calls(address, options)
         self._calls.begun = self._on_begun
+        self._calls.stood = self._on_stood
         self.bus = RedisBus(self._calls, options, self.heads)
         self._calls.attached = self.bus.reconnect
         super().__init__()
@@ -53,11 +55,13 @@ class Backend(RedisStreams, RedisQueues, RedisGroups, RedisPresence, Store):
             await store.close()
             raise
         store.epoch = store._calls.epoch
-        store.durability = store._calls.standing.durability
         return store
 
     def _on_begun(self, epoch: str) -> None:
         self.epoch = epoch
+
+    def _on_stood(self, standing: Standing) -> None:
+        self.durability = standing.durability
 
     async def close(self) -> None:
         await self.bus.close()

@@ -1,8 +1,8 @@
 """The doorbell between the nodes of one Redis: sharded Pub/Sub, a channel for each stream that is followed.
 
-What is published on `P:c:<stream>` is a byte and what it names: b"M", messages of that stream (`lua/streams.lua`
-writes them), or b"R", a ring of a node (MessagePack). `P:nodes` carries what nodes tell each other, `P:ready` the
-names of queues.
+What is published on `P:c:<stream>` is a byte and what it names: b"M", messages of that stream
+(`lua/streams.lua` writes them), or b"R", a ring of a node (MessagePack). `P:nodes` carries what nodes tell
+each other, `P:ready` the names of queues.
 """
 
 import asyncio
@@ -225,17 +225,17 @@ class RedisBus(Bus):
 
     async def _seek(self) -> None:
         while not self._is_closed:
+            over: asyncio.Future[None] = self._loop.create_future()
+            timer = self._options.after(REDIS_RETRY_MS, partial(over.set_result, None))
+            try:
+                await over
+            finally:
+                timer.cancel()
             try:
                 await self._connect()
             except GaplessError:
-                over: asyncio.Future[None] = self._loop.create_future()
-                timer = self._options.after(REDIS_RETRY_MS, partial(over.set_result, None))
-                try:
-                    await over
-                finally:
-                    timer.cancel()
-            else:
-                return
+                continue
+            return
 
     def _beat(self) -> None:
         """Ask for a sign of life; give up a server that gives none."""

@@ -23,8 +23,12 @@ __all__ = ["Calls"]
 
 Answered = Callable[[Any], object]
 Argument = bytes | str | int
+Call = tuple[str, tuple[Argument, ...]]
+"""A function's name, and what is handed to it."""
 
 TRIES_MAX: Final = 2
+# How often a server is asked how it stands.
+PULSES_PER_JUDGEMENT: Final = 10
 # What tells that the server at the other end is not, or not yet, the one that takes writes.
 ELSEWHERE: Final = ("MOVED", "READONLY", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
 
@@ -35,8 +39,8 @@ class Calls:
     """One store on one Redis, as its functions are called.
 
     `epoch` and `seq` are the newest that any answer told, which this process is a witness of. `standing` is
-    how the server stood when it was connected to. `begun` hears of a new generation, `attached` of another
-    connection than the first.
+    how the server stood when it was last asked. `begun` hears of a new generation, `attached` of another
+    connection than the first, `stood` of how the server stands from now on.
     """
 
     standing: Standing
@@ -47,11 +51,16 @@ class Calls:
         self.seq = 0
         self.begun: Callable[[str], object] = lambda epoch: None
         self.attached: Callable[[], object] = lambda: None
+        self.stood: Callable[[Standing], object] = lambda standing: None
         self._options = options
         self._seeker = Seeker(address, options.after)
         self.opener = f"{options.token():0>16}"[:16]
         self._loop = asyncio.get_running_loop()
-        self._error: GaplessError = Unavailable("Redis is not connected yet")
+        self._refusal: Callable[[], GaplessError] = partial(Unavailable, "Redis is not connected yet")
+        self._owed: dict[str, int] = {}  # what was seen of earlier generations, until that was told
+        self._is_arousing = False
+        self._pulses = 0
+        self._judging: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._seeking: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
@@ -70,8 +79,8 @@ class Calls:
             Unavailable: there is no connection; nothing was sent.
         """
         if self._connection is None:
-            raise self._error
-        self._say(self._connection, answered, (name, *self._header(), *arguments), 0)
+            raise self._refusal()
+        self._say(self._connection, answered, (name, (*self._header(), *arguments)), 0)
 
     def publish(self, channel: bytes, said: bytes) -> None:
         """Publish a hint; it is lost where there is no connection."""
@@ -82,14 +91,12 @@ class Calls:
         now_ms = self._options.now_ms
         return "0" if now_ms is None else str(now_ms()), self._options.token()
 
-    def _say(
-        self, connection: Connection, answered: Answered, call: tuple[Argument, ...], tries: int
-    ) -> None:
-        name, *arguments = call
+    def _say(self, connection: Connection, answered: Answered, call: Call, tries: int) -> None:
+        name, arguments = call
         heard = partial(self._answered, answered, call, tries)
         connection.send(heard, "FCALL", f"{library.name()}_{name}", 1, self.address.tag, *arguments)
 
-    def _answered(self, answered: Answered, call: tuple[Argument, ...], tries: int, reply: Any) -> None:
+    def _answered(self, answered: Answered, call: Call, tries: int, reply: Any) -> None:
         if type(reply) is list:
             self._hear(reply[0].decode(), reply[1])
             answered(reply[3:])
@@ -103,33 +110,45 @@ class Calls:
         if self._idle is not None and self._connection is not None and not self._connection.is_waiting:
             _resolve(self._idle)
 
-    def _tried_again(self, answered: Answered, call: tuple[Argument, ...], tries: int, told: str) -> bool:
+    def _tried_again(self, answered: Answered, call: Call, tries: int, told: str) -> bool:
         connection = self._connection
         if connection is None or connection.is_lost:
             return False
         if told.startswith(ELSEWHERE):
             connection.cut()
             return False
-        if tries == TRIES_MAX:
+        if tries == TRIES_MAX or self._is_closed:
             return False
         if "Function not found" in told:
-            connection.send(_ignore, *library.load_command())
+            self._arouse(partial(connection.send, self._aroused, *library.load_command()))
         elif told.startswith("AGAIN"):
-            self._say(connection, _ignore, self._pulse(self.epoch, self.seq), TRIES_MAX)
+            pulse = self._pulse(self.epoch, self.seq)
+            self._arouse(partial(self._say, connection, self._aroused, pulse, TRIES_MAX))
         else:
             return False
         self._say(connection, answered, call, tries + 1)
         return True
 
+    def _arouse(self, rouse: Callable[[], object]) -> None:
+        """Do what all need that are told to ask again, once; they ask again after it."""
+        if not self._is_arousing:
+            self._is_arousing = True
+            rouse()
+
+    def _aroused(self, told: Any) -> None:
+        self._is_arousing = False
+
     def _hear(self, epoch: str, seq: int) -> None:
         if epoch == self.epoch:
             self.seq = max(self.seq, seq)
             return
-        before = self.epoch, self.seq
+        before = self.epoch
+        if before:
+            self._owed[before] = self.seq
         self.epoch, self.seq = epoch, seq
-        if before[0]:
+        if before:
             if self._connection is not None:
-                self._say(self._connection, _ignore, self._pulse(*before), TRIES_MAX)
+                self._say_pulses(self._connection)
             self.begun(epoch)
 
     async def call(self, name: str, *arguments: Argument) -> list[Any]:
@@ -156,12 +175,21 @@ class Calls:
 
     # Being there --------------------------------------------------------------------------
 
-    def _pulse(self, epoch: str, seq: int) -> tuple[Argument, ...]:
+    def _pulse(self, epoch: str, seq: int) -> Call:
         """Return the call that says that this process has the store open, and what it saw last."""
         standing = self.standing
         vouches = standing.durability is Durability.DISK and not standing.may_fail_over
         generations_max = self._options.generations_max
-        return ("pulse", *self._header(), self.opener, epoch, seq, int(vouches), generations_max)
+        return "pulse", (*self._header(), self.opener, epoch, seq, int(vouches), generations_max)
+
+    def _say_pulses(self, connection: Connection) -> None:
+        for epoch, seq in {**self._owed, self.epoch: self.seq}.items():
+            self._say(connection, partial(self._pulsed, epoch), self._pulse(epoch, seq), 0)
+
+    def _pulsed(self, epoch: str, told: Any) -> None:
+        self._pulse_since_ns = 0
+        if isinstance(told, list) and epoch != self.epoch:
+            self._owed.pop(epoch, None)
 
     async def open(self) -> None:
         """Connect, and learn the generation.
@@ -178,24 +206,33 @@ class Calls:
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
 
     async def _attach(self) -> None:
-        connection, self.standing = await self._seeker.connect(self._on_lost)
+        connection, standing = await self._seeker.connect(self._on_lost)
         waited_ms = 0
-        while self.standing.is_rewriting and waited_ms < REDIS_REWRITE_MS:
+        while standing.is_rewriting and waited_ms < REDIS_REWRITE_MS:
             connection.cut()
             await self._pause(REDIS_RETRY_MS)
             waited_ms += REDIS_RETRY_MS
-            connection, self.standing = await self._seeker.connect(self._on_lost)
-        least = self._options.durability_min
-        if list(Durability).index(self.standing.durability) < list(Durability).index(least):
+            connection, standing = await self._seeker.connect(self._on_lost)
+        if self._is_too_weak(standing):
             connection.cut()
             raise StoreRefused(
-                f"store.durability: {least.value!r} is asked for, but this Redis gives only"
-                f" {self.standing.durability.value!r}: {self.standing.why}"
+                f"store.durability: {self._options.durability_min.value!r} is asked for, but this Redis gives"
+                f" only {standing.durability.value!r}: {standing.why}"
             )
         self._connection = connection
         self._pulse_since_ns = 0
+        self._is_arousing = False
+        self._stand(standing)
         if self.epoch:
             self.attached()
+
+    def _is_too_weak(self, standing: Standing) -> bool:
+        order = list(Durability)
+        return order.index(standing.durability) < order.index(self._options.durability_min)
+
+    def _stand(self, standing: Standing) -> None:
+        self.standing = standing
+        self.stood(standing)
 
     def _look(self) -> None:
         """Say a pulse; give up a server that does not answer."""
@@ -205,38 +242,54 @@ class Calls:
             return
         if not self._pulse_since_ns:
             self._pulse_since_ns = now_ns
-            self._say(connection, self._pulsed, self._pulse(self.epoch, self.seq), 0)
+            self._say_pulses(connection)
+            self._pulses += 1
+            if self._pulses % PULSES_PER_JUDGEMENT == 0:
+                self._judging = self._loop.create_task(self._judge(connection))
         elif now_ns - self._pulse_since_ns > REDIS_CALL_MS * 1_000_000:
             log.warning("Redis does not answer: the connection is given up")
             connection.cut()
 
-    def _pulsed(self, told: Any) -> None:
-        self._pulse_since_ns = 0
+    async def _judge(self, connection: Connection) -> None:
+        """Look whether the server stands as it did; whoever connects anew tells what is wrong with it."""
+        is_complete = self.standing.durability is Durability.DISK
+        try:
+            standing = await self._seeker.judged(connection, is_complete=is_complete)
+        except (hiredis.ReplyError, Lost, GaplessError):
+            connection.cut()
+            return
+        if self._is_too_weak(standing):
+            connection.cut()
+        elif connection is self._connection:
+            self._stand(standing)
 
     def _on_lost(self, connection: Connection) -> None:
         if connection is not self._connection:
             return
         self._connection = None
-        self._error = Unavailable("Redis cannot be reached now; nothing was stored, it is safe to try again")
+        why = "Redis cannot be reached now; nothing was stored, it is safe to try again"
+        self._refusal = partial(Unavailable, why)
         _resolve(self._idle)
         if not self._is_closed:
             log.warning("the connection to Redis is lost")
             self._seeking = self._loop.create_task(self._seek())
 
     async def _seek(self) -> None:
+        told = ""
         while not self._is_closed:
+            await self._pause(REDIS_RETRY_MS)
             try:
                 await self._attach()
             except GaplessError as error:
-                if str(error) != str(self._error):
+                if str(error) != told:
                     log.warning("%s", error)
-                self._error = Unavailable(str(error))
+                told = str(error)
+                self._refusal = partial(Unavailable, told)
             else:
                 log.info("Redis is connected again")
                 assert self._connection is not None
-                self._say(self._connection, _ignore, self._pulse(self.epoch, self.seq), 0)
+                self._say_pulses(self._connection)
                 return
-            await self._pause(REDIS_RETRY_MS)
 
     async def _pause(self, pause_ms: int) -> None:
         over: asyncio.Future[None] = self._loop.create_future()
@@ -247,23 +300,31 @@ class Calls:
             timer.cancel()
 
     async def close(self) -> None:
-        """Wait for what was called, then part."""
+        """Wait for what was called, but not forever, then part."""
         if self._is_closed:
             return
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._seeking is not None and not self._seeking.done():
-            self._seeking.cancel()
-            await asyncio.wait([self._seeking])
+        tasks = [task for task in (self._seeking, self._judging) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         connection = self._connection
         if connection is not None:
-            self._say(connection, _ignore, ("part", *self._header(), self.opener), TRIES_MAX)
-            self._idle = self._loop.create_future()
-            await self._idle
-            connection.cut()
+            await self._part(connection)
         self._connection = None
-        self._error = StoreFailed("the store is closed")
+        self._refusal = partial(StoreFailed, "the store is closed")
+
+    async def _part(self, connection: Connection) -> None:
+        told = (*self._header(), self.opener, self.epoch, self.seq)
+        self._say(connection, _ignore, ("part", told), TRIES_MAX)
+        self._idle = self._loop.create_future()
+        timer = self._options.after(REDIS_CALL_MS, connection.cut)
+        await self._idle
+        timer.cancel()
+        connection.cut()
 
 
 def _ignore(told: Any) -> None:

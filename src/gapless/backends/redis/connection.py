@@ -9,8 +9,6 @@ import hiredis
 
 __all__ = ["Connection", "Lost"]
 
-READ_BYTES: Final = 256 * 1024
-
 Answered = Callable[[Any], object]
 """Hears a reply, or the error (an exception) in its place."""
 
@@ -51,7 +49,7 @@ class Connection(asyncio.Protocol):
         """Send a command that has no reply of its own."""
         if not self._told:
             self._loop.call_soon(self._flush)
-        self._told.append(hiredis.pack_command(command))
+        self._told.append(hiredis.pack_command(cast("tuple[str]", command)))
 
     async def call(self, *command: bytes | str | int) -> Any:
         """Send a command, and return its reply.
@@ -108,10 +106,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
+        self._lost(self)
         waiting, self._waiting = self._waiting, deque()
         for answered in waiting:
             answered(Lost("the connection to Redis is lost"))
-        self._lost(self)
 
 
 _NOTHING: Final = object()

@@ -46,6 +46,7 @@ def translated(told: str) -> GaplessError:
             | "BUSY"
             | "NOREPLICAS"
             | "TRYAGAIN"
+            | "AGAIN"
         ):
             return Unavailable(f"Redis cannot take it now ({told}); nothing was stored")
     return GaplessError(f"Redis: {told}")

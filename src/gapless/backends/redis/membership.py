@@ -1,4 +1,4 @@
-"""Groups as Redis keeps them. `core.membership` decides; a decision is kept if nothing has changed meanwhile."""
+"""Groups as Redis keeps them: what `core.membership` decides is kept if nothing has changed meanwhile."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -8,7 +8,7 @@ import msgspec
 from gapless.backends.redis.calls import Calls
 from gapless.core.fences import Fences, fence_number
 from gapless.core.groups import Assigned, Held
-from gapless.core.limits import GROUPS_MAX, MEMBERS_MAX
+from gapless.core.limits import GROUPS_MAX
 from gapless.core.membership import Hold, Membership
 from gapless.core.stream import Position
 

@@ -36,15 +36,19 @@ class Seeker:
             Unavailable: none can be reached.
         """
         connection = await self.reach(lost)
+        timer = self._after(REDIS_CONNECT_MS, connection.cut)
         try:
-            standing = await self._judged(connection)
+            standing = await self.judged(connection)
             await connection.call(*library.load_command())
-        except hiredis.ReplyError as error:
+        except BaseException as error:
             connection.cut()
-            raise translated(str(error)) from error
-        except (Lost, GaplessError) as error:
-            connection.cut()
-            raise error if isinstance(error, GaplessError) else Unavailable(str(error)) from error
+            if isinstance(error, hiredis.ReplyError):
+                raise translated(str(error)) from error
+            if isinstance(error, Lost):
+                raise Unavailable(str(error)) from error
+            raise
+        finally:
+            timer.cancel()
         return connection, standing
 
     async def reach(self, lost: Callable[[Connection], object]) -> Connection:
@@ -69,7 +73,9 @@ class Seeker:
                 told = str(error)
                 continue
             try:
-                found = await (self._of_cluster(asked) if address.is_cluster else self._of_sentinel(asked))
+                found = await (
+                    self._of_cluster(asked, host) if address.is_cluster else self._of_sentinel(asked)
+                )
             except (hiredis.ReplyError, Lost) as error:
                 told = f"{host[0]}:{host[1]}: {error}"
                 continue
@@ -91,50 +97,65 @@ class Seeker:
         found = await asked.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.master)
         return None if found is None else (found[0].decode(), int(found[1]))
 
-    async def _of_cluster(self, asked: Connection) -> Host | None:
+    async def _of_cluster(self, asked: Connection, host: Host) -> Host | None:
         slot = await asked.call("CLUSTER", "KEYSLOT", self._address.tag)
         for first, last, master, *_ in await asked.call("CLUSTER", "SLOTS"):
             if first <= slot <= last:
-                return master[0].decode(), master[1]
+                # Without a name: the one that was asked.
+                return (master[0] or b"").decode() or host[0], master[1]
         return None
 
     async def _dial(
         self, host: Host, lost: Callable[[Connection], object], user: str, password: str, db: int
     ) -> Connection:
-        connection = Connection(lost)
-        timer = None
-        loop = asyncio.get_running_loop()
         where = f"{host[0]}:{host[1]}"
-        dialling = asyncio.ensure_future(
-            loop.create_connection(lambda: connection, *host, ssl=self._tls, server_hostname=None)
-        )
-        timer = self._after(REDIS_CONNECT_MS, dialling.cancel)
+        connection = await self._connected(host, where, lost)
+        timer = self._after(REDIS_CONNECT_MS, connection.cut)
         try:
-            await dialling
+            await _log_in(connection, user, password, db)
+        except BaseException as error:
+            connection.cut()
+            if isinstance(error, Lost):
+                raise Unavailable(f"Redis at {where} does not answer") from None
+            if isinstance(error, hiredis.ReplyError):
+                told = translated(str(error))
+                is_known = isinstance(told, StoreRefused | Unavailable)
+                raise (told if is_known else StoreRefused(f"Redis at {where}: {error}")) from error
+            raise
+        finally:
+            timer.cancel()
+        return connection
+
+    async def _connected(self, host: Host, where: str, lost: Callable[[Connection], object]) -> Connection:
+        loop = asyncio.get_running_loop()
+        dialling = loop.create_task(loop.create_connection(lambda: Connection(lost), *host, ssl=self._tls))
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = dialling.cancel()
+
+        timer = self._after(REDIS_CONNECT_MS, give_up)
+        try:
+            _, connection = await dialling
         except asyncio.CancelledError:
-            if not dialling.cancelled():
+            if not is_late:
                 raise
             raise Unavailable(f"Redis at {where} does not answer") from None
         except OSError as error:
             raise Unavailable(f"Redis at {where} cannot be reached: {error.strerror or error}") from error
         finally:
             timer.cancel()
-        timer = self._after(REDIS_CONNECT_MS, connection.cut)
-        try:
-            await _log_in(connection, user, password, db)
-        except hiredis.ReplyError as error:
-            connection.cut()
-            told = translated(str(error))
-            if isinstance(told, StoreRefused | Unavailable):
-                raise told from error
-            raise StoreRefused(f"Redis at {where}: {error}") from error
-        except Lost:
-            raise Unavailable(f"Redis at {where} does not answer") from None
-        finally:
-            timer.cancel()
         return connection
 
-    async def _judged(self, connection: Connection) -> Standing:
+    async def judged(self, connection: Connection, *, is_complete: bool = False) -> Standing:
+        """Tell how the server at the other end stands.
+
+        Raises:
+            StoreRefused: it may not be used at all.
+            hiredis.ReplyError: it does not tell.
+            Lost: nor does it answer.
+        """
         try:
             told = await connection.call("CONFIG", "GET", *SETTINGS)
         except hiredis.ReplyError:
@@ -142,7 +163,13 @@ class Seeker:
         settings = {told[i].decode(): told[i + 1].decode() for i in range(0, len(told), 2)}
         info = (await connection.call("INFO")).decode(errors="replace")
         fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-        return judge(settings, fields, may_fail_over=self._address.may_fail_over)
+        return judge(
+            settings,
+            fields,
+            may_fail_over=self._address.may_fail_over,
+            is_cluster=self._address.is_cluster,
+            is_complete=is_complete,
+        )
 
 
 async def _log_in(connection: Connection, user: str, password: str, db: int) -> None:

@@ -1,5 +1,6 @@
 """Who is there, in the memory of the process that owns the file: it need not outlive that."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from gapless.core.roster import Roster
@@ -15,7 +16,16 @@ class SqlitePresence(Presence):
 
     def __init__(self) -> None:
         super().__init__()
-        self._roster = Roster()
+        self._entered = Roster()
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise StoreFailed if the store was closed."""
+
+    @property
+    def _roster(self) -> Roster:
+        self._check_open()
+        return self._entered
 
     async def beat(self, node: str, ttl_ms: int) -> bool:
         now_ms = self._roster_now_ms()

@@ -2,11 +2,13 @@
 --
 -- All keys of a store begin with its prefix, which is a hash tag: they lie in one slot.
 --   P:meta     hash: what is below, one field each
+--              format   how all of it is laid out
 --              replid   first 16 characters of the replication id of the incarnation that wrote last
 --              epoch    the current generation
 --              gens     JSON: {{id, cut_seq, fate, began_ms}, ...}, oldest first
 --              suspect  until when (ms) it is not settled whether the current generation lacks anything; 0
---              durable  1: what was acknowledged survives this incarnation's end, failover included
+--              durable  1: what is acknowledged survives this incarnation's end, failover included
+--              vouched  1: so it was in the incarnation before
 --              seq      +1 per append, enqueue, settlement
 --              floor    where a stream begins that was never there; ground: JSON, its lineage
 --              time     the newest time (ms) that was given out; it never falls
@@ -40,7 +42,11 @@ end
 local function read_meta(keys, args)
   local key = keys[1] .. ':meta'
   -- HMGET: all that every function needs, at once.
-  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due')
+  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due', 'format')
+  if meta[1] and meta[9] ~= FORMAT then
+    error(redis.error_reply('GAPLESS store_refused the store is of another version of gapless: format '
+      .. tostring(meta[9]) .. ', not ' .. FORMAT))
+  end
   local time = tonumber(meta[5] or 0)
   return {
     p = keys[1],
@@ -85,8 +91,12 @@ local function save_gens(s)
   redis.call('HSET', s.key, 'gens', cjson.encode(s.gens), 'suspect', s.suspect)
 end
 
--- Settle whether the current generation has everything that was acknowledged before it.
-local function decide(s, vouched)
+-- Settle whether the current generation has everything that was acknowledged before it: so it is if all who had
+-- the store open have been heard, and else if it was, and is, one that keeps what it acknowledges.
+local function decide(s, all_heard)
+  -- HMGET: what was told of this incarnation, and of the one before it.
+  local told = redis.call('HMGET', s.key, 'durable', 'vouched')
+  local vouched = all_heard or (told[1] == '1' and told[2] == '1')
   for _, gen in ipairs(store.gens(s)) do
     if gen[3] == 'suspect' then gen[3] = vouched and 'clean' or 'lossy' end
   end
@@ -96,22 +106,30 @@ local function decide(s, vouched)
   redis.call('DEL', s.p .. ':pending')
 end
 
--- Begin a generation: the server is not the incarnation that wrote last, or there was nothing.
-local function incarnate(s, token)
+-- Begin a generation: the server is not the incarnation that wrote last, or there was nothing. `most` are
+-- remembered, if that is told.
+local function incarnate(s, token, most)
   local gens = store.gens(s)
   local is_new = #gens == 0
+  -- EXISTS: whether there is something else in its place.
+  if is_new and redis.call('EXISTS', s.key) == 1 then
+    error(redis.error_reply('GAPLESS store_refused ' .. s.key .. ' is of another program; choose another prefix'))
+  end
   s.epoch = string.sub(s.replid, 1, 8) .. string.sub(token, 1, 8)
   s.known = s.replid
   gens[#gens + 1] = {s.epoch, s.seq, is_new and 'clean' or 'suspect', s.now}
   -- HGET: how many generations are remembered.
-  local most = tonumber(redis.call('HGET', s.key, 'gens_max') or 1000)
+  most = tonumber(most or redis.call('HGET', s.key, 'gens_max') or 1000)
   while #gens > most do table.remove(gens, 1) end
   s.index = nil
   s.fence = math.max(s.fence, s.now * 1000 - 1)
+  local was_suspect = s.suspect > 0
   s.suspect = is_new and 0 or s.now + SUSPECT_MS
-  -- HSET: the new generation; what was said of the old one's durability is void.
-  redis.call('HSET', s.key, 'format', FORMAT, 'replid', s.replid, 'epoch', s.epoch, 'durable', 0,
-    'fence', s.fence, 'time', s.now)
+  -- HGET: whether the last incarnation kept what it acknowledged, as far as who had it open could tell.
+  local vouched = redis.call('HGET', s.key, was_suspect and 'vouched' or 'durable') or 0
+  -- HSET: the new generation; whether it keeps what it acknowledges is yet to be told.
+  redis.call('HSET', s.key, 'format', FORMAT, 'replid', s.replid, 'epoch', s.epoch, 'vouched', vouched,
+    'durable', 0, 'fence', s.fence, 'time', s.now)
   save_gens(s)
   if not is_new then
     -- ZRANGEBYSCORE: who had the store open until shortly before.
@@ -126,13 +144,10 @@ local function incarnate(s, token)
 end
 
 -- Begin a function that may write: what was to happen by now has happened then.
-function store.begin(keys, args)
+function store.begin(keys, args, gens_max)
   local s = read_meta(keys, args)
-  if s.known ~= s.replid then incarnate(s, args[2]) end
-  if s.suspect > 0 and s.now >= s.suspect then
-    -- HGET: whether who is asked vouches for the last incarnation.
-    decide(s, redis.call('HGET', s.key, 'durable') == '1')
-  end
+  if s.known ~= s.replid then incarnate(s, args[2], gens_max) end
+  if s.suspect > 0 and s.now >= s.suspect then decide(s, false) end
   if s.due > 0 and s.due <= s.now and store.forget then store.forget(s) end
   return s
 end
@@ -191,6 +206,7 @@ end
 -- Answer, after all that changed was written.
 function store.finish(s, ...)
   if streams.save then streams.save(s) end
+  if jobs.save then jobs.save(s) end
   store.flush(s)
   if s.seq ~= s.seq_before or s.fence ~= s.fence_before or s.now > s.time then
     -- HSET: what every function changes.
@@ -245,31 +261,30 @@ end
 -- pulse(now, token, opener, epoch, seq, durable, gens_max): say that a process has the store open, and what it
 -- saw last. Answers how the current generation began.
 local function pulse(keys, args)
-  -- HSET: before a generation begins.
-  redis.call('HSET', keys[1] .. ':meta', 'gens_max', args[7])
-  local s = store.begin(keys, args)
+  local s = store.begin(keys, args, args[7])
   local openers = s.p .. ':openers'
   -- ZADD: it is there.
   redis.call('ZADD', openers, s.now, args[3])
   -- ZREMRANGEBYSCORE: whoever was not heard of for long is not waited for.
   redis.call('ZREMRANGEBYSCORE', openers, '-inf', '(' .. (s.now - 6 * OPENER_MS))
-  -- HSET: as it is since the server was last asked.
-  redis.call('HSET', s.key, 'durable', args[6])
+  -- HSET: as it is since the server was last asked, and was configured last.
+  redis.call('HSET', s.key, 'durable', args[6], 'gens_max', args[7])
   local witness = args[4] ~= '' and args[4] ~= s.epoch
   if witness then bear_witness(s, args[4], tonumber(args[5])) end
   if s.suspect > 0 then
     -- SREM: it has said what it saw.
     redis.call('SREM', s.p .. ':pending', args[3])
     -- SCARD: whether others are to be heard.
-    if redis.call('SCARD', s.p .. ':pending') == 0 then decide(s, args[6] == '1' or witness) end
+    if redis.call('SCARD', s.p .. ':pending') == 0 then decide(s, witness) end
   end
   local gens = store.gens(s)
   return store.finish(s, gens[#gens][3], s.suspect)
 end
 
--- part(now, token, opener): a process closes the store.
+-- part(now, token, opener, epoch, seq): a process closes the store, which it saw last at (epoch, seq).
 local function part(keys, args)
   local s = store.begin(keys, args)
+  bear_witness(s, args[4], tonumber(args[5]))
   -- ZREM, SREM: it is not waited for.
   redis.call('ZREM', s.p .. ':openers', args[3])
   redis.call('SREM', s.p .. ':pending', args[3])
