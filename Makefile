@@ -2,6 +2,7 @@
 VENV ?= .venv
 SEEDS ?= 2000
 ROUNDS ?= 50
+MINUTES ?= 2
 WORKERS ?= 2
 
 BIN := $(VENV)/bin
@@ -45,7 +46,8 @@ bugs: $(VENV)/installed-dev ## plant each known bug and show that it is caught
 	$(BIN)/python -m tests.simulation --bugs
 	$(BIN)/python -m tests.faults.queue_bugs
 
-faults: $(VENV)/installed-dev ## kill -9 server and workers under load, look for losses; ROUNDS=1000
+faults: $(VENV)/installed-dev ## nodes, Redis and clients under faults, and kill -9; MINUTES=60 ROUNDS=1000
+	$(BIN)/python -m tests.faults.cluster --minutes $(MINUTES)
 	$(BIN)/python -m tests.faults.kill --rounds $(ROUNDS)
 	$(BIN)/python -m tests.faults.kill_workers --rounds $(ROUNDS)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -10,19 +11,22 @@ import aiohttp
 
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
+from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import Place
 from tests.program import API_KEY
 
 __all__ = ["Api", "Refused", "session"]
 
 ANSWER_SECONDS = 4
+PATIENCE_SECONDS = 60
 AGAIN_MS = (5, 60)
 
 
-def session() -> aiohttp.ClientSession:
+def session(network: Network) -> aiohttp.ClientSession:
     """Return what callers may share: it has the API key, and waits for no answer for long."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    return aiohttp.ClientSession(timeout=timeout, headers={"X-API-Key": API_KEY})
+    headers = {"X-API-Key": API_KEY}
+    return aiohttp.ClientSession(timeout=timeout, headers=headers, connector=network.connector())
 
 
 class Refused(Exception):
@@ -47,8 +51,11 @@ class Api:
 
         Raises:
             Refused: for good.
+            TimeoutError: nobody does.
         """
-        while True:
+        answer: dict[str, Any] = {}
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
             try:
                 answer = await self._ask(method, request)
             except (OSError, aiohttp.ClientError, TimeoutError, json.JSONDecodeError):
@@ -60,6 +67,7 @@ class Api:
                 raise Refused(answer["error"]["code"])
             self._at = next(self._places)
             await pause(LoopClock(), self._dice.randint(*AGAIN_MS))
+        raise TimeoutError(f"nobody answers {method}: {answer}")
 
     async def _ask(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         _, url = self._at

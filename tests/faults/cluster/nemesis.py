@@ -106,6 +106,18 @@ async def cut_clients(nemesis: Nemesis) -> None:
     door.unblock()
 
 
+async def drop_packets(nemesis: Nemesis) -> None:
+    """What clients and a node send each other vanishes, and neither is told."""
+    network = nemesis.nodes.network
+    number = nemesis.dice.randrange(len(nemesis.nodes.all)) + 1
+    if not network.links:
+        await cut_clients(nemesis)
+        return
+    network.put(number, up=False)
+    await nemesis.wait(LONG_MS)
+    network.put(number, up=True)
+
+
 async def delay_clients(nemesis: Nemesis) -> None:
     """What clients and a node say to each other comes late."""
     door = nemesis.any_node().door
@@ -212,8 +224,9 @@ async def restart_redis(nemesis: Nemesis) -> None:
 FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault
     for fault in (
-        kill_node, kill_all_nodes, restart_node, stop_node, jump_clock, cut_clients, delay_clients, cut_store,
-        delay_store, kill_redis, stop_redis, fill_disk, run_out_of_memory, restore_copy, flush_all,
+        kill_node, kill_all_nodes, restart_node, stop_node, jump_clock, cut_clients, drop_packets,
+        delay_clients, cut_store, delay_store, kill_redis, stop_redis, fill_disk, run_out_of_memory,
+        restore_copy, flush_all,
         promote_replica, restart_redis,
     )
 }  # fmt: skip
@@ -221,15 +234,15 @@ FAULTS: Mapping[str, Fault] = {
 # By the scene, with their weights.
 FILE_FAULTS = {
     "kill_node": 30, "kill_all_nodes": 8, "restart_node": 15, "stop_node": 15, "jump_clock": 10,
-    "cut_clients": 12, "delay_clients": 10,
+    "cut_clients": 8, "delay_clients": 8, "drop_packets": 10,
 }  # fmt: skip
 REDIS_FAULTS = {
     "kill_node": 12, "kill_all_nodes": 4, "restart_node": 8, "stop_node": 10, "jump_clock": 8,
-    "cut_clients": 8, "delay_clients": 6, "cut_store": 14, "delay_store": 8, "kill_redis": 12,
-    "stop_redis": 8, "fill_disk": 5, "run_out_of_memory": 6,
+    "cut_clients": 6, "delay_clients": 5, "drop_packets": 7, "cut_store": 14, "delay_store": 8,
+    "kill_redis": 12, "stop_redis": 8, "fill_disk": 5, "run_out_of_memory": 6,
 }  # fmt: skip
 REWINDING = {"restore_copy": 30, "flush_all": 25, "promote_replica": 30, "cut_clients": 15}
 CARELESS = {"restart_redis": 60, "flush_all": 10, "restore_copy": 10, "cut_clients": 10, "restart_node": 10}
 
 # What may happen while something else does: it changes neither the store nor who lives.
-BESIDE = ("cut_clients", "delay_clients")
+BESIDE = ("cut_clients", "delay_clients", "drop_packets")

@@ -14,6 +14,7 @@ from gapless.server.parting import pause
 from gapless.testing.proxy import Proxy
 from tests.faults.cluster.clock import Shim
 from tests.faults.cluster.events import Recorder
+from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import Place
 from tests.program import Program
 
@@ -55,9 +56,9 @@ class Node:
         self.shim = shim
         self.up = False  # it is to run
 
-    async def place(self) -> Place:
+    async def place(self, host: str) -> Place:
         """Let its proxy listen, and return where it is reached."""
-        return self.name, f"http://127.0.0.1:{await self.door.listen('127.0.0.1', 0)}"
+        return self.name, f"http://{host}:{await self.door.listen(host, 0)}"
 
     def launch(self) -> None:
         """Start it, and do not wait."""
@@ -82,7 +83,8 @@ class Node:
 class Nodes:
     """All of them. One that ends by itself is started again, as by a supervisor, and that is a finding."""
 
-    def __init__(self, folder: Path, count: int, record: Recorder, dice: Random) -> None:
+    def __init__(self, folder: Path, count: int, record: Recorder, dice: Random, network: Network) -> None:
+        self.network = network
         self.all: list[Node] = []
         self.ended: list[str] = []
         self._folder = folder
@@ -106,7 +108,7 @@ class Nodes:
             door = Proxy(("127.0.0.1", program.port), LoopClock(), Random(self._dice.getrandbits(64)))
             node = Node(f"n{number}", program, door, way, Shim(folder))
             self.all.append(node)
-            places.append(await node.place())
+            places.append(await node.place(self.network.host(number)))
         return places
 
     async def start(self) -> None:

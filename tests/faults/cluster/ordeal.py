@@ -19,6 +19,7 @@ from tests.faults.cluster.events import History, Recorder
 from tests.faults.cluster.group import Readers
 from tests.faults.cluster.jobs import Jobs
 from tests.faults.cluster.nemesis import BESIDE, Nemesis
+from tests.faults.cluster.network import Loopback, network
 from tests.faults.cluster.nodes import Node, Nodes
 from tests.faults.cluster.publisher import HttpPublisher, Publisher, SocketPublisher
 from tests.faults.cluster.stores import Shared
@@ -73,7 +74,8 @@ class Ordeal:
         self.store = scene.store(folder)
         self._scene = scene
         self._dice = Random(seed)
-        self.nodes = Nodes(folder, scene.nodes, self.record, self._more_dice())
+        self._network = network(scene.nodes)
+        self.nodes = Nodes(folder, scene.nodes, self.record, self._more_dice(), self._network)
         self._gate = asyncio.Event()
         self._publishers: list[Publisher] = []
         self._subscribers: list[Subscriber] = []
@@ -88,7 +90,8 @@ class Ordeal:
         """Let faults happen for so long, heal all, wait until everybody has caught up, and compare."""
         began = time.monotonic()
         async with AsyncExitStack() as stack:
-            self._session = await stack.enter_async_context(session())
+            self._session = await stack.enter_async_context(session(self._network))
+            self._here = await stack.enter_async_context(session(Loopback()))
             stack.push_async_callback(self._close)
             await self._open()
             try:
@@ -110,10 +113,9 @@ class Ordeal:
         self._begin(self.nodes.supervise())
         for number in range(SUBSCRIBERS):
             name = f"s{number}"
-            subscriber = Subscriber(name, CHANNELS, _turned(places, number), self.record, self._more_dice())
-            self._subscribers.append(subscriber)
+            self._subscribers.append(self._subscriber(name, CHANNELS, _turned(places, number)))
         self.record("stranger", "stranger", channel=SECRET)
-        stranger = Subscriber("stranger", [SECRET], places, self.record, self._more_dice())
+        stranger = self._subscriber("stranger", [SECRET], places)
         stranger.positions[SECRET] = ("", 0)
         for subscriber in [*self._subscribers, stranger]:
             self._begin(subscriber.run())
@@ -128,6 +130,9 @@ class Ordeal:
                     self._begin(running)
         await self._progress()
 
+    def _subscriber(self, name: str, channels: Sequence[str], places: Sequence[Place]) -> Subscriber:
+        return Subscriber(name, channels, places, self.record, self._more_dice(), self._network)
+
     def _publish(self, places: Sequence[Place]) -> None:
         names = (f"p{number}" for number in itertools.count())
         turns = itertools.count()
@@ -135,14 +140,14 @@ class Ordeal:
             self._publishers.append(
                 HttpPublisher(
                     next(names), CHANNELS, _turned(places, next(turns)), self.record, self._more_dice(),
-                    keyed=keyed, pause_ms=30,
+                    self._network, keyed=keyed, pause_ms=30,
                 )
             )  # fmt: skip
         for _ in range(2):
             self._publishers.append(
                 SocketPublisher(
                     next(names), CHANNELS, _turned(places, next(turns)), self.record, self._more_dice(),
-                    pause_ms=60,
+                    self._network, pause_ms=60,
                 )
             )  # fmt: skip
         self._gate.set()
@@ -158,6 +163,7 @@ class Ordeal:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.nodes.close()
         await asyncio.to_thread(self.store.close)
+        self._network.close()
 
     # Rounds -------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ class Ordeal:
                     self.result.findings.append(f"unseen: {each.name} stands at {each.positions} of {ends}")
 
     async def _heads(self, node: Node) -> dict[str, tuple[str, int]]:
-        api = Api(self._session, [(node.name, node.program.api_url.removesuffix("/api"))], self._dice)
+        api = Api(self._here, [(node.name, node.program.api_url.removesuffix("/api"))], self._dice)
         heads = {}
         for channel in CHANNELS:
             asked = len(self.record.events)
@@ -265,7 +271,7 @@ class Ordeal:
         after = "0"
         while True:
             parameters = {"after": after, "size": str(PAGE)}
-            async with self._session.get(url, params=parameters) as response:
+            async with self._here.get(url, params=parameters) as response:
                 assert response.status == 200, await response.text()
                 page = await response.json()
             for item in page["items"]:

@@ -12,9 +12,10 @@ import aiohttp
 
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
+from tests.faults.cluster import calling
 from tests.faults.cluster.events import Recorder
+from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import OPENING_SECONDS, Place
-from tests.program import API_KEY
 
 __all__ = ["HttpPublisher", "Publisher", "SocketPublisher"]
 
@@ -39,7 +40,7 @@ class HttpPublisher:
 
     def __init__(
         self, name: str, channels: Sequence[str], places: Sequence[Place], record: Recorder, dice: Random,
-        *, keyed: bool, pause_ms: int,
+        network: Network, *, keyed: bool, pause_ms: int,
     ) -> None:  # fmt: skip
         self.acknowledged = 0
         self.under_way = 0
@@ -51,13 +52,12 @@ class HttpPublisher:
         self._dice = dice
         self._keyed = keyed
         self._pause_ms = pause_ms
+        self._network = network
         self._numbers = itertools.count(1)
 
     async def run(self, gate: asyncio.Event) -> None:
         """See `Publisher.run`."""
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        headers = {"X-API-Key": API_KEY}
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        async with calling.session(self._network) as session:
             while True:
                 await gate.wait()
                 await self._next(session)
@@ -109,7 +109,7 @@ class SocketPublisher:
 
     def __init__(
         self, name: str, channels: Sequence[str], places: Sequence[Place], record: Recorder, dice: Random,
-        *, pause_ms: int,
+        network: Network, *, pause_ms: int,
     ) -> None:  # fmt: skip
         self.acknowledged = 0
         self.under_way = 0
@@ -119,13 +119,14 @@ class SocketPublisher:
         self._record = record
         self._dice = dice
         self._pause_ms = pause_ms
+        self._network = network
         self._numbers = itertools.count(1)
         self._connections = itertools.count(1)
 
     async def run(self, gate: asyncio.Event) -> None:
         """See `Publisher.run`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=OPENING_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with aiohttp.ClientSession(timeout=timeout, connector=self._network.connector()) as session:
             while True:
                 await gate.wait()
                 node, url = next(self._places)

@@ -13,6 +13,7 @@ from gapless.protocol.codes import reconnects
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from tests.faults.cluster.events import Recorder
+from tests.faults.cluster.network import Network
 
 __all__ = ["Place", "Subscriber"]
 
@@ -28,8 +29,9 @@ class Subscriber:
     """Follows channels at one of several nodes; when it loses it, at the next."""
 
     def __init__(
-        self, name: str, channels: Sequence[str], places: Sequence[Place], record: Recorder, dice: Random
-    ) -> None:
+        self, name: str, channels: Sequence[str], places: Sequence[Place], record: Recorder, dice: Random,
+        network: Network,
+    ) -> None:  # fmt: skip
         self.name = name
         self.received = 0
         self.token = ""
@@ -39,6 +41,7 @@ class Subscriber:
         self._places = itertools.cycle(places)
         self._record = record
         self._dice = dice
+        self._network = network
         self._ids = itertools.count(1)
         self._asked: dict[int, str] = {}
         self._retries: set[asyncio.Task[None]] = set()
@@ -54,7 +57,7 @@ class Subscriber:
     async def run(self) -> None:
         """Follow, until cancelled."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=OPENING_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with aiohttp.ClientSession(timeout=timeout, connector=self._network.connector()) as session:
             while True:
                 await self._once(session)
                 await pause(LoopClock(), self._dice.randint(*BACK_MS))
