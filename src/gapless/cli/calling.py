@@ -35,6 +35,7 @@ __all__ = [
 Command = Callable[..., None]
 
 FILE: Final = "sqlite:"
+STORES: Final = (FILE, "redis:", "rediss:", "redis+", "gapless+")
 ANSWER_SECONDS_MAX: Final = 30
 PART_BYTES: Final = 1024 * 1024
 
@@ -44,17 +45,17 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def _reached_by(*key_options: str, files: bool = False) -> Callable[[Command], Command]:
+def _reached_by(*key_options: str, stores: bool = False) -> Callable[[Command], Command]:
     """Return what gives a command the options that say where the server is; it takes a `server`.
 
-    With `files` that may be a file instead, which is asked in this process.
+    With `stores` that may be a store instead, which is asked in this process.
     """
-    what = "The server, or sqlite:FILE, which is opened here." if files else "The server."
+    what = "The server; or a store, such as sqlite:FILE, which is asked here." if stores else "The server."
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(url: str, api_key: str, ca_file: Path | None, server_file: Path | None, **given: Any) -> None:
-            if files and url.startswith(FILE):
+            if stores and url.startswith(STORES):
                 from gapless.cli.nearby import nearby
 
                 with nearby(url, server_file) as server:
@@ -79,8 +80,8 @@ def _reached_by(*key_options: str, files: bool = False) -> Callable[[Command], C
 
 
 at_server = _reached_by("--api-key", "--key")
-at_api = _reached_by("--api-key", files=True)
-"""As `at_server`, for queues and streams: a key is that of a job or message, a file may be asked."""
+at_api = _reached_by("--api-key", stores=True)
+"""As `at_server`, for queues and streams: a key is that of a job or message, a store may be asked."""
 
 
 def _of_file(file: Path, given: "Server") -> "Server":

@@ -26,7 +26,7 @@ def nearby(url: str, config: Path | None) -> Iterator[Server]:
         StoreRefused: it may not be opened as it is.
     """
     file = Path(url.removeprefix(FILE))
-    if not file.is_file():
+    if url.startswith(FILE) and not file.is_file():
         raise UsageError(f"--url: there is no file {str(file)!r}")
     local = Local(configured(url, config), SystemRandom())
     loop = portal().loop
