@@ -198,8 +198,8 @@ end
 
 -- Return whether a stream is past a position of its own timeline; nil: that is not settled yet.
 local function is_past(s, stream, position)
-  local last, lineage = streams.timeline(s, stream)
-  return store.holds(s, position[1], tonumber(position[2]), 0, last, lineage)
+  local head = streams.head(s, stream)
+  return store.holds(s, position[1], tonumber(position[2]), 0, head.last, streams.lineage(s, head))
 end
 
 local UNSETTLED = {'unavailable', 'what this generation of the store has is not settled yet; ask again'}
@@ -226,14 +226,9 @@ local function move_on(s, name, one, stands)
   local moves, refused = leads_on(s, one[3], stands.position, one[4])
   if refused then return nil, refused end
   if not moves then return {} end
-  local mark = store.mark(s)
   local emitted
-  emitted, refused = jobs.emit(s, one[6])
-  if not emitted then
-    store.rollback(s, mark)
-    return nil, refused
-  end
-  store.keep(s)
+  emitted, refused = jobs.emit_all(s, one[6])
+  if refused then return nil, refused end
   stands.position = one[4]
   write_position(s, keys_of(s, name), one[1], one[4])
   return emitted
