@@ -14,6 +14,7 @@ from gapless.backends.redis.address import Address
 from gapless.backends.redis.connection import Connection, Lost
 from gapless.backends.redis.durability import Standing
 from gapless.backends.redis.errors import translated
+from gapless.backends.redis.pace import Pace
 from gapless.backends.redis.seeking import Seeker
 from gapless.core.errors import GaplessError, OutcomeUnknown, StoreFailed, StoreRefused, Unavailable
 from gapless.core.limits import REDIS_CALL_MS, REDIS_PULSE_MS, REDIS_RETRY_MS, REDIS_REWRITE_MS
@@ -53,6 +54,7 @@ class Calls:
         self.attached: Callable[[], object] = lambda: None
         self.stood: Callable[[Standing], object] = lambda standing: None
         self._options = options
+        self._pace = Pace(options.elapsed_ns)
         self._seeker = Seeker(address, options.after)
         self.opener = f"{options.token():0>16}"[:16]
         self._loop = asyncio.get_running_loop()
@@ -89,7 +91,12 @@ class Calls:
 
     def _header(self) -> tuple[str, str]:
         now_ms = self._options.now_ms
-        return "0" if now_ms is None else str(now_ms()), self._options.token()
+        return self._pace.told() if now_ms is None else str(now_ms()), self._options.token()
+
+    def time_ms(self) -> int:
+        """Return the store's time, as far as it is known here: that of the last answer, and what went by since."""
+        now_ms = self._options.now_ms
+        return self._pace.time_ms() if now_ms is None else max(self._pace.newest_ms, now_ms())
 
     def _say(self, connection: Connection, answered: Answered, call: Call, tries: int) -> None:
         name, arguments = call
@@ -99,6 +106,7 @@ class Calls:
     def _answered(self, answered: Answered, call: Call, tries: int, reply: Any) -> None:
         if type(reply) is list:
             self._hear(reply[0].decode(), reply[1])
+            self._pace.hear(reply[2])
             answered(reply[3:])
         elif isinstance(reply, hiredis.ReplyError):
             if not self._tried_again(answered, call, tries, str(reply)):
