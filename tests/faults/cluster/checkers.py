@@ -6,6 +6,7 @@ unknown may still be stored, and how long a right that was revoked may still be 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from gapless.protocol.codes import Unsubscribe, reconnects
 from tests.faults.cluster.events import History, Publish, Track
@@ -121,17 +122,34 @@ def unpublished(history: History) -> Iterator[str]:
 
 
 def publishers_disorder(history: History) -> Iterator[str]:
-    """What one connection publishes to a channel stands there in its order."""
+    """What one connection publishes to a channel, and is acknowledged, stands there in its order."""
     for channel in history.held:
         offsets = history.offsets(channel)
         last: dict[str, tuple[int, str]] = defaultdict(lambda: (0, ""))
-        mine = [each for each in history.publishes.values() if each.channel == channel and not each.key]
+        mine = [
+            each
+            for each in history.publishes.values()
+            if each.channel == channel and not each.key and each.acked
+        ]
         for publish in sorted(mine, key=lambda each: each.number):
             offset = offsets.get(publish.id)
             if offset is not None and publish.origin:
                 if offset < last[publish.origin][0]:
                     yield f"{channel} holds {publish.id} at {offset}, before {last[publish.origin]}"
                 last[publish.origin] = (offset, publish.id)
+
+
+def overtaken(history: History) -> Iterator[str]:
+    """What a connection had sent behind a message that failed is refused: nothing overtakes it."""
+    by_origin: dict[tuple[str, str], list[Publish]] = defaultdict(list)
+    for publish in history.publishes.values():
+        if publish.origin and not publish.key:
+            by_origin[publish.origin, publish.channel].append(publish)
+    for mine in by_origin.values():
+        mine.sort(key=lambda each: each.number)
+        for ahead, behind in pairwise(mine):
+            if ahead.failed and behind.acked and behind.invoked < ahead.answered:
+                yield f"{behind.id} of {behind.channel} is stored, and {ahead.id}, sent before it, is not"
 
 
 # What subscribers see -------------------------------------------------------------------------
@@ -316,6 +334,7 @@ CHECKERS: list[Checker] = [
     stored_late,
     unpublished,
     publishers_disorder,
+    overtaken,
     skipped,
     disorder,
     delivered_twice,

@@ -87,6 +87,8 @@ class Publish:
     invoked_ms: int
     outcomes: list[str] = field(default_factory=list)
     acked: Event | None = None
+    answered: int = 0
+    failed: bool = False  # a node said so, not the loss of a connection
 
 
 @dataclass
@@ -186,6 +188,8 @@ class History:
     def _answered(self, place: int, event: Event) -> None:
         publish = self.publishes[event.id]
         publish.outcomes.append(event.what)
+        publish.answered = place
+        publish.failed = event.what != "ok" and event.code != 0
         if event.what == "ok" and publish.acked is None:
             publish.acked = event
 

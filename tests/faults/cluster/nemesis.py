@@ -182,9 +182,13 @@ async def run_out_of_memory(nemesis: Nemesis) -> None:
 
 
 async def restore_copy(nemesis: Nemesis) -> None:
-    """Redis is started with an older copy of its data."""
+    """Redis is started with an older copy of its data, from before a restart maybe."""
     nemesis.redis.copy()
     await nemesis.progress()
+    if nemesis.dice.random() < 0.5:
+        nemesis.redis.kill()
+        nemesis.redis.main.start()
+        await nemesis.progress()
     nemesis.redis.kill()
     nemesis.record("", "rewound")
     nemesis.redis.restore()

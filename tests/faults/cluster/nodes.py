@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from gapless.testing.proxy import Proxy
 from tests.faults.cluster.clock import Shim
 from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.network import Network
+from tests.faults.cluster.stores import Shared
 from tests.faults.cluster.subscriber import Place
 from tests.program import Program
 
@@ -80,6 +81,16 @@ class Node:
         os.kill(self.program.pid, signal.SIGCONT)
 
 
+class _Instead(Program):
+    """A program that another command may stand for, with the same arguments."""
+
+    instead: Sequence[str] = ()
+
+    def command(self) -> list[str]:
+        own, *arguments = super().command()
+        return [*(self.instead or [own]), *arguments]
+
+
 class Nodes:
     """All of them. One that ends by itself is started again, as by a supervisor, and that is a finding."""
 
@@ -92,19 +103,18 @@ class Nodes:
         self._record = record
         self._dice = dice
 
-    async def open(
-        self, config: Mapping[str, Any], store: str, server: tuple[str, int] | None
-    ) -> list[Place]:
-        """Make the nodes, with the store at `store`, where `{port}` is that of the proxy before `server`."""
+    async def open(self, store: Shared, command: Sequence[str]) -> list[Place]:
+        """Make the nodes on a store; `command` stands in the place of the program, if there is any."""
         places = []
         for number in range(1, self._count + 1):
             folder = self._folder / f"n{number}"
             folder.mkdir()
-            way, url = None, store
-            if server is not None:
-                way = Proxy(server, LoopClock(), Random(self._dice.getrandbits(64)))
-                url = store.format(port=await way.listen("127.0.0.1", 0))
-            program = Program(folder, CONFIG, config, {"store": {"url": url}})
+            way, url = None, store.url
+            if store.server is not None:
+                way = Proxy(store.server, LoopClock(), Random(self._dice.getrandbits(64)))
+                url = url.format(port=await way.listen("127.0.0.1", 0))
+            program = _Instead(folder, CONFIG, store.config, {"store": {"url": url}})
+            program.instead = command
             door = Proxy(("127.0.0.1", program.port), LoopClock(), Random(self._dice.getrandbits(64)))
             node = Node(f"n{number}", program, door, way, Shim(folder))
             self.all.append(node)

@@ -48,6 +48,8 @@ class Scene:
     store: Callable[[Path], Shared]
     faults: Mapping[str, int]
     jobs: bool = True
+    command: tuple[str, ...] = ()  # what nodes are, in the place of `gapless`
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 @dataclass
@@ -86,8 +88,11 @@ class Ordeal:
     def _more_dice(self) -> Random:
         return Random(self._dice.getrandbits(64))
 
-    async def run(self, seconds: float) -> Result:
-        """Let faults happen for so long, heal all, wait until everybody has caught up, and compare."""
+    async def run(self, seconds: float, script: Sequence[str] = ()) -> Result:
+        """Let faults happen for so long, heal all, wait until everybody has caught up, and compare.
+
+        With a `script` it is these, one after the other.
+        """
         began = time.monotonic()
         async with AsyncExitStack() as stack:
             self._session = await stack.enter_async_context(session(self._network))
@@ -95,8 +100,10 @@ class Ordeal:
             stack.push_async_callback(self._close)
             await self._open()
             try:
-                while time.monotonic() - began < seconds and not self.result.findings:
-                    await self._round()
+                for name in script:
+                    await self._round([name])
+                while not script and time.monotonic() - began < seconds:
+                    await self._round(self._chosen())
                 await self._settle()
             except TimeoutError as error:
                 self.result.findings.append(f"stuck: {error}")
@@ -108,7 +115,7 @@ class Ordeal:
 
     async def _open(self) -> None:
         await asyncio.to_thread(self.store.start)
-        places = await self.nodes.open(self.store.config, self.store.url, self.store.server)
+        places = await self.nodes.open(self.store, self._scene.command)
         await self.nodes.start()
         self._begin(self.nodes.supervise())
         for number in range(SUBSCRIBERS):
@@ -167,13 +174,16 @@ class Ordeal:
 
     # Rounds -------------------------------------------------------------------------------
 
-    async def _round(self) -> None:
-        """Let one fault happen, or several, and wait until all goes on."""
-        nemesis = Nemesis(self.nodes, self.store, self.record, self._dice, self._progress)
+    def _chosen(self) -> list[str]:
         weights = self._scene.faults
         names = self._dice.choices(list(weights), list(weights.values()))
         if self._dice.random() < MIXED:
             names.append(self._dice.choice(BESIDE))
+        return names
+
+    async def _round(self, names: list[str]) -> None:
+        """Let faults happen at the same time, and wait until all goes on."""
+        nemesis = Nemesis(self.nodes, self.store, self.record, self._dice, self._progress)
         self.result.faults.update(names)
         await asyncio.gather(*(nemesis.strike(name) for name in names))
         self.result.rounds += 1
@@ -205,7 +215,7 @@ class Ordeal:
 
     async def _until(self, true: Callable[[], bool], what: str) -> None:
         """Wait for something that goes on in other processes."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + self._scene.patience_seconds
         while not true():
             for task in self._tasks:
                 if task.done():

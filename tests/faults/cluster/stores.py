@@ -71,8 +71,8 @@ class Redis:
         self._disk = folder / "disk"
         self._disk.mkdir()
         self.mounted = _mounted(self._disk)
-        self.main = RedisServer(self._disk / "redis-a", **settings)
-        self.replica = RedisServer(self._disk / "redis-b", **settings) if replica else None
+        self.main = RedisServer(self._disk / "redis-a", 0, **settings)
+        self.replica = RedisServer(self._disk / "redis-b", 0, **settings) if replica else None
         self.server = ("127.0.0.1", self.main.port)
         self._copy = folder / "copy"
 

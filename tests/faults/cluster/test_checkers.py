@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.cluster.checkers import CHECKERS, DEADLINE_MS, GRACE_MS, findings, silent
 from tests.faults.cluster.events import Event, History
+from tests.faults.cluster.jobs import fence_reused
 
 CHANNEL = "kept:a"
 
@@ -78,6 +79,15 @@ BAD: dict[str, Callable[[Story], Story]] = {
     ).read("a", time_ms=1_001 + DEADLINE_MS),
     "unpublished": lambda story: story.follow().deliver("x", 1),
     "publishers_disorder": lambda story: story.publish("a", 2).publish("b", 1).read("b", "a"),
+    "overtaken": lambda story: (
+        (
+            story.tell("p", "invoke", "a", origin="p-1", number=1).tell(
+                "p", "invoke", "b", origin="p-1", number=2
+            )
+        )
+        .tell("p", "fail", "a", code=100)
+        .tell("p", "ok", "b", epoch="e1", offset=1)
+    ),
     "skipped": lambda story: story.follow().publish("a", 1).publish("b", 2).deliver("b", 2),
     "disorder": lambda story: story.publish("a", 1).follow(1).deliver("a", 1),
     "delivered_twice": lambda story: story.publish("a", 1).follow().deliver("a", 1).deliver("a", 2),
@@ -124,6 +134,12 @@ def test_what_retention_dropped_from_a_short_channel_is_no_loss() -> None:
     story = Story().publish("a", 1, channel="short:a").publish("b", 2, channel="short:a")
     story.tell("", "held", "b", channel="short:a", epoch="e1", offset=2)
     assert story.tell("", "read", channel="short:a", epoch="e1", offset=2).findings() == []
+
+
+def test_a_fence_that_is_given_twice_or_falls_when_the_store_is_rewound_is_told() -> None:
+    assert list(fence_reused([(0, 5), (0, 4), (1, 6), (1, 7)])) == []
+    assert list(fence_reused([(0, 5), (0, 5)]))
+    assert list(fence_reused([(0, 5), (0, 6), (1, 4)]))
 
 
 def test_a_silent_gap_is_told_from_other_findings() -> None:
