@@ -36,6 +36,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 EXPORTED = ".exported"
+PORTS = ("8000", "9000", "6379")  # of a page; in a run they are others
 DEADLINE_SECONDS = 30
 # Answers hold these, and no two runs the same.
 VARYING = {
@@ -83,7 +84,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {"8000": str(free_port()), "9000": str(free_port())}
+        self.ports = {port: str(free_port()) for port in PORTS}
         self.printed = ""
         self.started = 0
         self.background: list[tuple[subprocess.Popen[str], Path]] = []
@@ -107,7 +108,7 @@ class Run:
 
     def here(self, text: str) -> str:
         """Put the ports of this run into a text."""
-        return re.sub(r"\b[89]000\b", lambda found: self.ports[found[0]], text)
+        return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: self.ports[found[0]], text)
 
     def take(self, block: Block) -> None:
         """Do with a block what its kind and its comment say."""

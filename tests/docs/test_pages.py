@@ -27,7 +27,10 @@ def missing(page: Path) -> list[str]:
     found = blocks(page.read_text())
     called = {"node"} if any(block.kind == "js" or block.what == "opens" for block in found) else set()
     called |= {
-        word for block in found if block.kind == "sh" for word in re.findall(r"curl|openssl", block.text)
+        word
+        for block in found
+        if block.kind == "sh"
+        for word in re.findall(r"curl|openssl|redis-server|redis-cli", block.text)
     }
     return sorted(program for program in called if not is_there(program))
 
