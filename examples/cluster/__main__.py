@@ -58,7 +58,8 @@ async def _befalling(cluster: Cluster, what: str) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Start a cluster, and do what is typed until Ctrl-C."""
-    async with Cluster(say, port=options.port or PUBLIC_PORT, store=options.store) as cluster:
+    port = PUBLIC_PORT if options.port is None else options.port
+    async with Cluster(say, port=port, store=options.store) as cluster:
         print(f"""
   Clients    {cluster.websocket}
   Backends   {cluster.api}  key: {KEY}
