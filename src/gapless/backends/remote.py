@@ -181,6 +181,8 @@ class Reaching:
             raise StoreRefused("it is a process of another user") from None
         except ssl.SSLCertVerificationError as error:
             raise StoreRefused(f"its certificate is not trusted: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise StoreRefused(f"TLS cannot be agreed on: {error.reason or error}") from error
         except OSError as error:
             raise Unavailable(f"nobody answers there: {error.strerror or error}") from error
         if link is None:
