@@ -79,11 +79,13 @@ class RedisServer:
 
     def command(self, *parts: str | int) -> str:
         """Send one command, and return the first line of its reply, or the bulk that it is."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 5) as connection,
+            connection.makefile("rb") as reader,
+        ):
             words = [str(part).encode() for part in parts]
             told = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
             connection.sendall(b"*%d\r\n%b" % (len(words), told))
-            reader = connection.makefile("rb")
             line = reader.readline().rstrip().decode()
             if line[:1] == "-":
                 raise OSError(line[1:])

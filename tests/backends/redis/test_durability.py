@@ -36,8 +36,13 @@ def test_what_is_synced_at_each_write_outlives_a_power_failure() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("appendonly", "no"), ("appendfsync", "everysec"), ("appendfsync", "no")]
-    + [("no-appendfsync-on-rewrite", "yes"), ("maxmemory-policy", "allkeys-lru")],
+    [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("appendfsync", "no"),
+        ("no-appendfsync-on-rewrite", "yes"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ],
 )
 def test_each_setting_that_lets_something_be_lost_takes_the_class_away(name: str, value: str) -> None:
     standing = judge(DURABLE | {name: value}, MASTER)
@@ -47,8 +52,12 @@ def test_each_setting_that_lets_something_be_lost_takes_the_class_away(name: str
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("aof_rewrite_in_progress", "1"), ("aof_rewrite_scheduled", "1")]
-    + [("aof_last_bgrewrite_status", "err"), ("aof_last_write_status", "err")],
+    [
+        ("aof_rewrite_in_progress", "1"),
+        ("aof_rewrite_scheduled", "1"),
+        ("aof_last_bgrewrite_status", "err"),
+        ("aof_last_write_status", "err"),
+    ],
 )
 def test_a_file_that_may_not_be_complete_is_not_the_disk(field: str, value: str) -> None:
     standing = judge(DURABLE, MASTER | {field: value})
