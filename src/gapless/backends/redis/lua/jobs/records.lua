@@ -1,0 +1,158 @@
+-- Jobs, as they are kept.
+--
+--   P:j   hash: MessagePack of FIELDS by a job's number: all that rules it
+--   P:jb  hash: what it says (headers, message id, payload), by its number: opaque here
+--   P:jn  hash: MessagePack {reason, details, result or false}, of those that failed or are done
+--
+-- A job's number is the store's seq when it was enqueued; so is its `place`, by which it is ordered among those that
+-- fell due in the same millisecond, until it is redriven and gets a new one. Where jobs stand in an order their
+-- *member* is the place, of fixed width, and after a colon the number if that is another.
+
+local FIELDS = {'queue', 'queue_id', 'epoch', 'key', 'priority', 'unique', 'expires_ms', 'enqueued', 'size', 'state',
+  'due', 'first', 'place', 'attempt', 'strikes', 'alone', 'expires_at', 'ended', 'worker', 'fence', 'is_noted'}
+
+-- States, by the sorted set in which a job's number is; those who call know them by their index.
+jobs.STATES = {'waiting', 'leased', 'dead', 'done', 'gone'}
+local STATE_CODES = {waiting = 0, leased = 1, dead = 2, done = 3, gone = 4}
+
+function jobs.state_code(state)
+  return STATE_CODES[state]
+end
+
+-- Return a number of fixed width, so that the order of texts is that of numbers.
+function jobs.pad(number)
+  return string.format('%016.0f', number)
+end
+
+local function member_of(number, place)
+  return number == place and jobs.pad(place) or jobs.pad(place) .. ':' .. jobs.text(number)
+end
+
+-- Return the number of the job that a member stands for.
+function jobs.number_in(member)
+  return tonumber(#member > 16 and string.sub(member, 18) or member)
+end
+
+-- Return the id of a job.
+function jobs.id(job)
+  return jobs.text(job.number) .. '-' .. job.epoch
+end
+
+-- Let a job have another place than it had.
+function jobs.put(job, place)
+  job.place = place
+  job.member = member_of(job.number, place)
+end
+
+local function read(s, number, kept)
+  local job = {number = number}
+  for i, value in ipairs(cmsgpack.unpack(kept)) do job[FIELDS[i]] = value end
+  job.member = member_of(number, job.place)
+  s.jobs.records[number] = job
+  return job
+end
+
+-- Return a job and its queue; nil if there is none. With `epoch`, it is the one that was enqueued then.
+function jobs.find(s, number, epoch)
+  local job = jobs.of(s).records[number]
+  if job == nil then
+    -- HGET: what rules the job.
+    local kept = redis.call('HGET', s.p .. ':j', number)
+    job = kept and read(s, number, kept) or nil
+  end
+  if not job or (epoch and job.epoch ~= epoch) then return nil end
+  local q = jobs.queue(s, job.queue)
+  if not q or q.id ~= job.queue_id then return nil end
+  return job, q
+end
+
+-- Write a job as it is now.
+function jobs.save_job(s, job)
+  local values = {}
+  for i, field in ipairs(FIELDS) do values[i] = job[field] end
+  -- HSET: all that rules it.
+  redis.call('HSET', s.p .. ':j', job.number, cmsgpack.pack(values))
+end
+
+-- Keep a job that is new, with what it says.
+function jobs.add_job(s, job, body)
+  s.jobs.records[job.number] = job
+  -- HSET: what it says.
+  redis.call('HSET', s.p .. ':jb', job.number, body)
+end
+
+-- Return what a job says.
+function jobs.body(s, job)
+  -- HGET: headers, message id and payload.
+  return redis.call('HGET', s.p .. ':jb', job.number)
+end
+
+-- Replace the payload of a job: it is the end of what it says, after 8 bytes with the sizes of what is before it.
+function jobs.edit(s, job, data)
+  local body = jobs.body(s, job)
+  local headers, message_id = struct.unpack('>I4I4', body)
+  local before = 8 + headers + message_id
+  job.size = headers + #data
+  -- HSET: what it says now.
+  redis.call('HSET', s.p .. ':jb', job.number, string.sub(body, 1, before) .. data)
+end
+
+-- Return the reason and details of a job's last failure, and its result or false.
+function jobs.note_of(s, job)
+  -- HGET: there is one if it failed or is done.
+  local note = job.is_noted and redis.call('HGET', s.p .. ':jn', job.number)
+  if not note then return '', '', false end
+  return unpack(cmsgpack.unpack(note))
+end
+
+-- Keep what was told of a job.
+function jobs.note(s, job, reason, details, result)
+  job.is_noted = true
+  -- HSET: what was told.
+  redis.call('HSET', s.p .. ':jn', job.number, cmsgpack.pack({reason, details, result}))
+end
+
+-- Forget what was told of a job.
+function jobs.forget_note(s, job)
+  -- HDEL: if anything was.
+  if job.is_noted then redis.call('HDEL', s.p .. ':jn', job.number) end
+  job.is_noted = false
+end
+
+-- Remove all that is kept under a number.
+function jobs.erase(s, number)
+  for _, name in ipairs({':j', ':jb', ':jn'}) do
+    -- HDEL: there is no such job.
+    redis.call('HDEL', s.p .. name, number)
+  end
+end
+
+-- Names under which there is one job --------------------------------------------------------
+
+-- Return the number of the job that holds a name, and until when; nil if none does any more.
+function jobs.holder(s, q, name)
+  -- HGET: who holds it.
+  local held = redis.call('HGET', q.key.unique, name)
+  if not held then return nil end
+  local number, until_ms = unpack(cmsgpack.unpack(held))
+  if until_ms > 0 and until_ms <= s.now then return nil end
+  return number, until_ms
+end
+
+-- Let a job hold its name.
+function jobs.hold_name(q, job, until_ms)
+  -- HSET: it holds it from now on.
+  redis.call('HSET', q.key.unique, job.unique, cmsgpack.pack({job.number, until_ms}))
+end
+
+-- Let go of a job's name, if it has it still; answers until when it had it.
+function jobs.free_name(q, job)
+  -- HGET: who holds it, if only as long as nobody asks for it.
+  local held = job.unique and redis.call('HGET', q.key.unique, job.unique)
+  if not held then return nil end
+  local number, until_ms = unpack(cmsgpack.unpack(held))
+  if number ~= job.number then return nil end
+  -- HDEL: another may have it.
+  redis.call('HDEL', q.key.unique, job.unique)
+  return until_ms
+end
