@@ -10,7 +10,7 @@ from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.nodes import Node, Nodes
 from tests.faults.cluster.stores import Redis, Shared
 
-__all__ = ["BESIDE", "CARELESS", "FILE_FAULTS", "REDIS_FAULTS", "REWINDING", "Nemesis"]
+__all__ = ["BESIDE", "CARELESS", "FILE_FAULTS", "REDIS_FAULTS", "REWINDING", "WORKERS_FAULTS", "Nemesis"]
 
 DAY_MS = 24 * 3_600_000
 SHORT_MS, LONG_MS = (20, 400), (300, 2_500)
@@ -93,6 +93,24 @@ async def jump_clock(nemesis: Nemesis) -> None:
         node.launch()
         await nemesis.wait(LONG_MS)
     node.shim.jump(0)
+
+
+async def kill_process(nemesis: Nemesis) -> None:
+    """One of several processes that share a port ends with -9; its parent starts it again."""
+    node = nemesis.any_node()
+    if processes := node.processes():
+        nemesis.record("", "killed", node=node.name)
+        nemesis.dice.choice(processes).kill()
+    await nemesis.wait(SHORT_MS)
+
+
+async def stop_process(nemesis: Nemesis) -> None:
+    """One of several processes that share a port stands still."""
+    if processes := nemesis.any_node().processes():
+        process = nemesis.dice.choice(processes)
+        process.suspend()
+        await nemesis.wait(LONG_MS)
+        process.resume()
 
 
 # Ways -----------------------------------------------------------------------------------------
@@ -228,7 +246,8 @@ async def restart_redis(nemesis: Nemesis) -> None:
 FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault
     for fault in (
-        kill_node, kill_all_nodes, restart_node, stop_node, jump_clock, cut_clients, drop_packets,
+        kill_process, stop_process, kill_node, kill_all_nodes, restart_node, stop_node, jump_clock,
+        cut_clients, drop_packets,
         delay_clients, cut_store, delay_store, kill_redis, stop_redis, fill_disk, run_out_of_memory,
         restore_copy, flush_all,
         promote_replica, restart_redis,
@@ -239,6 +258,10 @@ FAULTS: Mapping[str, Fault] = {
 FILE_FAULTS = {
     "kill_node": 30, "kill_all_nodes": 8, "restart_node": 15, "stop_node": 15, "jump_clock": 10,
     "cut_clients": 8, "delay_clients": 8, "drop_packets": 10,
+}  # fmt: skip
+WORKERS_FAULTS = {
+    "kill_process": 40, "stop_process": 20, "kill_node": 10, "restart_node": 10, "cut_clients": 10,
+    "drop_packets": 10,
 }  # fmt: skip
 REDIS_FAULTS = {
     "kill_node": 12, "kill_all_nodes": 4, "restart_node": 8, "stop_node": 10, "jump_clock": 8,

@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
+
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from gapless.testing.proxy import Proxy
@@ -79,6 +81,10 @@ class Node:
     def resume(self) -> None:
         """Let it go on."""
         os.kill(self.program.pid, signal.SIGCONT)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return those that share its port, where there are several."""
+        return psutil.Process(self.program.pid).children()
 
 
 class _Instead(Program):

@@ -98,8 +98,8 @@ class Ordeal:
             self._session = await stack.enter_async_context(session(self._network))
             self._here = await stack.enter_async_context(session(Loopback()))
             stack.push_async_callback(self._close)
-            await self._open()
             try:
+                await self._open()
                 for name in script:
                     await self._round([name])
                 while not script and time.monotonic() - began < seconds:

@@ -5,7 +5,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from tests.faults.cluster.nemesis import CARELESS, FILE_FAULTS, REDIS_FAULTS, REWINDING
+from tests.faults.cluster.nemesis import CARELESS, FILE_FAULTS, REDIS_FAULTS, REWINDING, WORKERS_FAULTS
 from tests.faults.cluster.ordeal import Ordeal, Result, Scene
 from tests.faults.cluster.stores import File, Redis
 
@@ -15,6 +15,7 @@ SCENES = {
     scene.name: scene
     for scene in (
         Scene("file", 3, File, FILE_FAULTS),
+        Scene("workers", 1, partial(File, workers=2), WORKERS_FAULTS),
         Scene("redis", 2, partial(Redis, durability="disk"), REDIS_FAULTS),
         Scene("rewound", 2, partial(Redis, durability="disk", replica=True), REWINDING),
         Scene("careless", 2, partial(Redis, durability="memory", appendfsync="everysec"), CARELESS),

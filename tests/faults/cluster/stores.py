@@ -43,12 +43,16 @@ class Shared(Protocol):
 
 
 class File:
-    """One SQLite file: the first node owns it, the others join it."""
+    """One SQLite file: the first process owns it, the others join it. A node may be several `workers`."""
 
-    config: Mapping[str, Any] = {"store": {"durability": "process"}}  # the disk of a test may be memory
     server = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        # The disk of a test may be memory.
+        self.config: Mapping[str, Any] = {
+            "store": {"durability": "process"},
+            "http_server": {"workers": workers},
+        }
         self.url = f"sqlite:{folder / 'shared.db'}"
 
     def start(self) -> None:
