@@ -51,12 +51,12 @@ def raw(data: bytes) -> msgspec.Raw:
 
 def entry_of(entry: Entry, options: Options) -> list[Any]:
     """Return an entry as `streams.admit` takes it (lua/streams.lua); what is too large is left out of it."""
-    told = [entry.stream, entry.data, entry.meta, _retention(entry.retention)]
+    told = [entry.stream, raw(entry.data), raw(entry.meta), _retention(entry.retention)]
     bytes_max = options.message_bytes_max
     wrong = ""
     if len(entry.data) > bytes_max or len(entry.meta) > bytes_max:
         wrong = f"the message is over {bytes_max} bytes"
-        told[1] = told[2] = b""
+        told[1] = told[2] = ""
     if (
         wrong
         or entry.key is not None
@@ -101,7 +101,7 @@ def _key(entry: Entry, key: str, options: Options) -> list[Any]:
     """Return the key's name, the payload's digest, and the limits of keys."""
     name = blake2b(f"{entry.stream}\0{key}".encode(), digest_size=DIGEST_BYTES).digest()
     payload = blake2b(entry.data, digest_size=DIGEST_BYTES).digest()
-    return [name, payload, options.key_window_ms, options.keys_max]
+    return [raw(name), raw(payload), options.key_window_ms, options.keys_max]
 
 
 def _version(entry: Entry) -> str:
@@ -113,10 +113,9 @@ def _version(entry: Entry) -> str:
 
 
 @lru_cache(RETENTIONS_REMEMBERED)
-def _retention(keep: Retention) -> bytes:
-    return encode(
-        (keep.count, keep.ttl_ms, keep.meta_ttl_ms, keep.age_ms, keep.bytes, keep.group, keep.group_bytes)
-    )
+def _retention(keep: Retention) -> msgspec.Raw:
+    numbers = keep.count, keep.ttl_ms, keep.meta_ttl_ms, keep.age_ms, keep.bytes
+    return raw(encode((*numbers, keep.group, keep.group_bytes)))
 
 
 def exact(offset: int) -> int:

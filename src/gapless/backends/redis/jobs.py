@@ -1,7 +1,6 @@
 """The port Queues on Redis."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -114,7 +113,7 @@ class RedisQueues(RedisPart, Queues):
         return b"" if audit is None else encode(entry_of(audit, self._options))
 
     def hear_ready(self, heard: Callable[[str], object]) -> None:
-        self.bus.ready.append(partial(self._loop.call_soon, heard))
+        self.bus.ready.append(lambda queue: self._loop.call_soon(heard, queue))
 
     async def next_due_ms(self, queue: str) -> int | None:
         [due_ms] = await self._ask("next_due", _text(queue), reads=True)
