@@ -16,8 +16,8 @@
 --   P:openers  sorted set: each process that has the store open, by when (ms) it was last heard of
 --   P:pending  set: those of them who have not said yet what they saw of earlier generations
 --
--- Every function has one key, the prefix, and its first two arguments are the time ('0': the server's) and a
--- random token of 16 hexadecimal digits, of which a new generation makes its id.
+-- Every function has one key, the prefix, and its first two arguments are the time ('0': the server's; below 0:
+-- the server's, of which so much counts for what grows old) and a random token of 16 hexadecimal digits, of which a new generation makes its id.
 
 local FORMAT = '1'
 local SUSPECT_MS = 2000
@@ -30,12 +30,18 @@ local function incarnation()
   return string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)')
 end
 
--- Return the time in milliseconds.
-local function clock(given)
-  if given ~= '0' then return tonumber(given) end
+-- Return the time in milliseconds, and how much of it counts for what grows old: less, where a caller's own clock
+-- says that the server's has jumped ahead.
+local function clock(given, known)
+  given = tonumber(given)
+  if given > 0 then
+    local now = math.max(known, given)
+    return now, now
+  end
   -- TIME: the store's clock is the server's.
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = math.max(known, time[1] * 1000 + math.floor(time[2] / 1000))
+  return now, given < 0 and math.min(now, -given) or now
 end
 
 -- Read what every function needs.
@@ -48,6 +54,7 @@ local function read_meta(keys, args)
       .. tostring(meta[9]) .. ', not ' .. FORMAT))
   end
   local time = tonumber(meta[5] or 0)
+  local now, aged = clock(args[1], time)
   return {
     p = keys[1],
     key = key,
@@ -58,7 +65,8 @@ local function read_meta(keys, args)
     seq_before = tonumber(meta[3] or 0),
     floor = tonumber(meta[4] or 0),
     time = time,
-    now = math.max(time, clock(args[1])),
+    now = now,
+    aged = aged,
     suspect = tonumber(meta[6] or 0),
     fence = tonumber(meta[7] or 0),
     fence_before = tonumber(meta[7] or 0),
@@ -148,14 +156,14 @@ function store.begin(keys, args, gens_max)
   local s = read_meta(keys, args)
   if s.known ~= s.replid then incarnate(s, args[2], gens_max) end
   if s.suspect > 0 and s.now >= s.suspect then decide(s, false) end
-  if s.due > 0 and s.due <= s.now and store.forget then store.forget(s) end
+  if s.due > 0 and s.due <= s.aged and store.forget then store.forget(s) end
   return s
 end
 
 -- Begin a function that only reads; nil if something has to be written first (then answer store.AGAIN).
 function store.look(keys, args)
   local s = read_meta(keys, args)
-  if s.known ~= s.replid or (s.suspect > 0 and s.now >= s.suspect) or (s.due > 0 and s.due <= s.now) then
+  if s.known ~= s.replid or (s.suspect > 0 and s.now >= s.suspect) or (s.due > 0 and s.due <= s.aged) then
     return nil
   end
   return s

@@ -1,0 +1,517 @@
+-- Streams: where each one stands, what it drops, and how it is written.
+--
+--   P:h:<stream>  hash: h, numbers that every append changes (HOT), and c, what seldom changes (MessagePack:
+--                 retention as it was handed over, lineage, version, its epoch, index by keys?, holes?)
+--   P:s:<stream>  stream: entry <offset>-0 has r, the bytes of the stream's life up to and with this message, then
+--                 the message as it is rung; and k, its key, where it has one
+--   P:x:<stream>  sorted set by offset: what is left of messages that were erased: HOLE, then the key
+--   P:i:<stream>  sorted set of one score: the index by keys; length of the key, key, offset
+--   P:g           hash: bytes that count against each group of retention
+--   P:due         sorted set of streams, by when something is to be done about them; `due` in P:meta is the first
+--   P:k:<digest>  idempotency key: digest of the payload, KEY, epoch; it ends with its window (admitting.lua)
+--   P:kn          hash: how many keys are held (n), by hour (h<hour>), and until when that is so (until)
+--   P:c:<stream>  Pub/Sub channel: b'M', opener, epoch, messages (MESSAGE, meta, data)
+--
+-- What is dropped is at or below the stream's floor. Retention only compares: by count and bytes when something is
+-- appended, by time whenever anybody looks. Trimming only gives memory back, a bounded piece each time.
+--
+-- A head (`h`) is read once per function and written by streams.save. What is appended lies in `records`, with the
+-- running totals in `totals` and keys in `keys`, from offset `base` + 1 on, until then.
+
+local HOT = '>I8I8I8I8I8I8I8I8'
+local MESSAGE = '>I8I8I4I4'
+local STORED = '>I8I8I8I4I4'
+local TOTAL = '>I8'
+local HOLE = '>I8I8I8'
+local NEVER = 2 ^ 53 - 1
+local RING_BYTES_MAX = 64 * 1024
+local MEMO_MAX = 4096
+local SWEPT_MIN = 64
+local FORGOTTEN_MAX = 100
+local BEHIND_MS = 50
+local NOBODY = '                '
+
+-- Return a function that takes texts apart, and knows those that it has seen: what it returns is never changed.
+local function remembering(take)
+  local memo, count = {}, 0
+  return function(text)
+    local value = memo[text]
+    if not value then
+      if count == MEMO_MAX then memo, count = {}, 0 end
+      value = take(text)
+      memo[text], count = value, count + 1
+    end
+    return value
+  end
+end
+
+streams.retention = remembering(function(text)
+  local keep = cmsgpack.unpack(text)
+  return {count = keep[1], ttl = keep[2], meta_ttl = keep[3], age = keep[4], bytes = keep[5], group = keep[6],
+    group_bytes = keep[7]}
+end)
+local cold_of = remembering(function(text) return cmsgpack.unpack(text) end)
+-- {0, 0, 0, 0, 0, '', 0}: nothing is dropped.
+local UNLIMITED = '\151\0\0\0\0\0\160\0'
+
+function streams.key(s, kind, stream)
+  return s.p .. ':' .. kind .. ':' .. stream
+end
+
+-- Return the lineage of what does not exist.
+local function ground(s)
+  if not s.ground then
+    -- HGET: read only for streams that do not exist.
+    local text = redis.call('HGET', s.key, 'ground')
+    s.ground = text and cjson.decode(text) or {}
+  end
+  return s.ground
+end
+
+function streams.lineage(s, h)
+  return h.lineage or ground(s)
+end
+
+-- Return where a stream ends, and its lineage.
+function streams.timeline(s, stream)
+  local h = streams.head(s, stream)
+  return h.last, streams.lineage(s, h)
+end
+
+streams.UNSETTLED = 'the store has just begun a new generation; try again'
+
+-- Heads ---------------------------------------------------------------------------------------
+
+local function new_head(s, stream)
+  return {stream = stream, last = s.floor, floor = s.floor, updated = 0, total = 0, wakes = 0, due = 0,
+    counted = 0, swept = s.floor, keep_text = UNLIMITED, version = '', version_epoch = '', keyed = 0, holes = 0}
+end
+
+local function known_head(stream, hot, cold)
+  local h = {stream = stream, exists = true}
+  h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept = struct.unpack(HOT, hot)
+  cold = cold_of(cold)
+  h.keep_text, h.lineage, h.version, h.version_epoch, h.keyed, h.holes = unpack(cold)
+  return h
+end
+
+local function read_head(s, stream)
+  -- HMGET: where the stream stands.
+  local kept = redis.call('HMGET', streams.key(s, 'h', stream), 'h', 'c')
+  local h = kept[1] and known_head(stream, kept[1], kept[2]) or new_head(s, stream)
+  h.keep = streams.retention(h.keep_text)
+  h.base, h.base_total, h.base_floor = h.last, h.total, h.floor
+  h.records, h.totals, h.keys, h.newest = {}, {}, {}, {}
+  return h
+end
+
+-- Return where a stream stands now.
+function streams.head(s, stream)
+  local heads = s.heads
+  if not heads then
+    heads = {}
+    s.heads, s.touched = heads, {}
+  end
+  local h = heads[stream]
+  if not h then
+    h = read_head(s, stream)
+    heads[stream] = h
+  end
+  if h.wakes <= s.aged and h.exists then streams.drop_old(s, h) end
+  return h
+end
+
+-- Note that a head is to be written, and how that is undone.
+function streams.touch(s, h)
+  if s.undo then
+    local copy, newest, groups, count = {}, {}, {}, #h.records
+    for name, value in pairs(h) do copy[name] = value end
+    for key, offset in pairs(h.newest) do newest[key] = offset end
+    for name, bytes in pairs(s.groups or {}) do groups[name] = bytes end
+    store.undoing(s, function()
+      for name in pairs(h) do h[name] = nil end
+      for name, value in pairs(copy) do h[name] = value end
+      for i = #h.records, count + 1, -1 do h.records[i], h.totals[i], h.keys[i] = nil, nil, nil end
+      h.newest, s.groups = newest, groups
+    end)
+  end
+  if not h.changed then
+    h.changed = true
+    s.touched[#s.touched + 1] = h
+  end
+end
+
+-- What lies where -----------------------------------------------------------------------------
+
+-- Return when a kept message was stored, the running total of bytes with it, and its own bytes.
+local function look_at(s, h, offset)
+  if offset > h.base then
+    local i = offset - h.base
+    return s.now, h.totals[i], h.totals[i] - (i > 1 and h.totals[i - 1] or h.base_total)
+  end
+  -- XRANGE: one message.
+  local found = redis.call('XRANGE', streams.key(s, 's', h.stream), offset .. '-0', offset .. '-0')[1]
+  if found then
+    local total, _, time, meta_bytes, data_bytes = struct.unpack(STORED, found[2][2])
+    return time, total, meta_bytes + data_bytes
+  end
+  -- ZRANGEBYSCORE: what is left of it.
+  local hole = redis.call('ZRANGEBYSCORE', streams.key(s, 'x', h.stream), offset, offset)[1]
+  if hole then
+    local time, total, bytes = struct.unpack(HOLE, string.sub(hole, 9))
+    return time, total, bytes
+  end
+  error({err = 'GAPLESS store_damaged message ' .. offset .. ' of ' .. h.stream .. ' is lost'})
+end
+
+-- Return the first offset in (from, to] of which `is` holds, as it does of all behind it; else to + 1.
+local function first_where(from, to, is)
+  local step, high = 1, nil
+  while not high do
+    if from == to then return to + 1 end
+    local probe = math.min(from + step, to)
+    if is(probe) then high = probe else from, step = probe, step * 2 end
+  end
+  while high - from > 1 do
+    local middle = math.floor((from + high) / 2)
+    if is(middle) then high = middle else from = middle end
+  end
+  return high
+end
+
+-- Return the first offset of what is kept that was stored at a time or later; else the next one.
+function streams.find(s, h, at)
+  return first_where(h.floor, h.last, function(offset) return (look_at(s, h, offset)) >= at end)
+end
+
+-- Return the bytes of what is kept, erased or not.
+function streams.weigh(s, h)
+  if h.floor == h.last then return 0 end
+  local _, total, bytes = look_at(s, h, h.floor + 1)
+  return h.total - total + bytes
+end
+
+-- What is dropped -----------------------------------------------------------------------------
+
+local function raise_floor(s, h, floor)
+  if floor <= h.floor then return end
+  h.floor = floor
+  if h.keep.group ~= '' and h.exists then streams.count(s, h) end
+end
+streams.raise_floor = raise_floor
+
+-- Drop what is too old, and tell when there will be more.
+function streams.drop_old(s, h)
+  local keep, floor = h.keep, h.floor
+  local ttl, age = keep.ttl, keep.age
+  if ttl > 0 and h.updated + ttl <= s.aged then
+    floor = h.last
+  elseif age > 0 and floor < h.last then
+    floor = streams.find(s, h, s.aged - age + 1) - 1
+  end
+  if floor > h.floor then
+    streams.touch(s, h)
+    raise_floor(s, h, floor)
+  end
+  h.wakes = ttl > 0 and h.updated + ttl or NEVER
+  if age > 0 then
+    local oldest = floor < h.last and look_at(s, h, floor + 1) or s.aged
+    h.wakes = math.min(h.wakes, oldest + age)
+  end
+end
+
+-- Drop what is beyond the retention's bytes, but the newest message. Put off (`heavy`) as long as nobody looks.
+function streams.drop_heavy(s, h)
+  h.heavy = nil
+  local least = h.total - h.keep.bytes
+  if h.floor + 1 >= h.last or h.total - streams.weigh(s, h) >= least then return end
+  local floor = first_where(h.floor, h.last - 1, function(offset)
+    local _, total = look_at(s, h, offset)
+    return total >= least
+  end)
+  raise_floor(s, h, math.min(floor, h.last - 1))
+end
+
+-- Groups of retention -------------------------------------------------------------------------
+
+-- Return the bytes that count against a group.
+function streams.group(s, name)
+  s.groups = s.groups or {}
+  if not s.groups[name] then
+    -- HGET: read once.
+    s.groups[name] = tonumber(redis.call('HGET', s.p .. ':g', name) or 0)
+  end
+  return s.groups[name]
+end
+
+local function grow(s, h, bytes)
+  h.counted = h.counted + bytes
+  s.groups[h.keep.group] = streams.group(s, h.keep.group) + bytes
+end
+
+-- Count what a stream holds against its group.
+function streams.count(s, h)
+  grow(s, h, streams.weigh(s, h) - h.counted)
+end
+
+-- Keep so much of a stream from now on.
+function streams.retain(s, h, text)
+  if h.keep.group ~= '' then grow(s, h, -h.counted) end
+  h.keep_text, h.keep, h.wakes, h.cold_changed = text, streams.retention(text), 0, true
+  if h.keep.group ~= '' then streams.count(s, h) end
+end
+
+-- Appending -----------------------------------------------------------------------------------
+
+local function link(s, h)
+  local order, links = store.order(s), {}
+  for _, one in ipairs(streams.lineage(s, h)) do
+    if order[one[1]] then links[#links + 1] = one end
+  end
+  links[#links + 1] = {s.epoch, h.last + 1}
+  h.lineage, h.cold_changed = links, true
+end
+
+-- Append a message that is admitted; return its offset.
+function streams.write(s, h, data, meta, keep_text, keyed)
+  streams.touch(s, h)
+  if h.heavy and keep_text ~= h.keep_text then streams.drop_heavy(s, h) end
+  local links = h.lineage
+  if not links or #links == 0 or links[#links][1] ~= s.epoch then link(s, h) end
+  local bytes, offset = #data + #meta, h.last + 1
+  local i = offset - h.base
+  h.records[i] = struct.pack(MESSAGE, offset, s.now, #meta, #data) .. meta .. data
+  h.total = h.total + bytes
+  h.totals[i] = h.total
+  h.last, h.updated, h.exists = offset, s.now, true
+  s.seq = s.seq + 1
+  if keyed then h.keys[i], h.newest[keyed] = keyed, offset end
+  if keep_text ~= h.keep_text then
+    streams.retain(s, h, keep_text)
+  elseif h.keep.group ~= '' then
+    grow(s, h, bytes)
+  end
+  local keep = h.keep
+  if keep.count > 0 then raise_floor(s, h, offset - keep.count) end
+  if keep.bytes > 0 then
+    h.heavy = true
+    if keep.group ~= '' then streams.drop_heavy(s, h) end
+  end
+  return offset
+end
+
+-- Keys ----------------------------------------------------------------------------------------
+
+local function index_prefix(keyed)
+  return struct.pack('>I4', #keyed) .. keyed
+end
+streams.index_prefix = index_prefix
+
+-- Return the member of the index that stands for a message.
+function streams.indexed(keyed, offset)
+  return index_prefix(keyed) .. struct.pack(TOTAL, offset)
+end
+
+-- Return the offset of the last message with a key, 0 if none is kept.
+function streams.last_keyed(s, h, keyed)
+  local offset = h.newest[keyed]
+  if not offset and h.keyed == 1 then
+    local prefix = index_prefix(keyed)
+    -- ZREVRANGEBYLEX: the last of its members.
+    local found = redis.call('ZREVRANGEBYLEX', streams.key(s, 'i', h.stream),
+      '[' .. prefix .. string.rep('\255', 8), '[' .. prefix, 'LIMIT', 0, 1)[1]
+    offset = found and struct.unpack(TOTAL, string.sub(found, -8))
+  end
+  if h.heavy then streams.drop_heavy(s, h) end
+  return offset and offset > h.floor and offset or 0
+end
+
+-- Giving memory back --------------------------------------------------------------------------
+
+-- Take what was dropped out of the index, a bounded piece of it; return up to where that is done.
+local function sweep_index(s, h, most)
+  local to = math.min(h.floor, h.base)
+  if h.swept >= to then return h.floor end
+  -- XRANGE: what was dropped and is in the index still.
+  local dropped = redis.call('XRANGE', streams.key(s, 's', h.stream), (h.swept + 1) .. '-0', to .. '-0', 'COUNT', most)
+  local members = {}
+  for _, entry in ipairs(dropped) do
+    local fields = entry[2]
+    if fields[3] then members[#members + 1] = streams.indexed(fields[4], tonumber(string.match(entry[1], '%d+'))) end
+  end
+  -- ZREM: nobody finds it any more.
+  if #members > 0 then redis.call('ZREM', streams.key(s, 'i', h.stream), unpack(members)) end
+  if #dropped < most then return h.floor end
+  return tonumber(string.match(dropped[#dropped][1], '%d+'))
+end
+
+-- Forget what was erased and is dropped by now, a bounded piece of it.
+local function sweep_holes(s, h, most)
+  local key = streams.key(s, 'x', h.stream)
+  -- ZRANGEBYSCORE: what was erased of what is dropped.
+  local holes = redis.call('ZRANGEBYSCORE', key, '-inf', h.swept, 'LIMIT', 0, most)
+  for _, hole in ipairs(holes) do
+    local keyed = string.sub(hole, 33)
+    -- ZREM: a message with a key that was erased is in the index as long as it is not dropped.
+    if keyed ~= '' then
+      redis.call('ZREM', streams.key(s, 'i', h.stream), streams.indexed(string.sub(keyed, 2), (struct.unpack(TOTAL, hole))))
+    end
+  end
+  -- ZREMRANGEBYRANK: those.
+  if #holes > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #holes - 1) end
+  return #holes == most
+end
+
+-- Give back the memory of what is dropped. Sets `rest` where that was not all.
+local function tidy(s, h)
+  local key = streams.key(s, 's', h.stream)
+  h.rest = nil
+  if h.floor == h.last then
+    -- UNLINK: all of it, freed by another thread.
+    redis.call('UNLINK', key, streams.key(s, 'x', h.stream), streams.key(s, 'i', h.stream))
+    h.swept = h.floor
+    if h.keyed == 1 or h.holes == 1 then h.keyed, h.holes, h.cold_changed = 0, 0, true end
+    return
+  end
+  local most = math.max(SWEPT_MIN, 2 * #h.records)
+  h.swept = h.keyed == 1 and sweep_index(s, h, most) or h.floor
+  h.rest = h.swept < h.floor
+  if h.holes == 1 and sweep_holes(s, h, most) then h.rest = true end
+  -- XTRIM: whole nodes, and not more than 10,000 messages at once.
+  if redis.call('XTRIM', key, 'MINID', '~', (h.swept + 1) .. '-0') >= 9900 then h.rest = true end
+end
+
+-- Writing -------------------------------------------------------------------------------------
+
+local function write_records(s, h)
+  local key, index = streams.key(s, 's', h.stream), streams.key(s, 'i', h.stream)
+  for i = math.max(1, h.floor - h.base + 1), #h.records do
+    local value, keyed, id = struct.pack(TOTAL, h.totals[i]) .. h.records[i], h.keys[i], (h.base + i) .. '-0'
+    if keyed then
+      -- XADD, ZADD: a message with a key, and where it is found by that.
+      redis.call('XADD', key, id, 'r', value, 'k', keyed)
+      redis.call('ZADD', index, 0, streams.indexed(keyed, h.base + i))
+      if h.keyed == 0 then h.keyed, h.cold_changed = 1, true end
+    else
+      -- XADD: a message.
+      redis.call('XADD', key, id, 'r', value)
+    end
+  end
+end
+
+local function publish(s, h, parts)
+  -- SPUBLISH: nodes that follow the stream hear of it when it is durable.
+  redis.call('SPUBLISH', streams.key(s, 'c', h.stream), 'M' .. (s.opener or NOBODY) .. s.epoch .. table.concat(parts))
+end
+
+-- Tell those who follow a stream what was appended.
+local function ring(s, h)
+  local parts, bytes = {}, 0
+  for _, record in ipairs(h.records) do
+    if bytes > 0 and bytes + #record > RING_BYTES_MAX then
+      publish(s, h, parts)
+      parts, bytes = {}, 0
+    end
+    parts[#parts + 1] = record
+    bytes = bytes + #record
+  end
+  if bytes > 0 then publish(s, h, parts) end
+end
+
+-- Note when something is to be done about a stream.
+local function schedule(s, h)
+  local keep, due = h.keep, NEVER
+  if keep.meta_ttl > 0 then due = h.updated + keep.meta_ttl end
+  if h.floor < h.last then
+    -- When all of it is dropped; what is dropped before goes with what is appended.
+    if keep.ttl > 0 then due = math.min(due, h.updated + keep.ttl) end
+    if keep.age > 0 then due = math.min(due, h.updated + keep.age) end
+  end
+  if h.rest then due = math.min(due, s.aged + BEHIND_MS) end
+  if due < NEVER and (h.due == 0 or h.due > due) then
+    h.due = due
+    -- ZADD: once, also if it is put off by later messages; it is looked at then.
+    redis.call('ZADD', s.p .. ':due', due, h.stream)
+    if s.due == 0 or due < s.due then s.due, s.due_changed = due, true end
+  end
+end
+
+local function save_head(s, h)
+  if h.heavy then streams.drop_heavy(s, h) end
+  write_records(s, h)
+  if h.floor > h.base_floor or h.swept < h.floor or h.rest then tidy(s, h) end
+  schedule(s, h)
+  local hot = struct.pack(HOT, h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept)
+  local key = streams.key(s, 'h', h.stream)
+  if h.cold_changed then
+    local cold = cmsgpack.pack({h.keep_text, h.lineage or {}, h.version, h.version_epoch, h.keyed, h.holes})
+    -- HSET: all about it.
+    redis.call('HSET', key, 'h', hot, 'c', cold)
+  else
+    -- HSET: what changes with each message.
+    redis.call('HSET', key, 'h', hot)
+  end
+  if #h.records > 0 then ring(s, h) end
+end
+
+-- Write what was changed of streams; store.finish calls it.
+function streams.save(s)
+  for _, h in ipairs(s.touched or {}) do
+    if h.changed then save_head(s, h) end
+    h.changed = nil
+  end
+  for name, bytes in pairs(s.groups or {}) do
+    -- HSET: what counts against the group now.
+    redis.call('HSET', s.p .. ':g', name, bytes)
+  end
+  if s.holding then streams.save_keys(s) end
+  if s.due_changed then
+    -- HSET: what every function looks at.
+    redis.call('HSET', s.key, 'due', s.due)
+  end
+end
+
+-- What is due ---------------------------------------------------------------------------------
+
+local function forget_stream(s, h)
+  s.floor = math.max(s.floor, h.last)
+  s.ground = {{s.epoch, s.floor}}
+  if h.keep.group ~= '' then grow(s, h, -h.counted) end
+  -- HSET: no offset is given again, and no position below holds.
+  redis.call('HSET', s.key, 'floor', s.floor, 'ground', cjson.encode(s.ground))
+  -- UNLINK: all that was kept of it.
+  redis.call('UNLINK', streams.key(s, 'h', h.stream), streams.key(s, 's', h.stream), streams.key(s, 'x', h.stream),
+    streams.key(s, 'i', h.stream))
+end
+
+local function tend(s, stream)
+  local h = streams.head(s, stream)
+  -- ZREM: it is put in again where there is more to do.
+  redis.call('ZREM', s.p .. ':due', stream)
+  h.due = 0
+  if not h.exists then return end
+  if h.keep.meta_ttl > 0 and h.updated + h.keep.meta_ttl <= s.aged then
+    forget_stream(s, h)
+  else
+    streams.touch(s, h)
+    h.rest = true
+  end
+end
+
+-- Do what is due about streams, a bounded piece of it; store.begin calls it.
+function store.forget(s)
+  local due = s.p .. ':due'
+  -- ZRANGEBYSCORE: those whose time has come.
+  for _, stream in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', s.aged, 'LIMIT', 0, FORGOTTEN_MAX)) do
+    tend(s, stream)
+  end
+  s.due = NEVER
+  streams.save(s)
+  s.heads, s.groups, s.due_changed = nil, nil, nil
+  -- ZRANGE: which is next.
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+  s.due = first and math.max(tonumber(first), s.aged + 1) or 0
+  if first and tonumber(first) <= s.aged then s.due = s.aged + BEHIND_MS end
+  -- HSET: what every function looks at.
+  redis.call('HSET', s.key, 'due', s.due)
+end
