@@ -44,24 +44,15 @@ class RedisServer:
         program = shutil.which("redis-server")
         assert program, "redis-server is needed: `make test` installs it"
         self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = [part for name, value in self.settings.items() for part in (f"--{name}", value)]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    program,
-                    "--port",
-                    str(self.port),
-                    "--bind",
-                    "127.0.0.1",
-                    "--dir",
-                    str(self.folder),
-                    *arguments,
-                ],
-                stdout=log,
-                stderr=log,
-            )
+            self.process = subprocess.Popen([program, *self.arguments()], stdout=log, stderr=log)
         self._until(self._answers)
         return self
+
+    def arguments(self) -> list[str]:
+        """Return what the program is started with."""
+        settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)} | self.settings
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
     def _until(self, true: Any) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
