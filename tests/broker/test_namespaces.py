@@ -24,7 +24,7 @@ def test_the_channels_of_a_namespace_share_its_bytes_of_history() -> None:
         for channel in ("chat:a", "chat:new", "a", "new"):
             assert isinstance(await publish(channel, 10), LimitExceeded)
             assert isinstance(await publish(channel, 10, skip_history=True), Stored)
-        await stage.broker.remove_history("chat:a")
+        await stage.broker.removing.remove_history("chat:a")
         assert isinstance(await publish("chat:new", 100), Stored)
         assert isinstance(await publish("new", 10), LimitExceeded)
 

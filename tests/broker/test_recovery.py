@@ -185,8 +185,8 @@ def test_recovery_is_on_request_where_it_is_only_allowed() -> None:
 def test_a_cache_gives_the_newest_that_was_not_erased(offset: int, told: list[int]) -> None:
     async def scene(stage: Stage) -> None:
         await stage.publish("a", 1, 2, 3, 4)
-        assert await stage.broker.erase("a", 4)
-        assert await stage.broker.erase("a", 3)
+        assert await stage.broker.removing.erase("a", 4)
+        assert await stage.broker.removing.erase("a", 3)
         peer = stage.peer()
         await peer.connect()
         reply = await peer.follow("a", recover=True, epoch=stage.broker.placing.epoch, offset=offset)
@@ -204,7 +204,7 @@ def test_erasing_leaves_every_position_true() -> None:
         live = await stage.reader("a")
         await stage.publish("a", *range(1, 8))
         for offset in (1, 4, 5, 7):
-            assert await stage.broker.erase("a", offset)
+            assert await stage.broker.removing.erase("a", offset)
         for offset, told in ((0, [2, 3, 6]), (3, [6]), (4, [6]), (5, [6]), (6, []), (7, [])):
             for _ in range(2):  # from the store, then from whatever is held by then
                 peer = stage.peer()
@@ -222,7 +222,7 @@ def test_history_passes_over_what_was_erased_however_much_it_is() -> None:
     async def scene(stage: Stage) -> None:
         await stage.publish("a", *range(1, 1_101))
         for offset in range(2, 1_099):
-            assert await stage.broker.erase("a", offset)
+            assert await stage.broker.removing.erase("a", offset)
         for reverse, offsets in ((False, [1, 1_099, 1_100]), (True, [1_100, 1_099, 1])):
             for limit in (1, 2, 3, 10):
                 history = await stage.broker.history("a", limit=limit, reverse=reverse)
@@ -237,7 +237,7 @@ def test_what_waits_for_the_end_of_the_tick_goes_out_and_is_not_held() -> None:
         live = await stage.reader("a")
         outcomes: list[object] = []
         stage.broker.publish("a", b"1", outcomes.append)
-        assert await stage.broker.erase("a", 1)
+        assert await stage.broker.removing.erase("a", 1)
         await rest()
         assert live.offsets() == [1]
         peer = stage.peer()

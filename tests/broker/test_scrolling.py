@@ -69,7 +69,7 @@ class World:
         await told
 
     async def erase(self, offset: int) -> None:
-        assert await self.broker.erase(ROOM, offset) is (self.messages.pop(offset, None) is not None)
+        assert await self.broker.removing.erase(ROOM, offset) is (self.messages.pop(offset, None) is not None)
 
     async def trim(self, through: int) -> None:
         self.floor = max(self.floor, min(through, self.last))
@@ -455,7 +455,7 @@ def test_readers_who_come_back_are_not_told_what_was_erased() -> None:
         reader = await stage.reader("a")
         await stage.publish("a", 1, 2, 3)
         assert reader.offsets() == [1, 2, 3]
-        assert await stage.broker.erase("a", 2)
+        assert await stage.broker.removing.erase("a", 2)
         other = stage.peer()
         await other.connect()
         reply = await other.follow("a", recover=True, epoch=stage.broker.placing.epoch, offset=0)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.server.raw_socket import RawSocket, Response
 
 __all__ = ["KEY", "NAMESPACES", "call", "running"]
 
+_SEEDS = count(7)  # no two nodes draw the same id
 KEY = "key"
 NAMESPACES = [
     {"name": "chat", "history_size": 100, "history_ttl": "10m", "force_recovery": True},
@@ -33,7 +35,7 @@ CONFIG = {
 async def running(config: Mapping[str, Any] | None = None) -> AsyncIterator[Node]:
     """Run a node while the test does."""
     source = Source(name="test", tree=merged(CONFIG, config or {}))
-    node = Node(read([source]), LoopClock(), Random(7))
+    node = Node(read([source]), LoopClock(), Random(next(_SEEDS)))
     await node.start()
     try:
         yield node

@@ -41,23 +41,6 @@ async def farewell(client: RawSocket) -> tuple[int, str]:
     return told
 
 
-def test_a_server_that_joins_anothers_store_says_what_is_its_own(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    config = {"store": {"url": f"sqlite:{tmp_path}/g.db", "durability": "memory"}}
-
-    @on_a_loop
-    async def test() -> None:
-        async with running(config):
-            assert not [record for record in caplog.records if record.levelname == "WARNING"]
-            async with running(config):
-                [told] = [record for record in caplog.records if record.levelname == "WARNING"]
-        assert "this server joined it" in told.message
-        assert "disconnect, subscribe, unsubscribe and refresh reach only these" in told.message
-
-    test()
-
-
 @on_a_loop
 async def test_a_request_in_flight_is_answered_before_the_node_ends() -> None:
     async with running() as node:

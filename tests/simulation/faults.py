@@ -161,8 +161,9 @@ def _erase(world: "World") -> None:
 def _eraser(world: "World") -> Callable[[str, int], Awaitable[bool]]:
     """Where an author asks: at a node, or at the store itself."""
     nodes = [node for node in world.nodes if node.open]
-    here = world.random.choice(nodes).broker if nodes and world.random.random() < 0.7 else world.store.backend
-    return here.erase
+    if nodes and world.random.random() < 0.7:
+        return world.random.choice(nodes).broker.removing.erase
+    return world.store.backend.erase
 
 
 async def _erase_each(erase: Callable[[str, int], Awaitable[bool]], channel: str, offsets: range) -> None:

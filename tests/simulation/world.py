@@ -259,7 +259,7 @@ class World:
     def _ghosts(self) -> str:
         for channel in self.plan.channels:
             true = sorted(client.id for client in self.clients if channel in client.followed)
-            seen = sorted(id for node in self.nodes for id in node.broker.presence(channel))
+            seen = sorted(id for node in self.nodes for id in node.broker.attendance.here(channel))
             if true != seen:
                 return f"present in {channel}: {seen}, should be {true}"
         return ""
@@ -287,6 +287,7 @@ class World:
             for channel in node.broker.hub.channels.values() if node.open else ():
                 for each in channel.subscriptions:
                     waits = each.active and not each.level and not each.reader.paused
+                    waits = waits and each not in node.broker.catch_up.held_up  # until the next check
                     if waits and each.offset <= channel.sent:
                         yield each
 

@@ -12,7 +12,7 @@ from gapless.broker.rounds import Rounds
 from gapless.core.errors import GaplessError, TooManyRequests
 from gapless.core.limits import WAITERS_MAX, WAITING_CHECK_MS
 from gapless.core.stream import Head, Heads
-from gapless.ports import Clock
+from gapless.ports import Bus, Clock
 
 __all__ = ["Arrivals", "Bell"]
 
@@ -48,8 +48,11 @@ class Bell:
 class Arrivals:
     """Who waits for which streams on this node."""
 
-    def __init__(self, clock: Clock, heads: Callable[[Sequence[str]], Awaitable[Heads]]) -> None:
+    def __init__(
+        self, clock: Clock, heads: Callable[[Sequence[str]], Awaitable[Heads]], bus: Bus | None = None
+    ) -> None:
         self._clock = clock
+        self._bus = bus
         self._heads = heads
         self._seen: dict[str, tuple[str, Head]] = {}
         self._rounds = Rounds(
@@ -81,7 +84,7 @@ class Arrivals:
         self._waiters += 1
         ends = self._clock.after(wait_ms, bell.end)
         for stream in streams:
-            self.waiting.setdefault(stream, set()).add(bell)
+            self._wait(stream, bell)
         self._rounds.begin()
         try:
             yield bell
@@ -89,10 +92,22 @@ class Arrivals:
             self._waiters -= 1
             ends.cancel()
             for stream in streams:
-                bells = self.waiting[stream]
-                bells.discard(bell)
-                if not bells:
-                    del self.waiting[stream]
+                self._leave(stream, bell)
+
+    def _wait(self, stream: str, bell: Bell) -> None:
+        if stream not in self.waiting:
+            self.waiting[stream] = set()
+            if self._bus is not None:
+                self._bus.follow(stream)
+        self.waiting[stream].add(bell)
+
+    def _leave(self, stream: str, bell: Bell) -> None:
+        bells = self.waiting.get(stream, set())  # a call may name a stream twice
+        bells.discard(bell)
+        if stream in self.waiting and not bells:
+            del self.waiting[stream]
+            if self._bus is not None:
+                self._bus.unfollow(stream)
 
     def stop(self) -> None:
         """Let nobody wait any more."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypedDict, Unpack
 
@@ -12,12 +12,15 @@ from gapless.broker.appending import in_lanes
 from gapless.broker.arrivals import Arrivals
 from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Reader, Subscription
-from gapless.broker.feeds import STREAMS, Feed, find_copy, find_message
+from gapless.broker.feeds import STREAMS
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import DataFormat, Namespaces, Rules
 from gapless.broker.permissions import hide_system
 from gapless.broker.placing import Placing
+from gapless.broker.presence import Attendance
 from gapless.broker.recovery import Recovery, Start
+from gapless.broker.removing import Removing
+from gapless.broker.telling import Telling, is_new
 from gapless.broker.terms import NO_TERMS, Terms
 from gapless.core.depth import too_deep
 from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, NotAvailable, UnknownChannel
@@ -29,9 +32,9 @@ from gapless.core.limits import (
     OFFSET_MAX,
     PAGE_BYTES_MAX,
 )
-from gapless.core.stream import Done, Entry, Heads, Message, Outcome, Position, Stored
+from gapless.core.stream import Done, Entry, Message, Outcome, Position, Stored
 from gapless.ports import Bus, Clock, Streams
-from gapless.protocol.messages import ClientInfo, Join, Leave, Push, Reply
+from gapless.protocol.messages import ClientInfo, Push, Reply
 
 __all__ = ["Answer", "Broker", "History", "PublishOptions"]
 
@@ -68,7 +71,10 @@ class History(msgspec.Struct):
 
 
 class Broker:
-    """One node's channels over one store."""
+    """One node's channels over one store. `node` is its id: no two over one store have the same.
+
+    `check_ms` tells after how long to hold the channels against the store the next time.
+    """
 
     def __init__(
         self,
@@ -77,25 +83,34 @@ class Broker:
         namespaces: Namespaces,
         *,
         soon: Callable[[Callable[[], object]], object],
+        node: str = "",
         bus: Bus | None = None,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
+        check_ms: Callable[[], int] = lambda: CHECK_INTERVAL_MS,
     ) -> None:
         self.namespaces = namespaces
         self.store = store
-        self.hub = Hub(soon)
+        self._bus = bus or store.bus
+        self.telling = Telling(self._bus, node)
+        self.hub = Hub(soon, self._bus)
         self.placing = Placing(self.hub, store, clock, reaches=self._reaches)
         self.catch_up = CatchUp(self.hub, store, clock, lost=self.placing.lose, foreign=self.placing.foreign)
         self.recovery = Recovery(self.hub, self.catch_up, self.placing, store)
-        self.arrivals = Arrivals(clock, store.heads)
+        self.arrivals = Arrivals(clock, store.heads, self._bus)
+        self.attendance = Attendance(self.hub, store, self.telling, clock, soon=soon, push=self._tell)
+        self.node = node
         self.streams: frozenset[str] = frozenset()  # names that stand for streams, so not for channels
         self.is_partition: Callable[[str], bool] = lambda channel: False  # whoever has streams sets these
         self.find_partition: Callable[[str], Awaitable[bool]] = _has_no_partition
         self._clock = clock
         self._append = in_lanes(store)
-        self._bus = bus or store.bus
         self._message_bytes_max = message_bytes_max
-        self.hear_erased: list[Callable[[str], object]] = []  # told the channel, before the eraser is
+        self.removing = Removing(self)
         self.publications = self.answered = 0  # taken, and how many of them have their outcome
+        self.rings = 0  # heard of other nodes
+        self.is_cut_off = False  # the store did not answer when it was asked last
+        self._passed_on = 0  # without being stored
+        self._check_ms = check_ms
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
         if self._bus is not None:
@@ -111,6 +126,7 @@ class Broker:
         self._closed = True
         if self._checking is not None:
             self._checking.cancel()
+        await self.recovery.close()
         await self.catch_up.close()
         await self.placing.close()
 
@@ -232,6 +248,7 @@ class Broker:
     def _fan_out(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         channels, bus = self.hub.channels, self._bus
         unheard = bus is None or bus.alone
+        kept_unheard = unheard or (bus is not None and bus.rings_appends)
         self.answered += len(entries)
         if self.arrivals.waiting:
             self._ring(entries, outcomes)
@@ -239,7 +256,7 @@ class Broker:
             channel = channels.get(entry.stream)
             if entry.also is not None and type(outcome) is Stored and outcome.also is not None:
                 self._spread(channels.get(entry.also.stream), entry.also, outcome.also)
-            if channel is None and unheard:
+            if channel is None and (unheard if entry.transient else kept_unheard):
                 continue
             if type(outcome) is Stored and outcome.fresh:
                 self._spread(channel, entry, outcome)
@@ -255,16 +272,20 @@ class Broker:
     def _spread(self, channel: Channel | None, entry: Entry, stored: Stored) -> None:
         """Give a message that holds to those who follow it here, and tell the other nodes."""
         message = Message(stored.offset, stored.time_ms, entry.data, entry.meta)
+        bus = self._bus
         if entry.transient:
             if channel is not None:
                 self.hub.pass_on(channel, message)
+            if bus is not None and not bus.alone:
+                self._passed_on += 1
+                bus.ring(entry.stream, Position(self.node, self._passed_on), message)
             return
         if channel is not None and stored.epoch == self.placing.epoch:
             self.catch_up.heard(channel, message)
         elif channel is not None:
             self.placing.foreign()
-        if self._bus is not None and not self._bus.alone:
-            self._bus.ring(entry.stream, Position(stored.epoch, stored.offset), message)
+        if bus is not None and not bus.alone and not bus.rings_appends:
+            bus.ring(entry.stream, Position(stored.epoch, stored.offset), message)
 
     def knock(self, name: str) -> None:
         """Wake who waits for `name`, which is no stream, here and at the other nodes."""
@@ -273,12 +294,19 @@ class Broker:
             self._bus.ring(name, Position(self.placing.epoch, 0), None)
 
     def _rung(self, name: str, last: Position, message: Message | None) -> None:
-        """Hear of another node's append. The ring is believed only where it continues what this node has."""
+        """Hear of another node's append. The ring is believed only where it continues what this node has.
+
+        What is not stored is passed on unless something later of that node was.
+        """
+        self.rings += 1
         self.arrivals.ring(name)
         channel = self.hub.channels.get(name)
         if channel is None:
             return
-        if last.epoch != self.placing.epoch:
+        if message is not None and not message.offset:
+            if is_new(channel.passed, last.epoch, last.offset):
+                self.hub.pass_on(channel, message)
+        elif last.epoch != self.placing.epoch:
             self.placing.foreign()
         elif message is not None:
             self.catch_up.heard(channel, message)
@@ -338,8 +366,8 @@ class Broker:
         self.hub.add(subscription)
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
-        if subscription.join_leave:
-            self._tell(entered, Push(channel=channel, join=Join(subscription.info)))
+        if subscription.presence or subscription.join_leave:
+            self.attendance.came(subscription)
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
@@ -347,8 +375,8 @@ class Broker:
         if not self.hub.discard(subscription):
             return
         channel = subscription.channel
-        if subscription.join_leave:
-            self._tell(channel, Push(channel=channel.name, leave=Leave(subscription.info)))
+        if subscription.presence or subscription.join_leave:
+            self.attendance.went(subscription)
         if not channel.subscriptions:
             self.placing.idle(channel)
 
@@ -432,74 +460,31 @@ class Broker:
                 return History(page.epoch, page.head, messages)
             at = Position(page.epoch, page.after + 1 if reverse else page.through)
 
-    async def remove_history(self, channel: str) -> None:
-        """Drop what a channel keeps; its end stays, so readers who had read that far miss nothing.
-
-        Raises:
-            NotAvailable: the channel keeps no history.
-        """
-        namespace = self.namespaces.of(channel).namespace
-        if not namespace.history or namespace.name == STREAMS:
-            raise NotAvailable(f"channel {channel!r} keeps no history that can be removed")
-        await self.trim(channel, OFFSET_MAX)
-
-    async def trim(self, channel: str, through: int) -> Heads:
-        """Drop what a channel keeps up to and including an offset."""
-        heads = await self.store.trim(channel, through)
-        followed = self.hub.channels.get(channel)
-        if followed is not None and followed.epoch == heads.epoch:
-            self.placing.hold_against(followed, heads)
-        return heads
-
-    async def erase(self, channel: str, offset: int) -> bool:
-        """Remove one message for good; its offset stays. False if there is no such message (any more).
-
-        Raises:
-            NotAvailable: the channel keeps no history.
-        """
-        if not self.namespaces.of(channel).namespace.history:
-            raise NotAvailable(f"channel {channel!r} keeps no history")
-        feed = self.namespaces.of(channel).feed
-        if feed is not None:
-            await self._erase_copy(feed, channel, offset)
-        try:
-            return await self.store.erase(channel, offset)
-        finally:  # whoever gave up waiting may have erased it all the same
-            self.forget_tails(channel)
-            for hear in self.hear_erased:
-                hear(channel)
-
-    async def _erase_copy(self, feed: Feed, channel: str, offset: int) -> None:
-        """Erase what a feed has of a message, before the message: it is what tells of the copy."""
-        message = await find_message(self.store, channel, offset)
-        copied = await find_copy(self.store, feed, channel, message) if message is not None else 0
-        if copied:
-            await self.erase(feed.stream(channel), copied)
-
-    def forget_tails(self, channel: str) -> None:
-        """Hear that messages of a channel were erased: nobody is to be given them any more."""
-        followed = self.hub.channels.get(channel)
-        if followed is not None:
-            self.hub.flush(followed)
-            self.hub.forget_tails(followed)
-
-    def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Return who is subscribed, by client id.
+    def presence_now(self, channel: str) -> dict[str, ClientInfo] | None:
+        """Return who is subscribed, by client id, or None where the store must be asked (`presence`).
 
         Raises:
             NotAvailable: the namespace does not track presence.
         """
         if not self.namespaces.of(channel).namespace.presence:
             raise NotAvailable(f"channel {channel!r} does not track presence")
-        followed = self.hub.channels.get(channel)
-        readers: Iterable[Subscription] = followed.subscriptions if followed is not None else ()
-        return {s.reader.info.client: s.info for s in readers if s.presence}
+        return None if self.attendance.asks else self.attendance.here(channel)
+
+    async def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Return who is subscribed, through whichever node, by client id.
+
+        Raises:
+            NotAvailable: the namespace does not track presence.
+            Unavailable: the store does not answer.
+        """
+        present = self.presence_now(channel)
+        return await self.attendance.present(channel) if present is None else present
 
     # The store, held against --------------------------------------------------------------
 
     def _check_later(self) -> None:
         if not self._closed:
-            self._clock.after(self._clock.glance_ms(CHECK_INTERVAL_MS), self._check_soon)
+            self._clock.after(self._clock.glance_ms(self._check_ms()), self._check_soon)
 
     def _check_soon(self) -> None:
         if not self._closed:
@@ -509,7 +494,14 @@ class Broker:
         try:
             await self.placing.check()
         except GaplessError as error:
-            log.warning("the store could not be checked: %s", error)
+            if not self.is_cut_off:
+                log.warning("the store could not be checked: %s", error)
+            self.is_cut_off = True
+        else:
+            if self.is_cut_off:
+                log.info("the store answers again")
+            self.is_cut_off = False
+            self.catch_up.go_on()
         finally:
             self._check_later()
 

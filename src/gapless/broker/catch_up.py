@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gapless.broker.channel import Channel, Cohort, Reader, Subscription
 from gapless.broker.hub import Hub
-from gapless.core.errors import GaplessError, PositionLost
+from gapless.core.errors import GaplessError, PositionLost, Unavailable
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
 from gapless.core.stream import Message, Page, Position
 from gapless.ports import Clock, Streams
@@ -44,6 +44,17 @@ class CatchUp:
         self._lost = lost
         self._foreign = foreign
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held_up_channels: dict[Channel, None] = {}  # the store did not answer, so they are behind
+        self.held_up: dict[Subscription, None] = {}
+
+    def go_on(self) -> None:
+        """Read on where the store did not answer, which it does again."""
+        channels, self._held_up_channels = self._held_up_channels, {}
+        readers, self.held_up = self.held_up, {}
+        for channel in channels:
+            self.reaches(channel, channel.known)
+        for subscription in readers:
+            self.advance(subscription)
 
     # A node that is behind ----------------------------------------------------------------
 
@@ -63,14 +74,21 @@ class CatchUp:
 
     async def _heal(self, channel: Channel) -> None:
         epoch = channel.epoch
-        while channel.epoch == epoch and channel.known > channel.live:
-            page = await self._page(channel, Position(epoch, channel.live))
+        answers = True
+        while answers and channel.epoch == epoch and channel.known > channel.live:
+            try:
+                page = await self._page(channel, Position(epoch, channel.live))
+            except Unavailable:
+                answers = False
+                self._held_up_channels[channel] = None
+                continue
             if channel.epoch == epoch:
                 self._take_page(channel, page)
                 self._overtake(channel)
         channel.healing = False
-        self._overtake(channel)
-        self.reaches(channel, channel.known)
+        if answers:
+            self._overtake(channel)
+            self.reaches(channel, channel.known)
 
     def _overtake(self, channel: Channel) -> None:
         """Let those who read ahead go on; whom this node has not reached yet wait again."""
@@ -155,7 +173,11 @@ class CatchUp:
     async def _fetch(self, channel: Channel, offset: int) -> None:
         """Read the page after `offset` once, for all who wait there."""
         epoch = channel.epoch
-        page = await self._page(channel, Position(epoch, offset))
+        try:
+            page = await self._page(channel, Position(epoch, offset))
+        except Unavailable:
+            self.held_up |= dict.fromkeys(channel.behind.pop(offset, ()))
+            return
         waiting = [s for s in channel.behind.pop(offset, ()) if s.active and not s.level]
         if page is None or channel.epoch != epoch:
             self._lost(waiting)
@@ -181,17 +203,22 @@ class CatchUp:
     # The store ----------------------------------------------------------------------------
 
     def learn(self, channel: Channel, cohort: Cohort, page: Page) -> list[bytes] | None:
-        """Encode a page for a cohort (None if it cannot be); keep it if it ends where the tail begins."""
+        """Encode a page for a cohort (None if it cannot be); keep what of it leads up to the tail."""
         publications = channel.encode(cohort, page.messages)
         dense = len(page.messages) == page.through - page.after
-        if publications and dense and cohort.tail is not None and cohort.tail.floor == page.through:
-            before = cohort.tail.bytes
-            cohort.tail.prepend(publications)
-            self._hub.weigh(cohort.tail.bytes - before)
+        tail = cohort.tail
+        if publications and dense and tail is not None and page.after < tail.floor <= page.through:
+            before = tail.bytes
+            tail.prepend(publications[: tail.floor - page.after])
+            self._hub.weigh(tail.bytes - before)
         return publications
 
     async def _page(self, channel: Channel, after: Position) -> Page | None:
-        """Read on; None when the position is lost, or nothing follows where something must."""
+        """Read on; None when the position is lost, or nothing follows where something must.
+
+        Raises:
+            Unavailable: the store does not answer now.
+        """
         try:
             page = await self._store.read(
                 channel.name, after=after, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
@@ -199,6 +226,9 @@ class CatchUp:
         except PositionLost:
             return None
         except GaplessError as error:
+            if isinstance(error, Unavailable) and error.temporary:
+                log.debug("channel %s cannot be read now: %s", channel.name, error)
+                raise
             log.warning("channel %s cannot be read: %s", channel.name, error)
             return None
         if page.epoch != channel.epoch:

@@ -158,12 +158,14 @@ class Channel:
         "known",
         "live",
         "name",
+        "passed",
         "pending",
         "published_ms",
         "rules",
         "sent",
         "starting",
         "subscriptions",
+        "told",
     )
 
     def __init__(self, name: str, rules: Rules) -> None:
@@ -179,6 +181,8 @@ class Channel:
         self.cohorts: dict[Wire, Cohort] = {}
         self.subscriptions: dict[Subscription, None] = {}
         self.behind: dict[int, list[Subscription]] = {}  # by the offset they wait to read on from
+        self.passed: dict[str, int] = {}  # what other nodes passed on without storing it: the last of each
+        self.told: dict[str, int] = {}  # and of who came and went there
         self.ahead: list[Subscription] = []  # read more of the store than this node has taken in
 
     def cohort(self, wire: Wire) -> Cohort:

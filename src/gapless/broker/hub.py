@@ -11,6 +11,7 @@ from gapless.broker.channel import Channel, Cohort, Reader, Subscription
 from gapless.broker.namespaces import RecoveryMode, Rules, SlowConsumer
 from gapless.core.limits import PAGE_BYTES_MAX, TAIL_BYTES_MAX
 from gapless.core.stream import Message
+from gapless.ports import Bus
 from gapless.protocol.codes import Disconnect
 from gapless.protocol.meta import with_tag
 
@@ -27,13 +28,14 @@ class Hub:
     that slow ones went without, `joins_dropped` joins and leaves.
     """
 
-    def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
+    def __init__(self, soon: Callable[[Callable[[], object]], object], bus: Bus | None = None) -> None:
         self.channels: dict[str, Channel] = {}
         self.followed = self.subscriptions = self.level = 0
         self.deliveries = self.delivered_bytes = 0
         self.dropped = self.joins_dropped = 0
         self.tail_bytes = 0
         self._soon = soon
+        self._bus = bus
         self._dirty: list[Channel] = []
         self._replying: list[Reader] = []
         self._scheduled = False
@@ -45,6 +47,8 @@ class Hub:
         channel = self.channels.get(name)
         if channel is None:
             channel = self.channels[name] = Channel(name, rules)
+            if self._bus is not None:
+                self._bus.follow(name)
         return channel
 
     def add(self, subscription: Subscription) -> None:
@@ -81,6 +85,8 @@ class Hub:
         """Forget a channel that nobody follows."""
         assert not channel.subscriptions
         del self.channels[channel.name]
+        if self._bus is not None:
+            self._bus.unfollow(channel.name)
         self.forget_tails(channel)
 
     def forget_tails(self, channel: Channel) -> None:

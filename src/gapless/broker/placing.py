@@ -40,6 +40,7 @@ class Placing:
         self._idle: dict[Channel, None] = {}
         self._generation_due = True
         self._generation_questions = self._generation_answers = 0
+        self.healed = 0  # channels found behind by the check alone: nobody had rung for what was there
 
     # First ask ----------------------------------------------------------------------------
 
@@ -87,8 +88,10 @@ class Placing:
         if self._generation_due:
             await self.check_generation()
         watched = [channel for channel in self._hub.channels.values() if self._is_watched(channel)]
+        known = {channel: max(channel.known, channel.live) for channel in watched}
         if watched:
             await self._compare(watched)
+        self.healed += sum(channel.known > known[channel] for channel in watched if self._store.shared)
 
     def _is_watched(self, channel: Channel) -> bool:
         """Tell whether the stream may end or begin elsewhere than this node can tell by itself."""

@@ -3,18 +3,21 @@
 `recovered` means: your position is true, and everything after it is held now.
 """
 
+import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from gapless.broker.catch_up import CatchUp
-from gapless.broker.channel import Channel, Wire
+from gapless.broker.channel import Channel, Cohort, Wire
 from gapless.broker.hub import Hub
 from gapless.broker.namespaces import RecoveryMode
 from gapless.broker.placing import Placing
 from gapless.core.errors import BinaryMessage, PositionLost, Unavailable
 from gapless.core.histogram import Histogram
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, SUBSCRIBED_BYTES_MAX
-from gapless.core.stream import Page, Position
+from gapless.core.stream import Message, Page, Position
 from gapless.ports import Streams
 
 __all__ = ["RECOVERIES", "Recovery", "Start"]
@@ -42,6 +45,14 @@ class Start(NamedTuple):
         return self._replace(through=self.offset, publications=())
 
 
+class _Shared:
+    """A page that is being read, for all who need it or the end of it; it is encoded once for each wire."""
+
+    def __init__(self, task: "asyncio.Task[Page]") -> None:
+        self.task = task
+        self.encoded: dict[Cohort, list[bytes] | None] = {}
+
+
 class Recovery:
     """Decides whether a presented position holds, and finds what follows it."""
 
@@ -50,6 +61,7 @@ class Recovery:
         self._catch_up = catch_up
         self._placing = placing
         self._store = store
+        self._reads: dict[Channel, dict[Position, _Shared]] = {}
         self.outcomes = dict.fromkeys(RECOVERIES, 0)
         self.sizes = Histogram(SIZES)  # how many messages the recovered had missed
 
@@ -92,17 +104,63 @@ class Recovery:
         if since.offset and not since.epoch:
             return self._refused(channel)  # offsets alone do not tell one timeline from another
         try:
-            page = await self._store.read(
-                channel.name,
-                after=Position(since.epoch or channel.epoch, since.offset),
-                limit_messages=PAGE_MESSAGES_MAX,
-                limit_bytes=SUBSCRIBED_BYTES_MAX,
-            )
+            shared, page = await self._read(channel, Position(since.epoch or channel.epoch, since.offset))
         except PositionLost:
             return self._refused(channel)
-        publications = self._encode(channel, wire, page)
+        if channel.sent >= page.through:  # with what was learned from the page, the tail may reach back to it
+            start = self.start_now(channel, wire, since)
+            if start is not None:
+                return start
+        publications = self._encode_shared(channel, wire, shared, page)
+        skipped = bisect_right(page.messages, since.offset, key=lambda message: message.offset)
         self._recovered("store", page.head - since.offset)
-        return Start(page.epoch, since.offset, page.through, True, publications)
+        return _first_page(page, since.offset, page.messages[skipped:], publications[skipped:])
+
+    async def _read(self, channel: Channel, since: Position) -> tuple[_Shared, Page]:
+        """Read the page after a position, or return one with it that others of this moment read.
+
+        Raises:
+            PositionLost: it does not hold.
+        """
+        reads = self._reads.get(channel, {})
+        before = [at for at in reads if at == since or at.epoch == since.epoch == channel.epoch]
+        nearest = max((at for at in before if at.offset <= since.offset), default=None)
+        if nearest is not None:
+            shared = reads[nearest]
+            try:
+                page = await asyncio.shield(shared.task)
+            except PositionLost:
+                if nearest == since:
+                    raise
+            else:
+                if nearest == since or since.offset < page.through:
+                    return shared, page
+        shared = self._reads.get(channel, {}).get(since) or self._begin(channel, since)
+        return shared, await asyncio.shield(shared.task)
+
+    def _begin(self, channel: Channel, since: Position) -> _Shared:
+        read = self._store.read(
+            channel.name, after=since, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
+        )
+        task = asyncio.get_running_loop().create_task(read)
+        shared = self._reads.setdefault(channel, {})[since] = _Shared(task)
+
+        def ended(task: "asyncio.Task[Page]") -> None:
+            if not task.cancelled():
+                task.exception()  # whoever asked may be gone
+            del self._reads[channel][since]
+            if not self._reads[channel]:
+                del self._reads[channel]
+
+        task.add_done_callback(ended)
+        return shared
+
+    async def close(self) -> None:
+        """Give up what is being read."""
+        tasks = [shared.task for reads in self._reads.values() for shared in reads.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _refused(self, channel: Channel) -> Start:
         """Return the head and no publications: an application that reloads must not see them twice."""
@@ -130,6 +188,12 @@ class Recovery:
             return Start(page.epoch, page.through, page.through, level)
         return Start(page.epoch, newest - 1, page.through, True, publications)
 
+    def _encode_shared(self, channel: Channel, wire: Wire, shared: _Shared, page: Page) -> list[bytes]:
+        cohort = channel.cohort(wire)
+        if shared.encoded.get(cohort) is None or page.epoch != channel.epoch:
+            shared.encoded[cohort] = self._encode(channel, wire, page)
+        return shared.encoded[cohort] or []
+
     def _encode(self, channel: Channel, wire: Wire, page: Page) -> list[bytes]:
         if page.epoch != channel.epoch:
             self._placing.foreign()
@@ -138,3 +202,11 @@ class Recovery:
         if publications is None:
             raise BinaryMessage(f"a publication of channel {channel.name!r} is not JSON")
         return publications
+
+
+def _first_page(page: Page, offset: int, messages: Sequence[Message], publications: Sequence[bytes]) -> Start:
+    """Return a recovery with as much of a page as its reply may carry; the rest follows as publications."""
+    sizes = accumulate(map(len, publications))
+    fitting = max(1, sum(size <= SUBSCRIBED_BYTES_MAX for size in sizes))
+    through = page.through if fitting >= len(publications) else messages[fitting - 1].offset
+    return Start(page.epoch, offset, through, True, publications[:fitting])

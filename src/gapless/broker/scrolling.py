@@ -50,7 +50,7 @@ class Scrolling:
         self._following: dict[Newest, asyncio.Task[bool]] = {}
         self._reading = 0
         self._forgotten = 0
-        broker.hear_erased.append(self.forget)
+        broker.removing.hear_erased.append(self.forget)
 
     # Pages --------------------------------------------------------------------------------
 

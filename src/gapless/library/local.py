@@ -10,6 +10,7 @@ import msgspec
 
 from gapless.broker.broker import Broker
 from gapless.broker.permissions import refuse_system
+from gapless.broker.rounds import spread
 from gapless.broker.scrolling import Scrolling
 from gapless.broker.verbs import Verbs
 from gapless.client.following import Event, Following
@@ -87,6 +88,8 @@ class Local:
             clock,
             config.channel.compiled(),
             soon=asyncio.get_running_loop().call_soon,
+            node=f"{self._random.getrandbits(128):032x}",
+            check_ms=spread(config.store.check_interval_ms, self._random.random),
             message_bytes_max=message_bytes_max(config),
         )
         self._api = Api(self._broker, {})

@@ -18,8 +18,8 @@ class Bus(ABC):
     def ring(self, stream: str, last: Position, message: Message | None) -> None:
         """Tell the other nodes that `stream` reaches `last`; `message` is the one there, if brought along.
 
-        What passes through without being stored has no offset (`message.offset` is 0); `last` is then how
-        many the ringing node has passed on in that channel, of the node itself (`last.epoch` is its id).
+        What passes through without being stored has no offset (`message.offset` is 0); `last` is then of the
+        ringing node itself: its id (`last.epoch`), and a number that rises with each that it passes on.
         """
 
     @abstractmethod

@@ -24,12 +24,16 @@ CHANNEL: Final = f"{NAMESPACE.name}:beat"
 
 
 class Heartbeat:
-    """Sends a message round when asked; who asks meanwhile shares the answer."""
+    """Sends a message round when asked; who asks meanwhile shares the answer.
 
-    def __init__(self, broker: Broker, clock: Clock, uid: str) -> None:
+    `deaf` says why the node does not hear the others, if so.
+    """
+
+    def __init__(self, broker: Broker, clock: Clock, uid: str, deaf: Callable[[], str] = str) -> None:
         self._broker = broker
         self._clock = clock
         self._uid = uid
+        self._deaf = deaf
         self._wire = WebSocketWire(binary=False)
         self._count = 0
         self._beating: asyncio.Task[None] | None = None
@@ -39,10 +43,13 @@ class Heartbeat:
         """Return when a message went round.
 
         Raises:
-            Unavailable: it did not within `HEALTH_MS`, or the node is about to stop.
+            Unavailable: it did not within `HEALTH_MS`, or the node does not hear the others, or is to stop.
         """
         if self.stopping:
             raise Unavailable("shutting down")
+        deaf = self._deaf()
+        if deaf:
+            raise Unavailable(deaf)
         if self._beating is None or self._beating.done():
             self._beating = asyncio.get_running_loop().create_task(self._within_time())
             self._beating.add_done_callback(_look)

@@ -13,6 +13,7 @@ from gapless import __version__
 from gapless.broker.broker import Broker
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
+from gapless.broker.rounds import spread
 from gapless.broker.tokens import Verifier
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError
@@ -33,6 +34,7 @@ from gapless.server.hooks import Hooks, Known, Runner
 from gapless.server.limiting import Limiting, Lockout
 from gapless.server.messages import messages
 from gapless.server.metrics import Gather, LoopLag, Sources
+from gapless.server.nodes.cluster import Cluster, fingerprint
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
 from gapless.server.reloading import changes, check_feeds, may_stay, reloaded
@@ -43,20 +45,11 @@ from gapless.server.site import HttpLimits, Site
 from gapless.server.tls import context as tls_context
 from gapless.server.tokens import Trusts
 from gapless.server.websocket import WebSocketLimits
-from gapless.sharing.joined import Joined
 
 __all__ = ["App", "Node"]
 
 # One part in so many of the time to stop in is the store's, however clients linger.
 STORE_PART: Final = 4
-
-JOINED: Final = (
-    "another process has the store open, and this server joined it; if that, or any other, is a server too:"
-    " history, queues, streams and revocations are the same for all, but each server has its own connections"
-    " (disconnect, subscribe, unsubscribe and refresh reach only these), presence, join and leave, channels,"
-    " info, single_connection and limits, and publications without history, or with skip_history, reach only"
-    " its own subscribers"
-)
 
 log: Final = logging.getLogger("gapless.node")
 
@@ -130,9 +123,8 @@ class Node:
             Unavailable: the port cannot be listened on.
         """
         self._started_ms = self._clock.now_ms()
+        self.name = self._config.node.name or socket.gethostname()
         self._store = await open_store(self._config, self.store_failed)
-        if isinstance(self._store, Joined):
-            log.warning("%s", JOINED)
         try:
             await self._assemble()
         except BaseException:
@@ -141,33 +133,15 @@ class Node:
 
     async def _assemble(self) -> None:
         config, clock = self._config, self._clock
-        loop = asyncio.get_running_loop()
-        self._broker = Broker(
-            self._store,
-            clock,
-            config.channel.compiled(NAMESPACE),
-            soon=loop.call_soon,
-            message_bytes_max=message_bytes_max(config),
-        )
-        self._verbs = verbs_over(self._store, clock, self._broker, config)
-        self._heartbeat = Heartbeat(self._broker, clock, self.uid)
-        self._tokens = Verifier(*self._trusts.read(config.client))
-        self.sessions = Sessions(
-            self._broker,
-            clock,
-            session_options(config),
-            tokens=self._tokens,
-            random=self._random,
-            limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
-            verbs=self._verbs,
-        )
+        self._assemble_broker()
+        self._assemble_sessions()
         self._hooks = Hooks(clock)
         self._addresses = Addresses(config.http_server.trusted_proxies)
         self._revoking = Revoking(self._store, self.sessions, clock)
         self._door = Door(
             Api(
                 self._broker,
-                every_method(self.sessions, self._revoking, lambda: [self.info()], self._verbs),
+                every_method(self.sessions, self._revoking, self.cluster.registry.nodes, self._verbs),
             ),
             config.http_api,
         )
@@ -189,8 +163,11 @@ class Node:
             if self._verbs is not None:
                 await self._verbs.start()
             await self._begin_app()
+            await self.cluster.start()
             await self._listen()
+            self.name = self._config.node.name or f"{self.name}_{self.port}"
         except BaseException:
+            await self.cluster.stop()
             await self._stack.aclose()
             await self._revoking.stop()
             if self._verbs is not None:
@@ -199,6 +176,42 @@ class Node:
             raise
         if config.prometheus.enabled:
             self._lag.start()
+
+    def _assemble_broker(self) -> None:
+        config, clock = self._config, self._clock
+        self._broker = Broker(
+            self._store,
+            clock,
+            config.channel.compiled(NAMESPACE),
+            soon=asyncio.get_running_loop().call_soon,
+            node=self.uid,
+            message_bytes_max=message_bytes_max(config),
+            check_ms=spread(config.store.check_interval_ms, self._random.random),
+        )
+        self._verbs = verbs_over(self._store, clock, self._broker, config)
+        self.cluster = Cluster(
+            self._broker,
+            clock,
+            self._random,
+            interval_ms=config.node.beat_interval_ms,
+            info=self.info,
+            fingerprint=lambda: fingerprint(self._config),
+        )
+        self._heartbeat = Heartbeat(self._broker, clock, self.uid, deaf=lambda: self.cluster.registry.deaf)
+
+    def _assemble_sessions(self) -> None:
+        config, clock = self._config, self._clock
+        self._tokens = Verifier(*self._trusts.read(config.client))
+        self.sessions = Sessions(
+            self._broker,
+            clock,
+            session_options(config),
+            tokens=self._tokens,
+            random=self._random,
+            limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
+            verbs=self._verbs,
+        )
+        self.sessions.reach(self.cluster.asking)
 
     def _site(self) -> Site:
         """Return what the port serves."""
@@ -231,7 +244,7 @@ class Node:
             self._gather,
         )
         prefix = config.http_api.handler_prefix
-        routes = care_routes(self._care, self._door, prefix, self._broker.erase)
+        routes = care_routes(self._care, self._door, prefix, self._broker.removing.erase)
         if self._verbs is not None:
             routes.append(replay_route(self._verbs.streaming.replay, self._door, prefix))
         site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
@@ -345,6 +358,8 @@ class Node:
         await self._care.close()
         if self._verbs is not None:
             await self._verbs.stop()
+        if not await self._in_time(self.cluster.stop(), cut_ms):
+            log.error("the other nodes were not told in time that this one stops")
         await self._broker.close()
         if not await self._in_time(self._store.close(), end_ms):
             log.error("the store did not close in time")
@@ -370,7 +385,7 @@ class Node:
         hub = self._broker.hub
         return api.Node(
             uid=self.uid,
-            name=f"{socket.gethostname()}_{self.port}",
+            name=self.name,
             version=__version__,
             num_clients=len(self.sessions.all),
             num_users=self.sessions.num_users,

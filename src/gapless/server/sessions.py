@@ -23,6 +23,8 @@ from gapless.server.counts import Counts
 from gapless.server.hook_workers import HookWorkers
 from gapless.server.hooks import Hooks
 from gapless.server.limiting import RETRY, Limiting
+from gapless.server.nodes.asking import Asking
+from gapless.server.nodes.singling import Singling
 from gapless.server.request import Refused
 from gapless.server.session import Session
 from gapless.server.socket import Handshake, Socket
@@ -88,6 +90,8 @@ class Sessions:
         verbs: Verbs | None = None,
     ) -> None:
         self.broker = broker
+        self.elsewhere: Asking | None = None  # the other nodes, whoever knows them
+        self.singling: Singling | None = None
         self.clock = clock
         self.options = options
         self.tokens = tokens
@@ -106,6 +110,11 @@ class Sessions:
         self._dice: list[int] = []
         self._spread = Random(random.getrandbits(64))  # who knows it knows when pings come: no secret
         self._turning = False
+
+    def reach(self, elsewhere: Asking) -> None:
+        """Have what is done to connections done to those of other nodes too."""
+        self.elsewhere = elsewhere
+        self.singling = Singling(self, elsewhere)
 
     def accept(self, handshake: Handshake, socket: Socket) -> Session:
         """Make the session of a new connection."""

@@ -9,7 +9,9 @@ from random import Random
 
 from gapless.broker.broker import Broker
 from gapless.broker.namespaces import Namespaces
+from gapless.broker.rounds import spread
 from gapless.core.errors import GaplessError
+from gapless.core.limits import CHECK_INTERVAL_MS
 from gapless.protocol.codes import Disconnect
 from gapless.server.session import Session
 from gapless.server.sessions import SessionOptions, Sessions, Tokens
@@ -61,7 +63,13 @@ class SimulatedNode:
         self.store = self._store.connect()
         self.bus = self._bus.connect()
         self.broker = Broker(
-            self.store, self.clock, self._namespaces, soon=self._loop.call_soon, bus=self.bus
+            self.store,
+            self.clock,
+            self._namespaces,
+            soon=self._loop.call_soon,
+            node=f"{self._random.getrandbits(64):016x}",
+            bus=self.bus,
+            check_ms=spread(CHECK_INTERVAL_MS, self._random.random),
         )
         self.sessions = Sessions(
             self.broker, self.clock, self._options, tokens=self._tokens, random=self._random

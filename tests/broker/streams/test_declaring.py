@@ -91,8 +91,8 @@ def test_a_stream_that_had_messages_stays_keyed_or_not(with_streams: Run, keyed:
         await streams.append(new(1, key="a"))
         with pytest.raises(BadRequest, match="for good: make another stream"):
             await streams.declare(keyed=not keyed)
-        await streams.broker.trim("stream:orders/0", 9)
-        await streams.broker.trim("stream:orders/1", 9)
+        await streams.broker.removing.trim("stream:orders/0", 9)
+        await streams.broker.removing.trim("stream:orders/1", 9)
         with pytest.raises(BadRequest, match="for good"):
             await streams.declare(keyed=not keyed)
         assert (await kept(streams)).keyed is keyed

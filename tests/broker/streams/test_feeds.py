@@ -30,9 +30,9 @@ def test_erasing_a_message_erases_its_copy_and_no_other(with_streams: Run) -> No
     async def scene(streams: Streams) -> None:
         await streams.publish("chat:1", "same", "secret", "same")
         await streams.publish("chat:5", "secret")
-        assert await streams.broker.erase("chat:1", 2)
-        assert await streams.broker.erase("chat:1", 1)
-        assert not await streams.broker.erase("chat:1", 1)
+        assert await streams.broker.removing.erase("chat:1", 2)
+        assert await streams.broker.removing.erase("chat:1", 1)
+        assert not await streams.broker.removing.erase("chat:1", 1)
         for channel, left in (("chat:1", ["same"]), ("chat:5", ["secret"])):
             page = await streams.read("chat:", partition=partition_of(channel, 4))
             assert said([each for each in page.messages if each.channel == channel]) == left
@@ -46,7 +46,7 @@ def test_only_the_verbs_append_to_a_partition(with_streams: Run) -> None:
         with pytest.raises(NotAvailable, match="append to the stream"):
             streams.broker.entry("stream:orders/0", b"1")
         with pytest.raises(NotAvailable):
-            await streams.broker.remove_history("stream:orders/0")
+            await streams.broker.removing.remove_history("stream:orders/0")
         with pytest.raises(BadRequest):
             streams.broker.entry("stream:orders", b"1")
         await streams.append(new(1))

@@ -40,13 +40,13 @@ def test_presence_tells_each_client_with_what_its_token_says() -> None:
             peer = stage.peer()
             await peer.connect(token=name)
             await peer.follow("chat:1")
-        held = read(looking(stage).presence(PresenceRequest("chat:1")))["presence"]
+        held = read(await looking(stage).presence(PresenceRequest("chat:1")))["presence"]
         assert sorted(info["user"] for info in held.values()) == ["ann", "ann", "bob"]
         assert all(client == info["client"] for client, info in held.items())
-        stats = read(looking(stage).presence_stats(PresenceStatsRequest("chat:1")))
+        stats = read(await looking(stage).presence_stats(PresenceStatsRequest("chat:1")))
         assert stats == {"num_clients": 3, "num_users": 2}
         with pytest.raises(NotAvailable):
-            looking(stage).presence(PresenceRequest("open"))
+            await looking(stage).presence(PresenceRequest("open"))
 
     play(scene, CHAT)
 
@@ -57,14 +57,14 @@ def test_channels_are_found_by_a_glob_and_told_in_pages() -> None:
         for name in [*names, "other", names[0]]:
             await stage.reader(name)
         api = looking(stage)
-        everything = read(api.channels(ChannelsRequest()))
+        everything = read(await api.channels(ChannelsRequest()))
         assert everything["channels"] == {
             name: {"num_clients": 1 + (name == names[0])} for name in [*names, "other"]
         }
-        assert list(read(api.channels(ChannelsRequest(pattern="chat:[0-2]")))["channels"]) == names[:3]
+        assert list(read(await api.channels(ChannelsRequest(pattern="chat:[0-2]")))["channels"]) == names[:3]
         found, after = [], ""
         while True:
-            page = read(api.channels(ChannelsRequest(pattern="chat:*", limit=2, after=after)))
+            page = read(await api.channels(ChannelsRequest(pattern="chat:*", limit=2, after=after)))
             found += page["channels"]
             if "next" not in page:
                 break
@@ -78,7 +78,7 @@ def test_a_channel_that_nobody_follows_any_more_is_not_told() -> None:
     async def scene(stage: Stage) -> None:
         reader = await stage.reader("chat:1")
         await reader.ask({"unsubscribe": {"channel": "chat:1"}})
-        assert read(looking(stage).channels(ChannelsRequest())) == {"channels": {}}
+        assert read(await looking(stage).channels(ChannelsRequest())) == {"channels": {}}
 
     play(scene, CHAT)
 

@@ -187,7 +187,7 @@ async def test_an_erased_message_is_missing_and_no_gap() -> None:
     async with node() as served:
         await fill(served, "chat:1", 4)
         await told(served, path("chat:1"))
-        assert await served.sessions.broker.erase("chat:1", 3)
+        assert await served.sessions.broker.removing.erase("chat:1", 3)
         answer = await told(served, path("chat:1", "size=2"))
         assert (offsets(answer), answer["has_before"]) == ([4, 2], True)
 

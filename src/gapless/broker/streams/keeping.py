@@ -57,7 +57,7 @@ class Keeping:
 
     async def _trim(self, source: Source, partition: int, through: int) -> PartitionStatus:
         stream = source.streams[partition]
-        heads = await self._broker.trim(stream, through)
+        heads = await self._broker.removing.trim(stream, through)
         floor, last = heads.heads[stream]
         return PartitionStatus(partition=partition, epoch=heads.epoch, oldest=floor + 1, last=last)
 
@@ -98,7 +98,7 @@ class Keeping:
         erased = await self._store.compact_keys(stream, last)
         self._compacted[stream] = last
         if erased:
-            self._broker.forget_tails(stream)
+            self._broker.removing.erased(stream)
         return erased
 
     def start(self) -> None:

@@ -26,7 +26,8 @@ def every_method(
 
     `verbs` are those of queues and streams, if this node has them.
     """
-    looking, connections = Looking(sessions.broker, nodes), Connections(sessions)
+    looking = Looking(sessions.broker, nodes, sessions.elsewhere)
+    connections = Connections(sessions)
     revoke = Revoke(revoking, sessions.clock)
     return {
         "subscribe": (requests.SubscribeRequest, connections.subscribe),

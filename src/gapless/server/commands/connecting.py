@@ -131,6 +131,8 @@ def _admit(session: Session, id: int, request: ConnectRequest, claims: Claims) -
     if not _within_limits(session, claims.user):
         return None
     session.identify(claims)
+    if session.node.options.single_connection and claims.user and session.node.singling is not None:
+        session.node.singling.announce(session)
     starts = subscribing.found(session, beginnings)
     if starts is None:
         return _grant_later(session, id, beginnings, session.node.broker.namespaces)

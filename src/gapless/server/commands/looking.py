@@ -1,5 +1,8 @@
 """The commands that look: history, presence."""
 
+from collections.abc import Callable
+from functools import partial
+
 from gapless.core.errors import NotAvailable
 from gapless.core.stream import Position
 from gapless.protocol.messages import (
@@ -16,6 +19,8 @@ from gapless.server.commands import rights
 from gapless.server.session import Session, Work
 
 __all__ = ["history", "presence", "presence_stats"]
+
+Present = dict[str, ClientInfo]
 
 
 def history(session: Session, id: int, request: HistoryRequest) -> Work:
@@ -43,20 +48,37 @@ async def _read_history(session: Session, id: int, request: HistoryRequest, limi
         session.awaited_messages -= limit
 
 
-def presence(session: Session, id: int, request: PresenceRequest) -> None:
+def presence(session: Session, id: int, request: PresenceRequest) -> Work | None:
     """Tell who is subscribed."""
-    session.send(Reply(id, presence=PresenceResult(_present(session, request.channel))))
+    return _look(session, request.channel, partial(_tell_clients, session, id))
 
 
-def presence_stats(session: Session, id: int, request: PresenceStatsRequest) -> None:
+def presence_stats(session: Session, id: int, request: PresenceStatsRequest) -> Work | None:
     """Tell how many are subscribed."""
-    clients = _present(session, request.channel)
-    users = {info.user for info in clients.values()}
-    session.send(Reply(id, presence_stats=PresenceStatsResult(len(clients), len(users))))
+    return _look(session, request.channel, partial(_tell_numbers, session, id))
 
 
-def _present(session: Session, channel: str) -> dict[str, ClientInfo]:
+def _tell_clients(session: Session, id: int, present: Present) -> None:
+    session.send(Reply(id, presence=PresenceResult(present)))
+
+
+def _tell_numbers(session: Session, id: int, present: Present) -> None:
+    users = {info.user for info in present.values()}
+    session.send(Reply(id, presence_stats=PresenceStatsResult(len(present), len(users))))
+
+
+def _look(session: Session, channel: str, tell: Callable[[Present], None]) -> Work | None:
     if not session.node.broker.namespaces.of(channel).namespace.presence:
         raise NotAvailable(f"channel {channel!r} does not track presence")
     rights.check_looking(session, channel, "presence")
-    return session.node.broker.presence(channel)
+    present = session.node.broker.presence_now(channel)
+    if present is None:
+        return _ask(session, channel, tell)
+    tell(present)
+    return None
+
+
+async def _ask(session: Session, channel: str, tell: Callable[[Present], None]) -> None:
+    present = await session.node.broker.presence(channel)
+    if not session.expired():
+        tell(present)

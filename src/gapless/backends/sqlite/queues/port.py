@@ -70,6 +70,7 @@ class SqliteQueues(Queues):
     """Queues in a file."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._heard: list[Callable[[str], object]] = []
 
     @abstractmethod
