@@ -71,7 +71,7 @@ def serving(**settings: str) -> Iterator[RedisServer]:
     """Run a server with its data in memory: a test's fsync costs nothing."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="gapless-redis-", dir=memory if memory.is_dir() else None))
-    server = RedisServer(folder, **settings)
+    server = RedisServer(folder, 0, **settings)
     try:
         yield server.start()
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,11 +53,15 @@ async def test_calls_are_pipelined_and_answered_in_their_order(server: RedisServ
     told: list[Any] = []
     server.command("CONFIG", "RESETSTAT")
     for number in range(100):
-        calls.send(lambda answer, number=number: told.append((number, answer)), "generations")
+        calls.send(partial(_note, told, number), "generations")
     await until(lambda: len(told) == 100)
     assert [number for number, _ in told] == list(range(100))
     assert not any(isinstance(answer, Exception) for _, answer in told)
     assert "calls=100" in server.command("INFO", "commandstats").split("cmdstat_fcall:")[1].split(",")[0]
+
+
+def _note(told: list[tuple[int, Any]], number: int, answer: Any) -> None:
+    told.append((number, answer))
 
 
 @with_server

@@ -1,7 +1,7 @@
 """The Redis that takes writes is found and logged in to, or it is said why not."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from gapless.core.errors import ConfigError, OutcomeUnknown, StoreRefused, Unavailable
 from gapless.core.limits import REDIS_CONNECT_MS
-from tests.backends.redis.fake import FakeRedis, bulk, faking
+from tests.backends.redis.fake import bulk, faking
 from tests.backends.redis.opening import Hand, calling, refusal, serving, until
 from tests.certificates import Pair, certificate
 from tests.redis_server import RedisServer, free_port
@@ -66,9 +66,12 @@ def test_a_database_has_a_store_of_its_own() -> None:
 
 
 def test_a_replica_is_refused() -> None:
-    with serving() as server, serving(replicaof=f"127.0.0.1 {server.port}") as replica:
-        with pytest.raises(StoreRefused, match="replica"):
-            opened(replica.url)
+    with (
+        serving() as server,
+        serving(replicaof=f"127.0.0.1 {server.port}") as replica,
+        pytest.raises(StoreRefused, match="replica"),
+    ):
+        opened(replica.url)
 
 
 def test_nobody_there_is_told() -> None:
@@ -230,27 +233,26 @@ def test_files_for_tls_that_are_not_there_are_told() -> None:
 # Sentinel -----------------------------------------------------------------------------------
 
 
-def sentinel(master: RedisServer | None) -> str:
-    return "" if master is None else f"*2\r\n$9\r\n127.0.0.1\r\n${len(str(master.port))}\r\n{master.port}\r\n"
+def told_by_a_sentinel(found: bytes) -> Callable[[list[bytes]], bytes]:
+    return lambda command: found if command[0] == b"SENTINEL" else b"+OK\r\n"
 
 
 def test_sentinels_are_asked_in_turn() -> None:
     async def scenario() -> None:
         with serving() as server:
-            async with faking(
-                lambda command: b"*-1\r\n" if command[0] == b"SENTINEL" else b"+OK\r\n"
-            ) as ignorant:
-                async with faking(
-                    lambda c: sentinel(server).encode() if c[0] == b"SENTINEL" else b"+OK\r\n"
-                ) as wise:
-                    hosts = f"127.0.0.1:{free_port()},127.0.0.1:{ignorant.port},127.0.0.1:{wise.port}"
-                    async with calling(f"redis+sentinel://{hosts}/main") as calls:
-                        assert calls.standing.may_fail_over
-                        await calls.call("generations")
-                    assert [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"main"] in wise.heard
-                    with pytest.raises(Unavailable, match="no Redis was found"):
-                        async with calling(f"redis+sentinel://127.0.0.1:{ignorant.port}/main"):
-                            pass
+            found = b"*2\r\n" + bulk("127.0.0.1") + bulk(str(server.port))
+            async with (
+                faking(told_by_a_sentinel(b"*-1\r\n")) as ignorant,
+                faking(told_by_a_sentinel(found)) as wise,
+            ):
+                hosts = f"127.0.0.1:{free_port()},127.0.0.1:{ignorant.port},127.0.0.1:{wise.port}"
+                async with calling(f"redis+sentinel://{hosts}/main") as calls:
+                    assert calls.standing.may_fail_over
+                    await calls.call("generations")
+                assert [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"main"] in wise.heard
+                with pytest.raises(Unavailable, match="no Redis was found"):
+                    async with calling(f"redis+sentinel://127.0.0.1:{ignorant.port}/main"):
+                        pass
 
     asyncio.run(scenario())
 
