@@ -83,19 +83,19 @@ class RedisPlace(UrlPlace):
 
     def __init__(self, server: RedisServer, prefix: str) -> None:
         super().__init__(f"{server.url}?prefix={prefix}")
-        self._server = server
+        self.server = server
         self._was_opened = False
 
     async def open(self) -> Store:
         if self._was_opened:
-            self._server.incarnate()
+            self.server.incarnate()
         self._was_opened = True
         return await super().open()
 
 
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda folder: MemoryPlace(),
-    "redis": lambda folder: RedisPlace(_server(), f"{folder.name}-{next(_PREFIXES)}"),
+    "redis": lambda folder: RedisPlace(shared_redis(), f"{folder.name}-{next(_PREFIXES)}"),
     "remote": lambda folder: RemotePlace(f"sqlite:{folder}/store.db"),
     "sqlite": lambda folder: SqlitePlace(f"sqlite:{folder}/store.db"),
     "sqlite, joined": lambda folder: JoinedPlace(f"sqlite:{folder}/store.db"),
@@ -106,7 +106,7 @@ _PREFIXES = count()
 _SERVERS: list[RedisServer] = []
 
 
-def _server() -> RedisServer:
+def shared_redis() -> RedisServer:
     """Return the server of this process, with its data in memory: a test's fsync costs nothing."""
     if not _SERVERS:
         memory = Path("/dev/shm")

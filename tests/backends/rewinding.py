@@ -4,11 +4,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from shutil import copyfile
+from typing import Final
 
 from gapless.backends import Options
 from gapless.backends.memory import Backend
 from gapless.core.lineage import Fate
-from tests.backends.conftest import MemoryPlace, SqlitePlace
+from tests.backends.conftest import MemoryPlace, RedisPlace, SqlitePlace, shared_redis
 
 __all__ = ["REWINDING", "Rewinding"]
 
@@ -45,8 +46,32 @@ class RewindingSqlite(SqlitePlace):
         copyfile(self._path.with_suffix(".kept"), self._path)
 
 
-Rewinding = RewindingMemory | RewindingSqlite
+class RewindingRedis(RedisPlace):
+    """A prefix whose keys can be put back to where they were, as a server comes back with older data."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(shared_redis(), folder.name)
+        self._tag = "{" + folder.name + "}"
+        self._kept = "kept:" + self._tag
+
+    def keep(self) -> None:
+        self.server.command("EVAL", COPY, 0, self._tag, self._kept)
+
+    def rewind(self) -> None:
+        self.server.command("EVAL", COPY, 0, self._kept, self._tag)
+
+
+# Keys of one prefix become those of another, and nothing else has that.
+COPY: Final = """
+for _, key in ipairs(redis.call('KEYS', ARGV[2] .. '*')) do redis.call('DEL', key) end
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  redis.call('COPY', key, ARGV[2] .. string.sub(key, #ARGV[1] + 1))
+end
+"""
+
+Rewinding = RewindingMemory | RewindingRedis | RewindingSqlite
 REWINDING: dict[str, Callable[[Path], Rewinding]] = {
     "memory": lambda folder: RewindingMemory(),
+    "redis": RewindingRedis,
     "sqlite": RewindingSqlite,
 }
