@@ -1,7 +1,7 @@
 """Known bugs (semantics 10), planted in nodes on a Redis; each is caught.
 
-`python -m tests.faults.cluster.bugs` shows that; `… <bug> serve …` is `gapless serve …` with a bug. Those inside
-Redis are changes of the text of its functions; a text that is no longer there fails.
+`python -m tests.faults.cluster.bugs` shows that; `… <bug> serve …` is `gapless serve …` with a bug. Those
+inside Redis are changes of the text of its functions; a text that is no longer there fails.
 """
 
 import asyncio

@@ -227,8 +227,7 @@ def _cut(history: History, publish: Publish) -> int | None:
     acked = publish.acked
     if acked is None or not acked.epoch:
         return None
-    began = history.seen[acked.epoch]
-    cut = next((place for place in history.rewound if place > began), None)
+    cut = next((place for place in history.rewound if _lacks(history, place, publish)), None)
     if cut is None:
         return None
     until_ms = history.events[cut].at_ms + SETTLED_MS
@@ -236,6 +235,17 @@ def _cut(history: History, publish: Publish) -> int | None:
         if place > publish.invoked and history.events[place].at_ms <= until_ms:
             return None
     return cut
+
+
+def _lacks(history: History, rewound: int, publish: Publish) -> bool:
+    """Tell whether a message had been acknowledged when the store was rewound, and was gone then."""
+    acked = publish.acked
+    if acked is None or rewound < history.seen[acked.epoch]:
+        return False
+    for place, ids in history.stood[publish.channel]:
+        if place > rewound:
+            return publish.id not in ids
+    return True  # it is gone in the end, and was not looked for earlier
 
 
 def false_alarm(history: History) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What was done and what was seen, event by event: written down as it happens, put in order later."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ class Event(Struct, frozen=True, omit_defaults=True):
       `epoch` and `offset`, and which `node` said so.
     - A subscriber: `subscribed` at `epoch` and `offset`, maybe `since` a position that `recovered` or not;
       `delivered`; `unsubscribed` and `disconnected` with a `code`; `refused` with one.
-    - A reader of the history: `head`, where a channel ends; in the end `held` for each message, and `read`.
+    - A reader of the history: `head`, where a channel ends; `stood`, the `ids` of all that it held after the
+      store was rewound; in the end `held` for each message, and `read`.
     - Who may see nothing of a channel: `stranger`; who may no longer: `revoked`.
     - Faults: `fault` names one in `id`, `healed` ends it; `killed` names a `node`. `rewound`: from here on
       the store may have lost something, so it is a new one.
@@ -41,6 +42,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     code: int = 0
     node: str = ""
     time_ms: int = 0
+    ids: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -48,6 +50,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.counts: Counter[str] = Counter()
         self._start_ns = time.monotonic_ns()
 
     def __call__(
@@ -63,6 +66,7 @@ class Recorder:
         at_ms = (time.monotonic_ns() - self._start_ns) // 1_000_000
         event = Event(at_ms, who, what, id, channel, *position, **rest)  # type: ignore[arg-type]
         self.events.append(event)
+        self.counts[what] += 1
 
     def keep(self, path: Path) -> None:
         """Write all of it to a file, a line for each event."""
@@ -124,6 +128,7 @@ class History:
         self.held_ms: dict[str, int] = {}
         self.epoch: dict[str, str] = {}  # of what is held in the end, by channel
         self.seen: dict[str, int] = {}  # where an epoch is named first
+        self.stood: dict[str, list[tuple[int, set[str]]]] = defaultdict(list)  # by channel
         self.rewound: list[int] = []
         self.killed: dict[str, list[int]] = defaultdict(list)
         self._open: dict[tuple[str, str], Track] = {}
@@ -138,6 +143,7 @@ class History:
             "disconnected": self._silenced,
             "held": self._holds,
             "read": self._was_read,
+            "stood": lambda place, event: self.stood[event.channel].append((place, set(event.ids))),
             "rewound": lambda place, event: self.rewound.append(place),
             "killed": lambda place, event: self.killed[event.node].append(place),
         }

@@ -12,6 +12,7 @@ from gapless.core.fences import fence_number
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from tests.faults.cluster.calling import Api, Refused
+from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.subscriber import Place
 from tests.faults.group_history import Group, findings
 from tests.faults.records import Line
@@ -28,12 +29,14 @@ BATCH = 3
 class Readers:
     """A producer, and members that hold the stream's partitions between them."""
 
-    def __init__(self, session: aiohttp.ClientSession, places: Sequence[Place], dice: Random) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, places: Sequence[Place], dice: Random, record: Recorder
+    ) -> None:
         self.lines: list[Line] = []
         self.ends: dict[str, int] = {}
-        self.rewound = 0
         self.producing = False
         self._session = session
+        self._record = record
         self._places = places
         self._dice = dice
 
@@ -42,6 +45,11 @@ class Readers:
         yield self._produce(gate)
         for number in range(MEMBERS):
             yield _Member(self, self._api(number), f"m{number}").run()
+
+    @property
+    def rewound(self) -> int:
+        """Return how often the store was rewound."""
+        return self._record.counts["rewound"]
 
     def _api(self, turn: int) -> Api:
         turn %= len(self._places)

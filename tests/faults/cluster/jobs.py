@@ -13,6 +13,7 @@ from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from tests.faults import history
 from tests.faults.cluster.calling import Api, Refused
+from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.subscriber import Place
 from tests.faults.history import Ended, History, Sent, ended_of
 from tests.faults.records import Line
@@ -34,16 +35,18 @@ NO_JOB, STALE = 1005, 1006
 class Jobs:
     """All of it. `starts` are the fences that were given, with how often the store had been rewound then."""
 
-    def __init__(self, session: aiohttp.ClientSession, places: Sequence[Place], dice: Random) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, places: Sequence[Place], dice: Random, record: Recorder
+    ) -> None:
         self.sent: list[Sent] = []
         self.lines: list[Line] = []
         self.starts: list[tuple[int, int]] = []
         self.ended: list[Ended] = []
         self.emitted: list[str] = []
         self.settled = 0
-        self.rewound = 0
         self.producing = False
         self._session = session
+        self._record = record
         self._places = places
         self._dice = dice
         self._numbers = itertools.count(1)
@@ -53,6 +56,11 @@ class Jobs:
         yield self._produce(gate)
         for number in range(WORKERS):
             yield self._work(f"w{number}")
+
+    @property
+    def rewound(self) -> int:
+        """Return how often the store was rewound."""
+        return self._record.counts["rewound"]
 
     def _api(self, turn: int) -> Api:
         turn %= len(self._places)

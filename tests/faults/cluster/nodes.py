@@ -58,6 +58,7 @@ class Node:
         self.way = way
         self.shim = shim
         self.up = False  # it is to run
+        self._said = 0  # of its output: what it had printed before it was started
 
     async def place(self, host: str) -> Place:
         """Let its proxy listen, and return where it is reached."""
@@ -66,6 +67,7 @@ class Node:
     def launch(self) -> None:
         """Start it, and do not wait."""
         self.up = True
+        self._said = len(self.program.output())
         self.program.launch(before=self.shim.before)
 
     @property
@@ -73,6 +75,10 @@ class Node:
         """Tell whether it is to run, and does not."""
         process = self.program.process
         return self.up and process is not None and process.poll() is not None
+
+    def said(self) -> str:
+        """Return what it has printed since it was started."""
+        return self.program.output()[self._said :]
 
     def pause(self) -> None:
         """Let it stand still."""
@@ -98,7 +104,7 @@ class _Instead(Program):
 
 
 class Nodes:
-    """All of them. One that ends by itself is started again, as by a supervisor, and that is a finding."""
+    """All of them. One that ends by itself is started again; that is a finding, once it had served."""
 
     def __init__(self, folder: Path, count: int, record: Recorder, dice: Random, network: Network) -> None:
         self.network = network
@@ -139,7 +145,8 @@ class Nodes:
             for node in self.all:
                 if node.ended:
                     self._record("", "killed", node=node.name)
-                    self.ended.append(f"{node.name} ended by itself: {node.program.output()[-1_000:]}")
+                    if "listening" in node.said():  # else it found no store to start on
+                        self.ended.append(f"{node.name} ended by itself: {node.said()[-1_000:]}")
                     node.launch()
             await pause(LoopClock(), LOOK_MS)
 
@@ -157,7 +164,7 @@ class Nodes:
         code = await asyncio.to_thread(node.program.stop)
         self._record("", "killed", node=node.name)  # what it knew is gone all the same
         if code != 0:
-            self.ended.append(f"{node.name} ended with {code}: {node.program.output()[-1_000:]}")
+            self.ended.append(f"{node.name} ended with {code}: {node.said()[-1_000:]}")
         node.launch()
 
     async def close(self) -> None:

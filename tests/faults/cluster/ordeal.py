@@ -22,6 +22,7 @@ from tests.faults.cluster.nemesis import BESIDE, Nemesis
 from tests.faults.cluster.network import Loopback, network
 from tests.faults.cluster.nodes import Node, Nodes
 from tests.faults.cluster.publisher import HttpPublisher, Publisher, SocketPublisher
+from tests.faults.cluster.reading import pages
 from tests.faults.cluster.stores import Shared
 from tests.faults.cluster.subscriber import Place, Subscriber
 
@@ -35,7 +36,6 @@ BETWEEN_MS = (30, 300)
 POLL_MS = 10
 PATIENCE_SECONDS = 30
 MIXED = 0.35
-PAGE = 1_000
 FINDINGS_MAX = 40
 
 
@@ -82,6 +82,7 @@ class Ordeal:
         self._publishers: list[Publisher] = []
         self._subscribers: list[Subscriber] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._rewound = 0
         self._jobs: Jobs | None = None
         self._readers: Readers | None = None
 
@@ -129,8 +130,8 @@ class Ordeal:
         await self._until(lambda: all(len(each.live) == len(CHANNELS) for each in self._subscribers), "start")
         self._publish(places)
         if self._scene.jobs:
-            self._jobs = Jobs(self._session, places, self._more_dice())
-            self._readers = Readers(self._session, places, self._more_dice())
+            self._jobs = Jobs(self._session, places, self._more_dice(), self.record)
+            self._readers = Readers(self._session, places, self._more_dice(), self.record)
             for load in (self._jobs, self._readers):
                 await load.declare()
                 for running in load.running(self._gate):
@@ -187,10 +188,10 @@ class Ordeal:
         self.result.faults.update(names)
         await asyncio.gather(*(nemesis.strike(name) for name in names))
         self.result.rounds += 1
-        rewound = sum(event.what == "rewound" for event in self.record.events)
-        if self._jobs is not None and self._readers is not None:
-            self._jobs.rewound = self._readers.rewound = rewound
         await self._go_on("+".join(names))
+        if self.record.counts["rewound"] > self._rewound:
+            self._rewound = self.record.counts["rewound"]
+            await self._look_what_stands()
         await pause(LoopClock(), self._dice.randint(*BETWEEN_MS))
 
     async def _go_on(self, after: str) -> None:
@@ -277,29 +278,30 @@ class Ordeal:
 
     async def _read(self, port: int, channel: str) -> None:
         """Read all that a channel holds, with its times."""
-        url = f"http://127.0.0.1:{port}/api/channels/{channel}/messages"
-        after = "0"
-        while True:
-            parameters = {"after": after, "size": str(PAGE)}
-            async with self._here.get(url, params=parameters) as response:
-                assert response.status == 200, await response.text()
-                page = await response.json()
+        async for page in pages(self._here, port, channel):
             for item in page["items"]:
                 at = (page["epoch"], item["offset"])
                 self.record("", "held", item["data"]["id"], channel, at, time_ms=item["time"])
-            after = page["after_cursor"]
-            if not page["has_after"]:
-                break
         self.record("", "read", channel=channel, position=(page["epoch"], page["head"]))
+
+    async def _look_what_stands(self) -> None:
+        """Note what is left after the store was rewound."""
+        port = self.nodes.all[0].program.port
+        for channel in CHANNELS:
+            ids = [
+                item["data"]["id"]
+                async for page in pages(self._here, port, channel)
+                for item in page["items"]
+            ]
+            self.record("", "stood", channel=channel, ids=tuple(ids))
 
     def _compare(self) -> None:
         history = History(self.record.events)
         result = self.result
-        result.events = Counter(event.what for event in self.record.events)
+        result.events = Counter(self.record.counts)
         result.events["recovered"] = sum(event.recovered for event in self.record.events)
         result.findings += self.nodes.ended + findings(history)
         if self._jobs is not None and self._readers is not None:
-            self._jobs.rewound = self._readers.rewound = len(history.rewound)
             result.findings += [*self._jobs.findings(), *self._readers.findings()]
             result.events["jobs"] = self._jobs.settled
             result.events["handled"] = sum(line.what == "handled" for line in self._readers.lines)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def run(folder: Path, scene: Scene, seed: int, seconds: float, kept: Path) -> Re
         ordeal = Ordeal(folder, scene, seed)
         result = await ordeal.run(seconds)
         if result.findings:
+            shutil.rmtree(kept / f"{scene.name}-{seed}", ignore_errors=True)
             result.kept = kept / f"{scene.name}-{seed}"
             result.kept.mkdir(parents=True, exist_ok=True)
             ordeal.record.keep(result.kept / "history.jsonl")
