@@ -94,7 +94,7 @@ class Calls:
         return self._pace.told() if now_ms is None else str(now_ms()), self._options.token()
 
     def time_ms(self) -> int:
-        """Return the store's time, as far as it is known here: that of the last answer, and what went by since."""
+        """Return the store's time: that of the last answer, and what went by since."""
         now_ms = self._options.now_ms
         return self._pace.time_ms() if now_ms is None else max(self._pace.newest_ms, now_ms())
 

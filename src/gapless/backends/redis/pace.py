@@ -38,7 +38,7 @@ class Pace:
         return self.newest_ms + (self._elapsed_ns() - self._heard_ns) // 1_000_000
 
     def told(self) -> str:
-        """Return the first argument of a call: the server's time counts, of which not more than so much is age."""
+        """Return a call's first argument: the server's time, of which so much at most counts as age."""
         return f"-{self._expected_ms(self._elapsed_ns()) + AHEAD_MS}" if self._anchor_ms else "0"
 
     def _expected_ms(self, now_ns: int) -> int:

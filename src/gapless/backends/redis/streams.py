@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gapless.backends.redis.bus import RedisBus
 from gapless.backends.redis.encoding import exact, message_of, position_of
 from gapless.backends.redis.part import RedisPart
 from gapless.backends.redis.writer import Writer
@@ -20,6 +21,8 @@ COMPACTED_PER_CALL: Final = 200
 
 class RedisStreams(RedisPart, Streams):
     """Streams, as functions inside Redis."""
+
+    bus: RedisBus
 
     def __init__(self) -> None:
         self._writer = Writer(self._calls, self._options)
@@ -66,22 +69,21 @@ class RedisStreams(RedisPart, Streams):
         return Position(epoch.decode(), offset)
 
     async def trim(self, stream: str, through: int) -> Heads:
-        await self._writer.drain()
+        await self._drain()
         epoch, floor, last = await self._calls.call("trim", stream, exact(through))
         return Heads(epoch.decode(), {stream: Head(floor, last)})
 
     async def erase(self, stream: str, offset: int) -> bool:
-        await self._writer.drain()
+        await self._drain()
         [erased] = await self._calls.call("erase", stream, exact(offset))
         return bool(erased)
 
     async def last_keyed(self, stream: str, keyed: str) -> int:
-        offset: int
         [offset] = await self._calls.read("last_keyed", stream, keyed)
-        return offset
+        return int(offset)
 
     async def compact_keys(self, stream: str, through: int) -> int:
-        await self._writer.drain()
+        await self._drain()
         removed, start = 0, b""
         while True:
             done, start = await self._calls.call("compact", stream, exact(through), start, COMPACTED_PER_CALL)
@@ -95,6 +97,9 @@ class RedisStreams(RedisPart, Streams):
 
     def statistics(self) -> Statistics:
         return self._writer.statistics(self._reads)
+
+    async def _drain(self) -> None:
+        await self._writer.drain()
 
     async def _finish(self) -> None:
         await self._writer.close()

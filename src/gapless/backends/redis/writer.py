@@ -103,9 +103,9 @@ class Writer:
     async def drain(self) -> None:
         """Wait for what was appended before."""
         if self._queue or self._flights:
-            over: asyncio.Future[None] = self._loop.create_future()
-            self._enqueue((), lambda *_: over.done() or over.set_result(None), 0)
-            await over
+            over = asyncio.Event()
+            self._enqueue((), lambda *_: over.set(), 0)
+            await over.wait()
 
     async def close(self) -> None:
         """Take nothing more, and wait for what was appended."""

@@ -161,7 +161,7 @@ local function look_at(s, h, offset)
     local time, total, bytes = struct.unpack(HOLE, string.sub(hole, 9))
     return time, total, bytes
   end
-  error({err = 'GAPLESS store_damaged message ' .. offset .. ' of ' .. h.stream .. ' is lost'})
+  error(redis.error_reply('GAPLESS store_damaged message ' .. offset .. ' of ' .. h.stream .. ' is lost'))
 end
 
 -- Return the first offset in (from, to] of which `is` holds, as it does of all behind it; else to + 1.
@@ -245,8 +245,8 @@ function streams.group(s, name)
 end
 
 local function grow(s, h, bytes)
-  h.counted = h.counted + bytes
-  s.groups[h.keep.group] = streams.group(s, h.keep.group) + bytes
+  local before = streams.group(s, h.keep.group)
+  h.counted, s.groups[h.keep.group] = h.counted + bytes, before + bytes
 end
 
 -- Count what a stream holds against its group.
@@ -503,11 +503,12 @@ function store.forget(s)
   local due = s.p .. ':due'
   -- ZRANGEBYSCORE: those whose time has come.
   for _, stream in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', s.aged, 'LIMIT', 0, FORGOTTEN_MAX)) do
-    tend(s, stream)
+    -- One that is damaged holds up no other.
+    pcall(tend, s, stream)
   end
   s.due = NEVER
   streams.save(s)
-  s.heads, s.groups, s.due_changed = nil, nil, nil
+  s.heads, s.touched, s.groups, s.due_changed = nil, nil, nil, nil
   -- ZRANGE: which is next.
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
   s.due = first and math.max(tonumber(first), s.aged + 1) or 0

@@ -132,7 +132,7 @@ local function unexpected(s, h, asks)
   if asks[5] then
     local last = streams.last_keyed(s, h, keyed)
     if last ~= asks[5] then
-      return refused('position_conflict', 'the last message with key ' .. keyed .. ' is at ' .. last)
+      return refused('position_conflict', "the last message with key '" .. keyed .. "' is at " .. last)
     end
   end
 end
@@ -151,7 +151,7 @@ local function beyond_group(s, h, e, beside)
   if keep.group == '' then return end
   if streams.group(s, keep.group) + grows(s, h, e) + beside > keep.group_bytes then
     local limit = string.format('%.0f', keep.group_bytes)
-    return {'limit_exceeded', 'what ' .. keep.group .. ' keeps is at its limit of ' .. limit .. ' bytes'}
+    return {'limit_exceeded', "what '" .. keep.group .. "' keeps is at its limit of " .. limit .. ' bytes'}
   end
 end
 
