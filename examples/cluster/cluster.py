@@ -89,8 +89,7 @@ class Cluster:
             self._tell("starting Redis, its replica and three Sentinels")
             await self.redis.start()
         self._tell("starting two gapless nodes, and HAProxy")
-        for name in NAMES:
-            await self._start_node(name)
+        await asyncio.gather(*(self._start_node(name) for name in NAMES))
         await self.haproxy.start()
         await self.haproxy.until(lambda: self._balances(*NAMES))
 
@@ -125,6 +124,7 @@ class Cluster:
         """Kill the Redis master, wait for the next one and for the nodes, and bring the old one back."""
         if self.redis is None:
             raise SystemExit("this cluster has no Redis of its own")
+        await self.redis.until_safe()
         began = time.monotonic()
         before = await self.redis.kill_master()
         self._tell(f"the Redis master at port {before} is killed")
@@ -134,8 +134,7 @@ class Cluster:
             await self.nodes[name].until(lambda name=name: self._healthy(name))  # type: ignore[misc]
         self._tell(f"both nodes are healthy after {time.monotonic() - began:.1f} s")
         await self.redis.servers[before].start()
-        await self.redis.until_safe()
-        self._tell(f"the one at port {before} is back, as a replica")
+        self._tell(f"the one at port {before} is started again; Sentinel makes it a replica")
 
     # How it stands ------------------------------------------------------------------------
 

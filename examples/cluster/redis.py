@@ -40,8 +40,13 @@ class Redis:
     def _server(self, port: int) -> Program:
         folder = self._folder / f"redis-{port}"
         folder.mkdir()
-        command = ["redis-server", str(HERE / "redis.conf"), "--port", str(port), "--dir", str(folder)]
-        return Program(f"redis-{port}", command, self._folder)
+        # A copy: Sentinel has a server write down whose replica it is.
+        path = Path(shutil.copy(HERE / "redis.conf", folder))
+        return Program(
+            f"redis-{port}",
+            ["redis-server", str(path), "--port", str(port), "--dir", str(folder)],
+            self._folder,
+        )
 
     def _sentinel(self, port: int) -> Program:
         folder = self._folder / f"sentinel-{port}"
@@ -59,6 +64,9 @@ class Redis:
         for port in self.ports:
             await self.servers[port].until(lambda port=port: self._says(port, "PONG", "ping"))  # type: ignore[misc]
         await asked(replica, "replicaof", "127.0.0.1", str(master))
+        await self._until(
+            "state=online", master, "info", "replication"
+        )  # Sentinels look at once, then seldom
         await asyncio.gather(*(sentinel.start() for sentinel in self.sentinels))
         await self.until_safe()
 

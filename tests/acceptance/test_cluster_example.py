@@ -64,7 +64,7 @@ def test_a_failover_of_redis_loses_nothing_without_a_word(environment: Mapping[s
     score = demonstrated("failover", environment)
     assert (score["kept"], score["lost"], score["doubled"], score["disordered"]) == (True, 0, 0, 0), score
     assert "Sentinel promoted" in score["said"]
-    assert "as a replica" in score["said"]
+    assert "is started again" in score["said"]
 
 
 def test_an_interrupt_stops_all_that_was_started_and_nothing_else(
