@@ -193,7 +193,8 @@ async def test_who_does_not_end_in_time_is_ended_and_that_is_told() -> None:
 
 @on_a_loop
 async def test_a_reload_is_over_when_all_have_done_it_or_are_gone() -> None:
-    crew, done = Crew(3).up(), list[int]()
+    crew, done = Crew(3), list[int]()
+    crew.started[0].say(Ready())
     read = replace(
         crew.config, shutdown=Shutdown(timeout_ms=9_000), http_server=HttpServer(port=1, workers=7)
     )

@@ -169,11 +169,11 @@ class Overseer:
         check_feeds(self._config.channel.compiled(), read.channel.compiled())
         self._config = reloaded(self._config, read)
         self._reloaded = done
-        ready = [one for one in self._workers if one.is_ready]
-        self._reloading = {one.number for one in ready}
-        for one in ready:
+        running = [one for one in self._workers if one.running is not None]
+        self._reloading = {one.number for one in running}
+        for one in running:
             self._say(one, Reload(read))
-        if not ready:
+        if not running:
             done()
 
     def _has_reloaded(self, worker: _Worker) -> None:

@@ -59,11 +59,10 @@ async def _run(config: Config, target: str, reread: Callable[[], Config]) -> Non
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked, overseer)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    loop.add_signal_handler(signal.SIGHUP, _reload, overseer, lambda: at_port(reread()))
     overseer.start()
     await overseer.up
     if not (asked.done() or overseer.over.done()):
-        loop.add_signal_handler(signal.SIGHUP, _reload, overseer, lambda: at_port(reread()))
         tell_ready()
     failure = await overseer.over
     for one in kept:
@@ -90,14 +89,16 @@ def _ask(asked: "asyncio.Future[None]", overseer: Overseer) -> None:
 
 def _reload(overseer: Overseer, reread: Callable[[], Config]) -> None:
     """Read the configuration again; one that cannot be read changes nothing."""
-    tell_reloading()
+    if overseer.up.done():
+        tell_reloading()
+    over = tell_ready if overseer.up.done() else _nothing
     try:
         config = reread()
-        overseer.reload(config, tell_ready)
+        overseer.reload(config, over)
         set_level(config.log.level)
     except GaplessError as error:
         log.error("the configuration stays as it was: %s", error)
-        tell_ready()
+        over()
 
 
 class _Child:
@@ -148,6 +149,10 @@ class _Child:
         timer.cancel()
         self._pipe.close()
         return code
+
+
+def _nothing() -> None:
+    """Tell nobody: it has not been told yet that it serves."""
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:

@@ -71,6 +71,7 @@ class Child:
         self._gathering: dict[int, asyncio.Future[Samples]] = {}
         self._numbers = count()
         self._node: Node | None = None
+        self._read: Config | None = None  # while it started
         self._is_over = False
 
     async def run(self) -> int:
@@ -95,6 +96,8 @@ class Child:
         node = Node(begin.config, self._clock, SystemRandom(), app, self._gather)
         await node.start()
         self._node = node
+        if self._read is not None:
+            self._reload(self._read)
         spare_the_collector()
         self.pipe.send(Ready())
         await asyncio.wait((self._asked, node.failed), return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +124,7 @@ class Child:
 
     def _reload(self, config: Config) -> None:
         if self._node is None:
+            self._read = config
             return
         try:
             self._node.reload(config)
