@@ -477,6 +477,7 @@ local function forget_stream(s, h)
   s.floor = math.max(s.floor, h.last)
   s.ground = {{s.epoch, s.floor}}
   if h.keep.group ~= '' then grow(s, h, -h.counted) end
+  h.changed = nil
   -- HSET: no offset is given again, and no position below holds.
   redis.call('HSET', s.key, 'floor', s.floor, 'ground', cjson.encode(s.ground))
   -- UNLINK: all that was kept of it.
