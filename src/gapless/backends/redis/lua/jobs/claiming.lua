@@ -3,10 +3,14 @@
 --   P:jc:<digest>  MessagePack {at_ms, number, fence, number, fence, ...}: what a request to claim was given; it ends by
 --                  itself, as P:jr:<digest> does
 
--- What is told of a job that is leased.
-local function claimed(s, job)
-  return {jobs.id(job), jobs.field(job), job.priority, job.attempt, job.fence, job.enqueued, job.due,
-    job.alone and 1 or 0, jobs.body(s, job)}
+-- What is told of jobs that are leased.
+local function claimed(s, leased)
+  local told, bodies = {}, jobs.bodies_of(s, leased)
+  for i, job in ipairs(leased) do
+    told[i] = {jobs.id(job), jobs.field(job), job.priority, job.attempt, job.fence, job.enqueued, job.due,
+      job.alone and 1 or 0, bodies[i]}
+  end
+  return told
 end
 
 -- Return the jobs that a request was given before and has still.
@@ -14,20 +18,20 @@ local function claimed_before(s, key)
   -- GET: what it was given.
   local held = redis.call('GET', key)
   held = held and cmsgpack.unpack(held) or {0}
-  local told = {}
-  if held[1] + jobs.SETTLED_MS <= s.now then return told end
+  local found = {}
+  if held[1] + jobs.SETTLED_MS <= s.now then return found end
   for i = 2, #held, 2 do
     local job = jobs.find(s, held[i])
-    if job and job.fence == held[i + 1] then told[#told + 1] = claimed(s, job) end
+    if job and job.fence == held[i + 1] then found[#found + 1] = job end
   end
-  return told
+  return found
 end
 
 local function room(q, worker, limit)
   local options = q.options
   if options.in_flight_max > 0 then
     -- ZCARD: how many are leased.
-    limit = math.min(limit, options.in_flight_max - redis.call('ZCARD', q.key.leased))
+    limit = math.min(limit, options.in_flight_max - redis.call('ZCARD', jobs.set(q, 'leased')))
   end
   if options.in_flight_per_worker_max > 0 then
     limit = math.min(limit, options.in_flight_per_worker_max - jobs.count_of(q, 'workers', worker))
@@ -38,10 +42,12 @@ end
 -- Return a function that tells which job is next.
 local function in_order(s, q, limit)
   if q.options.fair then return function() return jobs.next_turn(s, q) end end
-  local members, at = jobs.due_members(s, q, limit), 0
+  local numbers, at = {}, 0
+  for i, member in ipairs(jobs.due_members(s, q, limit)) do numbers[i] = jobs.number_in(member) end
+  jobs.fetch(s, numbers)
   return function()
     at = at + 1
-    return members[at] and jobs.find(s, jobs.number_in(members[at]))
+    return numbers[at] and jobs.find(s, numbers[at])
   end
 end
 
@@ -50,9 +56,8 @@ local function lease(s, q, job, worker, until_ms)
   job.worker, job.attempt = worker, job.attempt + 1
   jobs.move(s, q, job, 'leased', until_ms)
   job.fence = s.epoch .. ':' .. jobs.text(fence)
-  jobs.save_job(s, job)
   jobs.did(q, 'claimed')
-  if q.options.fair then jobs.serve(s, q, job, fence) end
+  if q.options.fair then jobs.serve(q, job, fence) end
 end
 
 local function lease_next(s, q, worker, limit, until_ms, bytes_max)
@@ -85,19 +90,17 @@ end
 local function claim(keys, args)
   local s = jobs.begin(keys, args)
   local q = jobs.queue(s, args[4])
-  if not q then return jobs.refuse(jobs.unknown_queue(args[4])) end
+  if not q then return jobs.refuse(s, jobs.unknown_queue(args[4])) end
   if not jobs.tend(s, q) or (q.options.fair and not jobs.take_turns(s, q)) then return jobs.more(s) end
   local key = args[8] ~= '' and s.p .. ':jc:' .. args[8]
   local again = key and claimed_before(s, key) or {}
-  if #again > 0 then return store.finish(s, 1, again) end
+  if #again > 0 then return store.finish(s, 1, claimed(s, again)) end
   local limit = q.is_paused == 1 and 0 or room(q, args[5], tonumber(args[6]))
   local lease_ms = tonumber(args[7])
   local until_ms = s.now + (lease_ms > 0 and lease_ms or q.options.lease_ms)
   local leased = limit > 0 and lease_next(s, q, args[5], limit, until_ms, tonumber(args[9])) or {}
   if key and #leased > 0 then hold_request(s, key, leased) end
-  local told = {}
-  for i, job in ipairs(leased) do told[i] = claimed(s, job) end
-  return store.finish(s, 0, told)
+  return store.finish(s, 0, claimed(s, leased))
 end
 
 -- Return a job that is leased under a fence, and its queue; nil and what refuses it.
@@ -112,6 +115,9 @@ end
 -- Let happen what was to happen in the queues of jobs, lists that begin with {number, epoch}; tell whether that was
 -- all.
 function jobs.tend_of(s, items)
+  local numbers = {}
+  for i, item in ipairs(items) do numbers[i] = item[1] end
+  jobs.fetch(s, numbers)
   for _, item in ipairs(items) do
     local job, q = jobs.find(s, item[1], item[2])
     if job then jobs.tend(s, q) end
@@ -129,8 +135,7 @@ local function extend(keys, args)
     local job, q = jobs.leased(s, unpack(one))
     if job then
       job.due = until_ms
-      -- ZADD: when it runs out now.
-      redis.call('ZADD', q.key.leases, until_ms, jobs.pad(job.number))
+      jobs.put_in(q, 'leases', jobs.pad(job.number), until_ms)
       jobs.save_job(s, job)
     end
     told[i] = job and until_ms or q

@@ -15,7 +15,9 @@ local function change(s, q, options)
   q.packed, q.options = options, cmsgpack.unpack(options)
   if not places_alike(before, q.options) then
     q.stage, q.at = 1, 0
+    if not q.options.fair then q.turning = {} end
     for _, name in ipairs(q.options.fair and {} or OF_FAIR) do
+      q.changes[name] = nil
       -- UNLINK: nobody takes turns any more.
       redis.call('UNLINK', q.key[name])
     end
@@ -31,7 +33,7 @@ local function declare(keys, args)
   local q = jobs.queue(s, args[4])
   -- HLEN: how many queues there are.
   if not q and redis.call('HLEN', s.p .. ':queues') >= tonumber(args[6]) then
-    return jobs.refuse({'limit_exceeded', 'there are ' .. args[6] .. ' queues'})
+    return jobs.refuse(s, {'limit_exceeded', 'there are ' .. args[6] .. ' queues'})
   end
   if q and not jobs.tend(s, q) then return jobs.more(s) end
   if not q then
@@ -48,7 +50,7 @@ end
 function jobs.begin_queue(keys, args)
   local s = jobs.begin(keys, args)
   local q = jobs.queue(s, args[4])
-  if not q then return nil, jobs.refuse(jobs.unknown_queue(args[4])) end
+  if not q then return nil, jobs.refuse(s, jobs.unknown_queue(args[4])) end
   if not jobs.tend(s, q) then return nil, jobs.more(s) end
   return s, q
 end
@@ -57,7 +59,7 @@ end
 function jobs.record(s, audit)
   if audit == '' then return nil end
   local stored, refused = streams.admit(s, cmsgpack.unpack(audit))
-  return not stored and jobs.refuse(refused) or nil
+  return not stored and jobs.refuse(s, refused) or nil
 end
 
 -- drop(now, token, chances, queue): answers how many jobs went with it.
@@ -107,11 +109,11 @@ end
 -- schedule(now, token, name, queue, spec, last_ms, most)
 local function schedule(keys, args)
   local s = store.begin(keys, args)
-  if not jobs.queue(s, args[4]) then return jobs.refuse(jobs.unknown_queue(args[4])) end
+  if not jobs.queue(s, args[4]) then return jobs.refuse(s, jobs.unknown_queue(args[4])) end
   local queue, _, last_ms = schedule_of(s, args[3])
   -- HLEN: how many there are.
   if not queue and redis.call('HLEN', s.p .. ':schedules') >= tonumber(args[7]) then
-    return jobs.refuse({'limit_exceeded', 'there are ' .. args[7] .. ' schedules'})
+    return jobs.refuse(s, {'limit_exceeded', 'there are ' .. args[7] .. ' schedules'})
   end
   save_schedule(s, args[3], args[4], args[5], math.max(tonumber(args[6]), last_ms or 0))
   return store.finish(s)
@@ -143,7 +145,7 @@ local function fire(keys, args)
   if not queue or spec ~= args[5] or tick_ms <= last_ms or tick_ms > s.now then return store.finish(s, 0) end
   if not jobs.tend_emits(s, emits) then return jobs.more(s) end
   local enqueued, refused = jobs.emit_all(s, emits)
-  if refused then return jobs.refuse(refused) end
+  if refused then return jobs.refuse(s, refused) end
   save_schedule(s, args[4], queue, spec, tick_ms)
   return store.finish(s, 1)
 end

@@ -25,23 +25,21 @@ local function place(s, q, e, first)
     number = s.seq, queue = q.name, queue_id = q.id, epoch = s.epoch, key = e.key, priority = e.priority,
     unique = e.unique, expires_ms = e.expires_ms, enqueued = s.now, size = e.size, state = 'waiting', due = first,
     first = first, attempt = 0, strikes = 0, alone = false, expires_at = 0, ended = 0, worker = '', fence = '',
-    is_noted = false,
+    is_noted = false, stands = 'held',
   }
   jobs.put(job, s.seq)
   jobs.add_job(s, job, e.body)
-  -- ZADD: among those that wait.
-  redis.call('ZADD', q.key.waiting, job.number, job.number)
+  jobs.put_in(q, 'waiting', job.number, job.number)
   jobs.let_expire(s, q, job)
-  jobs.save_job(s, job)
   jobs.stand(s, q, job)
   jobs.count(q, 'living', jobs.field(job), 1)
   if e.unique then jobs.hold_name(q, job, e.unique_ms > 0 and s.now + e.unique_ms or 0) end
   jobs.did(q, 'enqueued')
   jobs.wake(s, q)
-  store.undoing(s, function()
+  if s.undo then store.undoing(s, function()
     jobs.move(s, q, job, 'gone', 0)
     jobs.did(q, 'enqueued', -1)
-  end)
+  end) end
   return job
 end
 
@@ -71,7 +69,7 @@ function jobs.admit(s, packed)
   local holder = e.unique and jobs.holder(s, q, e.unique)
   local most = q.options.waiting_max
   -- ZCARD: how many wait.
-  if not holder and most > 0 and redis.call('ZCARD', q.key.waiting) >= most then
+  if not holder and most > 0 and redis.call('ZCARD', jobs.set(q, 'waiting')) >= most then
     return nil, {'limit_exceeded', jobs.text(most) .. " jobs wait in '" .. q.name .. "', and no more may"}
   end
   if e.message and streams.keys_held(s, e.message[3]) >= e.message[4] then
@@ -163,7 +161,7 @@ local function enqueue(keys, args)
   local key = args[4] ~= '' and s.p .. ':jr:' .. args[4]
   local before = requested(s, key)
   if before and #before ~= #batches then
-    return jobs.refuse({'bad_request', 'the request came before with ' .. #before
+    return jobs.refuse(s, {'bad_request', 'the request came before with ' .. #before
       .. ' batches: give each call an id of its own'})
   end
   local told = {}
@@ -178,7 +176,7 @@ local function store_all(keys, args)
   local emits = cmsgpack.unpack(args[4])
   if not jobs.tend_emits(s, emits) then return jobs.more(s) end
   local emitted, refused = jobs.emit_all(s, emits)
-  if refused then return jobs.refuse(refused) end
+  if refused then return jobs.refuse(s, refused) end
   return store.finish(s, emitted)
 end
 

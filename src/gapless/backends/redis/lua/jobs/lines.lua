@@ -36,60 +36,63 @@ end
 
 -- Let a job stand in the line of its key.
 function jobs.join(q, job)
-  -- ZADD: where its turn comes.
-  redis.call('ZADD', q.key.lines, 0, line_member(job))
+  jobs.put_in(q, 'lines', line_member(job), 0)
 end
 
 -- Let a job's line go on without it.
 function jobs.leave(q, job)
-  -- ZREM: it stands there no more.
-  if job.key then redis.call('ZREM', q.key.lines, line_member(job)) end
+  if job.key then jobs.take_out(q, 'lines', line_member(job)) end
 end
 
-local function free(q, job)
-  -- ZADD: to those that may be claimed.
-  redis.call('ZADD', q.key.ready, jobs.score(job), job.member)
+-- A job that waits is in `ready`, or in `held`: there it is held up, or of a fair queue and has been seen to be due.
+local function free(s, q, job)
+  job.stands = 'ready'
+  jobs.put_in(q, 'ready', job.member, jobs.score(job))
   if q.options.fair then jobs.offer(q, job) end
+  jobs.save_job(s, job)
 end
 
-local function hold(q, job)
-  -- ZADD: to those that are held.
-  redis.call('ZADD', q.key.held, job.due, job.member)
+local function hold(s, q, job)
+  job.stands = 'held'
+  jobs.put_in(q, 'held', job.member, job.due)
+  jobs.save_job(s, job)
 end
 
--- Let the first in the line of a key be claimed if it waits and none is leased; but not who came after it.
-function jobs.line_up(s, q, key)
+-- Take a job away from where it waits.
+function jobs.unstand(q, job)
+  jobs.take_out(q, job.stands == 'ready' and 'ready' or 'held', job.member)
+  if q.options.fair and job.stands ~= 'held' then jobs.withdraw(q, job) end
+end
+
+-- Return the first members of a key's line, and where in them the job's member begins.
+local function first_of(q, key, count)
   local prefix, from, to = jobs.bounds('=' .. key)
-  -- ZRANGEBYLEX: the first two.
-  local found = redis.call('ZRANGEBYLEX', q.key.lines, from, to, 'LIMIT', 0, 2)
+  -- ZRANGEBYLEX: who is first.
+  return redis.call('ZRANGEBYLEX', jobs.set(q, 'lines'), from, to, 'LIMIT', 0, count), #prefix + 17
+end
+
+-- Let the first in the line of a key be claimed if it waits and none is leased; but not whoever came after it. The
+-- second is looked at too if somebody may have got before it.
+function jobs.line_up(s, q, key, is_new_head)
+  local found, member_at = first_of(q, key, is_new_head and 2 or 1)
   for i, member in ipairs(found) do
-    local job = jobs.find(s, jobs.number_in(string.sub(member, #prefix + 17)))
-    if job.state == 'waiting' then
-      if i == 1 and jobs.count_of(q, 'flying', '=' .. key) == 0 then
-        -- ZREM: it is held no more, if it was.
-        if redis.call('ZREM', q.key.held, job.member) == 1 then free(q, job) end
-      else
-        -- ZREM: it may not be claimed any more, if it was so.
-        if redis.call('ZREM', q.key.ready, job.member) == 1 then hold(q, job) end
-        if q.options.fair then jobs.withdraw(s, q, job) end
-      end
+    local job = jobs.find(s, jobs.number_in(string.sub(member, member_at)))
+    local is_held = job.stands == 'held'
+    local may_be_claimed = i == 1 and jobs.count_of(q, 'flying', '=' .. key) == 0
+    if job.state == 'waiting' and is_held == may_be_claimed then
+      jobs.unstand(q, job)
+      local stand = is_held and free or hold
+      stand(s, q, job)
     end
   end
 end
 
 -- Let a job that waits stand where it belongs.
 function jobs.stand(s, q, job)
-  if not jobs.is_lined(q, job) then return free(q, job) end
+  if not jobs.is_lined(q, job) then return free(s, q, job) end
   jobs.join(q, job)
-  hold(q, job)
-  jobs.line_up(s, q, job.key)
-end
-
--- Take a job away from where it waits.
-function jobs.unstand(s, q, job)
-  -- ZREM: it is in one of the two.
-  if redis.call('ZREM', q.key.ready, job.member) == 0 then redis.call('ZREM', q.key.held, job.member) end
-  if q.options.fair then jobs.withdraw(s, q, job) end
+  hold(s, q, job)
+  if first_of(q, job.key, 1)[1] == line_member(job) then jobs.line_up(s, q, job.key, true) end
 end
 
 -- Call `found` with the rank of each priority of which jobs may be claimed, the most urgent first.
@@ -97,7 +100,7 @@ function jobs.each_rank(q, found)
   local rank = 0
   while rank <= 9 do
     -- ZRANGEBYSCORE: the first of the most urgent.
-    local first = redis.call('ZRANGEBYSCORE', q.key.ready, rank * jobs.RANK, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local first = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), rank * jobs.RANK, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if #first == 0 then return end
     rank = math.floor(first[2] / jobs.RANK)
     if found(rank * jobs.RANK, first[2] - rank * jobs.RANK) then return end
@@ -110,7 +113,7 @@ function jobs.due_members(s, q, limit)
   local members = {}
   jobs.each_rank(q, function(base)
     -- ZRANGEBYSCORE: what is due of one priority.
-    local found = redis.call('ZRANGEBYSCORE', q.key.ready, base, base + s.now, 'LIMIT', 0, limit - #members)
+    local found = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), base, base + s.now, 'LIMIT', 0, limit - #members)
     for _, member in ipairs(found) do members[#members + 1] = member end
     return #members == limit
   end)

@@ -1,10 +1,10 @@
 -- Looking at jobs, and tidying them up by hand.
 
 -- What is told of a job: what may be missing is told with '=' before it, or as ''.
-local function view(s, job)
+local function view(s, job, body)
   local reason, details, result = jobs.note_of(s, job)
   return {jobs.id(job), job.queue, jobs.state_code(job.state), jobs.field(job), job.priority, job.attempt,
-    job.enqueued, job.due, job.worker, reason, details, job.ended, result and '=' .. result or '', jobs.body(s, job)}
+    job.enqueued, job.due, job.worker, reason, details, job.ended, result and '=' .. result or '', body}
 end
 
 -- Return a job as it stands after what was to happen in its queue by now.
@@ -15,8 +15,8 @@ local function job_now(s, number, epoch)
   return jobs.find(s, number, epoch)
 end
 
-local function unknown(number)
-  return jobs.refuse({'unknown_job', 'there is no job ' .. number .. ', or not any more'})
+local function unknown(s, number)
+  return jobs.refuse(s, {'unknown_job', 'there is no job ' .. number .. ', or not any more'})
 end
 
 -- look(now, token, chances, number, epoch): the job.
@@ -24,8 +24,8 @@ local function look(keys, args)
   local s = jobs.begin(keys, args)
   local job = job_now(s, tonumber(args[4]), args[5])
   if s.jobs.more then return jobs.more(s) end
-  if not job then return unknown(args[4]) end
-  return store.finish(s, view(s, job))
+  if not job then return unknown(s, args[4]) end
+  return store.finish(s, view(s, job, jobs.bodies_of(s, {job})[1]))
 end
 
 -- cancel(now, token, chances, number, epoch): remove a job that waits; what it was.
@@ -33,12 +33,12 @@ local function cancel(keys, args)
   local s = jobs.begin(keys, args)
   local job, q = job_now(s, tonumber(args[4]), args[5])
   if s.jobs.more then return jobs.more(s) end
-  if not job then return unknown(args[4]) end
+  if not job then return unknown(s, args[4]) end
   if job.state ~= 'waiting' then
-    return jobs.refuse({'job_started', 'job ' .. args[4] .. ' is ' .. job.state
+    return jobs.refuse(s, {'job_started', 'job ' .. args[4] .. ' is ' .. job.state
       .. '; only one that waits can be cancelled'})
   end
-  local told = view(s, job)
+  local told = view(s, job, jobs.bodies_of(s, {job})[1])
   jobs.move(s, q, job, 'gone', 0)
   jobs.wake(s, q)
   return store.finish(s, told)
@@ -61,7 +61,7 @@ end
 local function numbers_of(q, state, after, limit)
   if state == 'gone' then return {} end
   -- ZRANGEBYSCORE: they stand there by their numbers.
-  return redis.call('ZRANGEBYSCORE', q.key[state], '(' .. after, '+inf', 'LIMIT', 0, limit)
+  return redis.call('ZRANGEBYSCORE', jobs.set(q, state), '(' .. after, '+inf', 'LIMIT', 0, limit)
 end
 
 -- browse(now, token, chances, queue, state, after, limit, bytes_max): answers 1 if others follow, and the jobs.
@@ -70,13 +70,15 @@ local function browse(keys, args)
   if not s then return q end
   local limit, left = tonumber(args[7]), tonumber(args[8])
   local numbers = numbers_of(q, args[5], args[6], limit + 1)
-  local told = {}
+  local page = {}
   for i = 1, math.min(limit, #numbers) do
     local job = jobs.find(s, tonumber(numbers[i]))
     left = left - job.size
-    if #told > 0 and left < 0 then break end
-    told[i] = view(s, job)
+    if #page > 0 and left < 0 then break end
+    page[i] = job
   end
+  local told, bodies = {}, jobs.bodies_of(s, page)
+  for i, job in ipairs(page) do told[i] = view(s, job, bodies[i]) end
   return store.finish(s, #told < #numbers and 1 or 0, told)
 end
 
@@ -140,7 +142,7 @@ end
 local function by_due(q, set, base, now)
   local from, to = base, base + jobs.RANK - 1
   -- ZCOUNT, ZRANGEBYSCORE: by when they are due.
-  local due = redis.call('ZCOUNT', q.key[set], from, base + now)
+  local due = redis.call('ZCOUNT', jobs.set(q, set), from, base + now)
   local first = redis.call('ZRANGEBYSCORE', q.key[set], from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2]
   local later = redis.call('ZRANGEBYSCORE', q.key[set], '(' .. jobs.text(base + now), to, 'WITHSCORES', 'LIMIT', 0, 1)[2]
   return due, first and first - base, later and later - base
@@ -161,7 +163,7 @@ end
 -- Return when the first of a set comes, or nil.
 local function first_of(q, set)
   -- ZRANGE: the first.
-  return tonumber(redis.call('ZRANGE', q.key[set], 0, 0, 'WITHSCORES')[2])
+  return tonumber(redis.call('ZRANGE', jobs.set(q, set), 0, 0, 'WITHSCORES')[2])
 end
 
 -- next_due(now, token, chances, queue): when something changes by itself, or 0.
@@ -183,7 +185,7 @@ local function counted(s, q)
   local told = {q.name, q.packed, q.is_paused, due}
   for i, state in ipairs({'waiting', 'leased', 'dead', 'done'}) do
     -- ZCARD: how many are there.
-    told[4 + i] = redis.call('ZCARD', q.key[state])
+    told[4 + i] = redis.call('ZCARD', jobs.set(q, state))
   end
   told[5] = told[5] - due
   told[9] = due > 0 and s.now - first or 0

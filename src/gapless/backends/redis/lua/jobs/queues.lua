@@ -18,7 +18,8 @@
 --     :unique   hash: MessagePack {number, until_ms} by a name under which there is one job
 --     :counts   hash: what was done to how many jobs since the generation `epoch` began
 --
--- Everything is written at once, not at the end of a function: what is refused half-way is undone (store.undoing).
+-- What a function changes of jobs, sorted sets and counters is written together at its end (jobs.save), or before it
+-- reads the same set: the calls are what costs most. What is refused half-way is undone (store.undoing).
 
 -- A batch of what happens by itself: more of it is left to the next call (see tending.lua).
 jobs.PART = 500
@@ -28,16 +29,27 @@ local REST = {'ready', 'held', 'leases', 'expires', 'deaths', 'ends', 'lines', '
   'flying', 'living', 'workers', 'unique', 'counts'}
 local COUNTERS = {'flying', 'living', 'workers'}
 local SWEPT = 200
+local VALUES = 2000
 
 -- Return the digits of a whole number; Lua would shorten what is beyond 10^14.
 function jobs.text(number)
   return string.format('%.0f', number)
 end
 
--- Return what this function knows of jobs and queues.
+-- Return what this function knows of jobs and queues, and what it has to write.
 function jobs.of(s)
-  if not s.jobs then s.jobs = {queues = {}, records = {}, woken = {}} end
+  if not s.jobs then
+    s.jobs = {queues = {}, records = {}, changed = {}, bodies = {}, erased = {}, answers = {}, woken = {}}
+  end
   return s.jobs
+end
+
+-- Call a command with any number of values: Lua hands over only so many at once.
+function jobs.call(command, key, values)
+  for i = 1, #values, VALUES do
+    -- It is explained by whoever hands it over.
+    redis.call(command, key, unpack(values, i, math.min(i + VALUES - 1, #values)))
+  end
 end
 
 local KEYS = {__index = function(keys, name)
@@ -47,7 +59,8 @@ end}
 
 local function new_queue(s, name, kept)
   local id, is_paused, stage, at, options = unpack(kept)
-  local q = {name = name, id = id, is_paused = is_paused, stage = stage, at = at, packed = options, counts = {}}
+  local q = {name = name, id = id, is_paused = is_paused, stage = stage, at = at, packed = options, counts = {},
+    changes = {}, turning = {}}
   q.options = cmsgpack.unpack(options)
   q.key = setmetatable({prefix = s.p .. ':q:' .. id .. ':'}, KEYS)
   for _, counter in ipairs(COUNTERS) do q[counter] = {} end
@@ -87,12 +100,13 @@ function jobs.drop_queue(s, q)
   local dropped = 0
   for _, state in ipairs(SETS) do
     -- ZCARD: how many jobs there are.
-    local count = redis.call('ZCARD', q.key[state])
+    local count = redis.call('ZCARD', jobs.set(q, state))
     if count > 0 then
       dropped = dropped + count
+      local gone = s.p .. ':gone:' .. q.id .. state
       -- RENAME, SADD: what they say is removed bit by bit.
-      redis.call('RENAME', q.key[state], s.p .. ':gone:' .. q.id .. state)
-      redis.call('SADD', s.p .. ':gone', s.p .. ':gone:' .. q.id .. state)
+      redis.call('RENAME', q.key[state], gone)
+      redis.call('SADD', s.p .. ':gone', gone)
     end
   end
   for _, name in ipairs(REST) do
@@ -117,7 +131,48 @@ function jobs.sweep(s)
     -- SREM: these were the last.
     redis.call('SREM', s.p .. ':gone', swept)
   end
-  for i = 1, #popped, 2 do jobs.erase(s, popped[i]) end
+  for i = 1, #popped, 2 do
+    jobs.erase(s, tonumber(popped[i]))
+    -- HDEL: if anything was told of it.
+    redis.call('HDEL', s.p .. ':jn', popped[i])
+  end
+end
+
+-- Sorted sets ---------------------------------------------------------------------------------
+
+local function changes_of(q, set)
+  if not q.changes[set] then q.changes[set] = {} end
+  return q.changes[set]
+end
+
+-- Let a member be in a set.
+function jobs.put_in(q, set, member, score)
+  changes_of(q, set)[member] = score
+end
+
+-- Let a member be in a set no more.
+function jobs.take_out(q, set, member)
+  changes_of(q, set)[member] = false
+end
+
+-- Return the key of a set that is to be read.
+function jobs.set(q, set)
+  local changes = q.changes[set]
+  if not changes then return q.key[set] end
+  q.changes[set] = nil
+  local added, removed = {}, {}
+  for member, score in pairs(changes) do
+    if score then
+      added[#added + 1] = score
+      added[#added + 1] = member
+    else
+      removed[#removed + 1] = member
+    end
+  end
+  -- ZADD, ZREM: what has changed.
+  jobs.call('ZADD', q.key[set], added)
+  jobs.call('ZREM', q.key[set], removed)
+  return q.key[set]
 end
 
 -- Counts ------------------------------------------------------------------------------------
@@ -141,16 +196,19 @@ function jobs.count(q, counter, field, by)
 end
 
 local function save_counter(q, counter)
+  local set, dropped = {}, {}
   for field, counted in pairs(q[counter]) do
     if counted[1] == 0 and counted[2] ~= 0 then
-      -- HDEL: nothing is left of it.
-      redis.call('HDEL', q.key[counter], field)
+      dropped[#dropped + 1] = field
     elseif counted[1] ~= counted[2] then
-      -- HSET: the new count.
-      redis.call('HSET', q.key[counter], field, counted[1])
+      set[#set + 1] = field
+      set[#set + 1] = counted[1]
     end
     counted[2] = counted[1]
   end
+  -- HSET, HDEL: the new counts; nothing is left of some.
+  jobs.call('HSET', q.key[counter], set)
+  jobs.call('HDEL', q.key[counter], dropped)
 end
 
 -- Note that something was done to a job.
@@ -187,13 +245,17 @@ function jobs.wake(s, q)
   jobs.of(s).woken[q.name] = true
 end
 
--- Write what was counted, and ring; store.finish calls it.
+-- Write what has changed, and ring; store.finish calls it.
 function jobs.save(s)
   if not s.jobs then return end
   for _, q in pairs(s.jobs.queues) do
+    jobs.give_turns(s, q)
+    for set in pairs(q.changes) do jobs.set(q, set) end
     for _, counter in ipairs(COUNTERS) do save_counter(q, counter) end
     save_counts(s, q)
   end
+  jobs.save_records(s)
+  jobs.save_answers(s)
   for name in pairs(s.jobs.woken) do
     -- SPUBLISH: a hint, to every node.
     redis.call('SPUBLISH', s.p .. ':ready', name)

@@ -9,7 +9,7 @@
 -- *member* is the place, of fixed width, and after a colon the number if that is another.
 
 local FIELDS = {'queue', 'queue_id', 'epoch', 'key', 'priority', 'unique', 'expires_ms', 'enqueued', 'size', 'state',
-  'due', 'first', 'place', 'attempt', 'strikes', 'alone', 'expires_at', 'ended', 'worker', 'fence', 'is_noted'}
+  'due', 'first', 'place', 'attempt', 'strikes', 'alone', 'expires_at', 'ended', 'worker', 'fence', 'is_noted', 'stands'}
 
 -- States, by the sorted set in which a job's number is; those who call know them by their index.
 jobs.STATES = {'waiting', 'leased', 'dead', 'done', 'gone'}
@@ -45,11 +45,26 @@ function jobs.put(job, place)
 end
 
 local function read(s, number, kept)
-  local job = {number = number}
-  for i, value in ipairs(cmsgpack.unpack(kept)) do job[FIELDS[i]] = value end
-  job.member = member_of(number, job.place)
+  local job = false
+  if kept then
+    job = {number = number}
+    for i, value in ipairs(cmsgpack.unpack(kept)) do job[FIELDS[i]] = value end
+    job.member = member_of(number, job.place)
+  end
   s.jobs.records[number] = job
   return job
+end
+
+-- Read jobs by their numbers, all at once.
+function jobs.fetch(s, numbers)
+  local records, wanted = jobs.of(s).records, {}
+  for _, number in ipairs(numbers) do
+    if records[number] == nil then wanted[#wanted + 1] = number end
+  end
+  if #wanted == 0 then return end
+  -- HMGET: what rules them; there are JOBS_MAX at most.
+  local kept = redis.call('HMGET', s.p .. ':j', unpack(wanted))
+  for i, number in ipairs(wanted) do read(s, number, kept[i]) end
 end
 
 -- Return a job and its queue; nil if there is none. With `epoch`, it is the one that was enqueued then.
@@ -57,8 +72,7 @@ function jobs.find(s, number, epoch)
   local job = jobs.of(s).records[number]
   if job == nil then
     -- HGET: what rules the job.
-    local kept = redis.call('HGET', s.p .. ':j', number)
-    job = kept and read(s, number, kept) or nil
+    job = read(s, number, redis.call('HGET', s.p .. ':j', number))
   end
   if not job or (epoch and job.epoch ~= epoch) then return nil end
   local q = jobs.queue(s, job.queue)
@@ -66,35 +80,66 @@ function jobs.find(s, number, epoch)
   return job, q
 end
 
--- Write a job as it is now.
+-- Note that a job has changed.
 function jobs.save_job(s, job)
-  local values = {}
-  for i, field in ipairs(FIELDS) do values[i] = job[field] end
-  -- HSET: all that rules it.
-  redis.call('HSET', s.p .. ':j', job.number, cmsgpack.pack(values))
+  s.jobs.changed[job.number] = job
 end
 
 -- Keep a job that is new, with what it says.
 function jobs.add_job(s, job, body)
   s.jobs.records[job.number] = job
-  -- HSET: what it says.
-  redis.call('HSET', s.p .. ':jb', job.number, body)
+  s.jobs.bodies[job.number] = body
+  s.jobs.changed[job.number] = job
 end
 
--- Return what a job says.
-function jobs.body(s, job)
-  -- HGET: headers, message id and payload.
-  return redis.call('HGET', s.p .. ':jb', job.number)
+-- Note that nothing is kept any more under a number.
+function jobs.erase(s, number)
+  s.jobs.erased[number] = true
+  s.jobs.changed[number], s.jobs.bodies[number], s.jobs.records[number] = nil, nil, false
+end
+
+local function packed(job)
+  local values = {}
+  for i, field in ipairs(FIELDS) do values[i] = job[field] end
+  return cmsgpack.pack(values)
+end
+
+-- Write all that has changed.
+function jobs.save_records(s)
+  local erased, records, bodies = {}, {}, {}
+  for number in pairs(s.jobs.erased) do erased[#erased + 1] = number end
+  for number, job in pairs(s.jobs.changed) do
+    records[#records + 1] = number
+    records[#records + 1] = packed(job)
+  end
+  for number, body in pairs(s.jobs.bodies) do
+    bodies[#bodies + 1] = number
+    bodies[#bodies + 1] = body
+  end
+  -- HDEL: there are no such jobs any more.
+  jobs.call('HDEL', s.p .. ':j', erased)
+  jobs.call('HDEL', s.p .. ':jb', erased)
+  -- HSET: what rules jobs, and what they say.
+  jobs.call('HSET', s.p .. ':j', records)
+  jobs.call('HSET', s.p .. ':jb', bodies)
+  s.jobs.erased, s.jobs.changed, s.jobs.bodies = {}, {}, {}
+end
+
+-- Return what each of some jobs says.
+function jobs.bodies_of(s, found)
+  if #found == 0 then return {} end
+  local numbers = {}
+  for i, job in ipairs(found) do numbers[i] = job.number end
+  -- HMGET: headers, message id and payload of each; there are JOBS_MAX at most.
+  return redis.call('HMGET', s.p .. ':jb', unpack(numbers))
 end
 
 -- Replace the payload of a job: it is the end of what it says, after 8 bytes with the sizes of what is before it.
 function jobs.edit(s, job, data)
-  local body = jobs.body(s, job)
+  local body = jobs.bodies_of(s, {job})[1]
   local headers, message_id = struct.unpack('>I4I4', body)
-  local before = 8 + headers + message_id
   job.size = headers + #data
-  -- HSET: what it says now.
-  redis.call('HSET', s.p .. ':jb', job.number, string.sub(body, 1, before) .. data)
+  s.jobs.bodies[job.number] = string.sub(body, 1, 8 + headers + message_id) .. data
 end
 
 -- Return the reason and details of a job's last failure, and its result or false.
@@ -117,14 +162,6 @@ function jobs.forget_note(s, job)
   -- HDEL: if anything was.
   if job.is_noted then redis.call('HDEL', s.p .. ':jn', job.number) end
   job.is_noted = false
-end
-
--- Remove all that is kept under a number.
-function jobs.erase(s, number)
-  for _, name in ipairs({':j', ':jb', ':jn'}) do
-    -- HDEL: there is no such job.
-    redis.call('HDEL', s.p .. name, number)
-  end
 end
 
 -- Names under which there is one job --------------------------------------------------------

@@ -14,26 +14,39 @@ local function answer_key(s, fence)
 end
 
 -- Return what the same settlement was answered before; nil if it was not.
-local function settled_before(s, number, epoch, fence, deed)
-  local key, field = answer_key(s, fence)
-  -- HGET: what was answered.
-  local held = key and redis.call('HGET', key, field)
+local function settled_before(s, asked)
+  local key, field = answer_key(s, asked.fence)
+  if not key then return nil end
+  local answers = s.jobs.answers[key]
+  -- HGET: what was answered, if not by this function.
+  local held = answers and answers[field] or redis.call('HGET', key, field)
   if not held then return nil end
   held = cmsgpack.unpack(held)
-  if held[1] ~= number or held[2] ~= epoch or held[3] ~= deed or held[6] + jobs.SETTLED_MS <= s.now then return nil end
+  if held[1] ~= asked.number or held[2] ~= asked.epoch or held[3] ~= asked.deed
+    or held[6] + jobs.SETTLED_MS <= s.now then return nil end
   return {1, held[4], held[5], 1, held[7]}
 end
 
-local function hold_answer(s, job, fence, deed, told)
-  local key, field = answer_key(s, fence)
-  local answer = {job.number, job.epoch, deed, told[2], told[3], s.now, told[5]}
-  -- HSET: so that a repeat is told the same.
-  redis.call('HSET', key, field, cmsgpack.pack(answer))
-  if s.jobs.kept ~= key then
-    -- PEXPIRE: once for several that follow each other.
+local function hold_answer(s, job, asked, told)
+  local key, field = answer_key(s, asked.fence)
+  local answers = s.jobs.answers
+  if not answers[key] then answers[key] = {} end
+  answers[key][field] = cmsgpack.pack({job.number, job.epoch, asked.deed, told[2], told[3], s.now, told[5]})
+end
+
+-- Write what was answered, so that a repeat is told the same.
+function jobs.save_answers(s)
+  for key, answers in pairs(s.jobs.answers) do
+    local values = {}
+    for field, answer in pairs(answers) do
+      values[#values + 1] = field
+      values[#values + 1] = answer
+    end
+    -- HSET, PEXPIRE: it is held for so long.
+    jobs.call('HSET', key, values)
     redis.call('PEXPIRE', key, jobs.ANSWER_MS)
-    s.jobs.kept = key
   end
+  s.jobs.answers = {}
 end
 
 -- What is emitted may have the name that the job lets go of.
@@ -80,10 +93,8 @@ local ASKED = {'number', 'epoch', 'fence', 'deed', 'delay', 'result', 'reason', 
 local function settle_one(s, packed)
   local asked = {}
   for i, value in ipairs(packed) do asked[ASKED[i]] = value end
-  local before = settled_before(s, asked.number, asked.epoch, asked.fence, asked.deed)
-  if before then return before end
   local job, q = jobs.leased(s, asked.number, asked.epoch, asked.fence)
-  if not job then return {0, q[1], q[2]} end
+  if not job then return settled_before(s, asked) or {0, q[1], q[2]} end
   local emitted, refused = emit(s, q, job, asked.deed, asked.emits)
   if refused then return {0, refused[1], refused[2]} end
   s.seq = s.seq + 1
@@ -91,7 +102,7 @@ local function settle_one(s, packed)
   jobs.wake(s, q)
   local due = job.state == 'waiting' and job.due or 0
   local told = {1, jobs.state_code(job.state), due, 0, emitted}
-  hold_answer(s, job, asked.fence, asked.deed, told)
+  hold_answer(s, job, asked, told)
   return told
 end
 

@@ -24,16 +24,13 @@ local function is_living(state)
   return state == 'waiting' or state == 'leased'
 end
 
-local function leave_state(s, q, job)
-  -- ZREM: from the jobs of its state.
-  redis.call('ZREM', q.key[job.state], job.number)
+local function leave_state(q, job)
+  jobs.take_out(q, job.state, job.number)
   if job.state == 'waiting' then
-    jobs.unstand(s, q, job)
-    -- ZREM: it does not expire.
-    if job.expires_at > 0 then redis.call('ZREM', q.key.expires, jobs.pad(job.number)) end
+    jobs.unstand(q, job)
+    if job.expires_at > 0 then jobs.take_out(q, 'expires', jobs.pad(job.number)) end
   else
-    -- ZREM: when that would have ended.
-    redis.call('ZREM', q.key[BY_TIME[job.state]], jobs.pad(job.number))
+    jobs.take_out(q, BY_TIME[job.state], jobs.pad(job.number))
   end
   if job.state == 'leased' then
     jobs.count(q, 'flying', jobs.field(job), -1)
@@ -42,11 +39,9 @@ local function leave_state(s, q, job)
 end
 
 local function enter_state(s, q, job)
-  -- ZADD: to the jobs of its state.
-  redis.call('ZADD', q.key[job.state], job.number, job.number)
+  jobs.put_in(q, job.state, job.number, job.number)
   if job.state == 'waiting' then return jobs.stand(s, q, job) end
-  -- ZADD: when that ends.
-  redis.call('ZADD', q.key[BY_TIME[job.state]], job.state == 'leased' and job.due or job.ended, jobs.pad(job.number))
+  jobs.put_in(q, BY_TIME[job.state], jobs.pad(job.number), job.state == 'leased' and job.due or job.ended)
   if job.state == 'leased' then
     jobs.count(q, 'flying', jobs.field(job), 1)
     jobs.count(q, 'workers', job.worker, 1)
@@ -68,29 +63,28 @@ end
 -- Let a job be in another state; `due` is when it falls due, or its lease ends.
 function jobs.move(s, q, job, to, due)
   local was = job.state
-  leave_state(s, q, job)
+  leave_state(q, job)
   job.state, job.due, job.fence = to, due, ''
   if to ~= 'waiting' then job.expires_at = 0 end
   local is_in_line = is_living(to) or (to == 'dead' and q.options.on_dead == 'stop')
   if not is_in_line then jobs.leave(q, job) end
   if to == 'gone' then
+    jobs.forget_note(s, job)
     jobs.erase(s, job.number)
-    s.jobs.records[job.number] = false
   else
+    jobs.save_job(s, job)
     enter_state(s, q, job)
   end
   count_living(q, job, is_living(was))
-  if was == 'leased' and q.options.fair then jobs.turn(s, q, jobs.field(job)) end
+  if was == 'leased' and q.options.fair then jobs.turn(q, jobs.field(job)) end
   if jobs.is_lined(q, job) and to ~= 'leased' then jobs.line_up(s, q, job.key) end
-  if to ~= 'gone' and to ~= 'leased' then jobs.save_job(s, job) end
 end
 
 -- Let a job expire unless it is started in time.
 function jobs.let_expire(s, q, job)
   if job.expires_ms == 0 then return end
   job.expires_at = math.max(job.first + job.expires_ms, s.now)
-  -- ZADD: when that is.
-  redis.call('ZADD', q.key.expires, job.expires_at, jobs.pad(job.number))
+  jobs.put_in(q, 'expires', jobs.pad(job.number), job.expires_at)
 end
 
 -- Make a job a dead letter.
@@ -115,7 +109,7 @@ end
 -- Return members of a queue's set whose time has come, the first first, and note if there are more.
 local function over(s, q, set, until_ms)
   -- ZRANGEBYSCORE: what was to happen by now.
-  local found = redis.call('ZRANGEBYSCORE', q.key[set], '-inf', until_ms, 'LIMIT', 0, jobs.PART)
+  local found = redis.call('ZRANGEBYSCORE', jobs.set(q, set), '-inf', until_ms, 'LIMIT', 0, jobs.PART)
   if #found == jobs.PART then s.jobs.more = true end
   return found
 end
@@ -155,7 +149,7 @@ local RELAID = {'waiting', 'leased', 'dead'}
 
 local function relay_one(s, q, job)
   if job.state == 'waiting' then
-    jobs.unstand(s, q, job)
+    jobs.unstand(q, job)
     jobs.leave(q, job)
     return jobs.stand(s, q, job)
   end
@@ -164,13 +158,13 @@ local function relay_one(s, q, job)
   else
     jobs.leave(q, job)
   end
-  if jobs.is_lined(q, job) then jobs.line_up(s, q, job.key) end
+  if jobs.is_lined(q, job) then jobs.line_up(s, q, job.key, true) end
 end
 
 -- Give some of the jobs their places anew: the queue's options are others than before.
 local function relay(s, q)
   -- ZRANGEBYSCORE: whose turn it is.
-  local numbers = redis.call('ZRANGEBYSCORE', q.key[RELAID[q.stage]], '(' .. jobs.text(q.at), '+inf', 'LIMIT', 0,
+  local numbers = redis.call('ZRANGEBYSCORE', jobs.set(q, RELAID[q.stage]), '(' .. jobs.text(q.at), '+inf', 'LIMIT', 0,
     jobs.PART)
   for _, number in ipairs(numbers) do
     q.at = tonumber(number)
@@ -209,7 +203,8 @@ function jobs.more(s)
   return store.finish(s, 'MORE')
 end
 
--- Answer an error in place of the call; nothing was done.
-function jobs.refuse(refused)
+-- Answer an error in place of the call. What was undone by then, or happened by itself, is written.
+function jobs.refuse(s, refused)
+  store.finish(s)
   return redis.error_reply('GAPLESS ' .. refused[1] .. ' ' .. refused[2])
 end

@@ -22,7 +22,7 @@ local function best(s, q, field)
   local prefix, from, to = jobs.bounds(field)
   for _ = 0, 9 do
     -- ZRANGEBYLEX: the first of the most urgent.
-    local member = redis.call('ZRANGEBYLEX', q.key.fair, from, to, 'LIMIT', 0, 1)[1]
+    local member = redis.call('ZRANGEBYLEX', jobs.set(q, 'fair'), from, to, 'LIMIT', 0, 1)[1]
     if not member then return nil end
     local rank = string.sub(member, #prefix + 1, #prefix + 1)
     local due = string.sub(member, #prefix + 2, #prefix + 17)
@@ -31,8 +31,12 @@ local function best(s, q, field)
   end
 end
 
--- Let a key have the turn that is due to it, or none.
-function jobs.turn(s, q, field)
+-- Let a key have the turn that is due to it, or none, before anybody is to have a turn.
+function jobs.turn(q, field)
+  q.turning[field] = true
+end
+
+local function give_turn(s, q, field)
   local rank, due, member = best(s, q, field)
   -- HGET: the turn that it has.
   local before = redis.call('HGET', q.key.turned, field)
@@ -43,58 +47,63 @@ function jobs.turn(s, q, field)
     turn = jobs.pad(served) .. rank .. due .. string.sub(member, 1, 16) .. field
   end
   if before and before ~= turn then
-    -- ZREM, HDEL: it has that turn no more.
-    redis.call('ZREM', q.key.turns, before)
+    jobs.take_out(q, 'turns', before)
+    -- HDEL: it has that turn no more.
     redis.call('HDEL', q.key.turned, field)
   end
   if turn then
-    -- ZADD, HSET: its turn, after those with fewer jobs in flight.
-    redis.call('ZADD', q.key.turns, jobs.count_of(q, 'flying', field), turn)
+    jobs.put_in(q, 'turns', turn, jobs.count_of(q, 'flying', field))
+    -- HSET: its turn, after those with fewer jobs in flight.
     redis.call('HSET', q.key.turned, field, turn)
   end
 end
 
+-- Let all keys have the turns that are due to them.
+function jobs.give_turns(s, q)
+  for field in pairs(q.turning) do give_turn(s, q, field) end
+  q.turning = {}
+end
+
 -- Let a job be among those of its key that may be claimed.
 function jobs.offer(q, job)
-  -- ZADD: it is found there.
-  redis.call('ZADD', q.key.fair, 0, fair_member(job))
+  jobs.put_in(q, 'fair', fair_member(job), 0)
 end
 
 -- Let it be no more.
-function jobs.withdraw(s, q, job)
-  -- ZREM: it is not found there.
-  if redis.call('ZREM', q.key.fair, fair_member(job)) == 1 then jobs.turn(s, q, jobs.field(job)) end
+function jobs.withdraw(q, job)
+  jobs.take_out(q, 'fair', fair_member(job))
+  jobs.turn(q, jobs.field(job))
 end
 
 -- Give turns to the keys of which jobs have fallen due; tell whether that was all.
 function jobs.take_turns(s, q)
   local members = jobs.due_members(s, q, jobs.PART)
-  local fields = {}
   for _, member in ipairs(members) do
     local job = jobs.find(s, jobs.number_in(member))
-    -- ZREM, ZADD: it was seen to be due.
-    redis.call('ZREM', q.key.ready, member)
-    redis.call('ZADD', q.key.held, job.due, member)
-    fields[jobs.field(job)] = true
+    jobs.take_out(q, 'ready', member)
+    jobs.put_in(q, 'held', member, job.due)
+    job.stands = 'turn'
+    jobs.save_job(s, job)
+    jobs.turn(q, jobs.field(job))
   end
-  for field in pairs(fields) do jobs.turn(s, q, field) end
   return #members < jobs.PART
 end
 
 -- Return the job whose turn it is; nil if none is due.
 function jobs.next_turn(s, q)
+  jobs.give_turns(s, q)
   -- ZRANGE: the first.
-  local turn = redis.call('ZRANGE', q.key.turns, 0, 0)[1]
+  local turn = redis.call('ZRANGE', jobs.set(q, 'turns'), 0, 0)[1]
   if not turn then return nil end
   local _, _, member = best(s, q, string.sub(turn, KEY_AT))
   return (jobs.find(s, jobs.number_in(member)))
 end
 
 -- Remember that a job's key was served.
-function jobs.serve(s, q, job, fence)
+function jobs.serve(q, job, fence)
   -- HSET: under which fence.
   redis.call('HSET', q.key.served, jobs.field(job), fence)
-  jobs.turn(s, q, jobs.field(job))
+  jobs.turn(q, jobs.field(job))
 end
 
 -- Forget that a key was served, of which nothing is left.
