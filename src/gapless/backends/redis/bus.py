@@ -77,6 +77,7 @@ class RedisBus(Bus):
         self._followed: Counter[str] = Counter()
         self._to_follow: dict[str, None] = {}
         self._confirmed: dict[str, None] = {}
+        self._leaving: Counter[bytes] = Counter()  # what is about to be told as left
         self._silent_since_ns = 0
         self._is_closed = False
 
@@ -110,7 +111,9 @@ class RedisBus(Bus):
             return
         del self._followed[stream]
         if self._to_follow.pop(stream, self) is self and self._connection is not None:
-            self._connection.say("SUNSUBSCRIBE", self._prefix + stream.encode())
+            channel = self._prefix + stream.encode()
+            self._leaving[channel] += 1
+            self._connection.say("SUNSUBSCRIBE", channel)
 
     def _say_followed(self) -> None:
         streams, self._to_follow = list(self._to_follow), {}
@@ -131,14 +134,21 @@ class RedisBus(Bus):
             if self._connection is not None:
                 self._connection.cut()
         elif said[0] == b"smessage":
-            self._take(said[1], said[2])
+            try:
+                self._take(said[1], said[2])
+            except (struct.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+                log.warning("the bus of Redis: what another program says there is not understood: %s", error)
         elif said[0] == b"ssubscribe" and said[1].startswith(self._prefix):
             self._confirm(said[1][len(self._prefix) :].decode())
-        elif said[0] == b"sunsubscribe" and self._is_wanted(said[1]) and self._connection is not None:
-            self._connection.cut()  # the slot has moved
+        elif said[0] == b"sunsubscribe":
+            self._left(said[1])
 
-    def _is_wanted(self, channel: bytes) -> bool:
-        return channel.startswith(self._prefix) and channel[len(self._prefix) :].decode() in self._followed
+    def _left(self, channel: bytes) -> None:
+        if self._leaving[channel] > 0:
+            self._leaving[channel] -= 1
+            self._leaving += Counter()  # only what is above 0 stays
+        elif self._connection is not None:
+            self._connection.cut()  # the slot has moved
 
     def _take(self, channel: bytes, said: bytes) -> None:
         if channel.startswith(self._prefix):
@@ -208,6 +218,7 @@ class RedisBus(Bus):
         connection.pushed = self._pushed
         self._connection = connection
         self._silent_since_ns = 0
+        self._leaving.clear()
         channels = [self._prefix + stream.encode() for stream in self._followed]
         self._subscribe([self._nodes, self._queues, *channels])
 
