@@ -30,6 +30,7 @@ OURS = {
     "http_server.trusted_proxies",
     "http_server.workers",
     "log.format",
+    "node.beat_interval",
     "prometheus.key",
     "shutdown.delay",
     "shutdown.spread",
