@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import hiredis
 
-from gapless.backends import Options
+from gapless.backends import Options, store_clock
 from gapless.backends.redis import library
 from gapless.backends.redis.address import Address
+from gapless.backends.redis.approving import approve
 from gapless.backends.redis.connection import Connection, Lost
 from gapless.backends.redis.durability import Standing
 from gapless.backends.redis.errors import translated
@@ -209,6 +210,8 @@ class Calls:
         await self._attach()
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         assert self._connection is not None
+        wall_ms = store_clock()() if self._options.now_ms is None else None
+        await approve(self._connection, self.address.tag, wall_ms)
         self._say(self._connection, partial(_resolve, future), self._pulse("", 0), 0)
         await future
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)

@@ -84,8 +84,8 @@ class RedisStreams(RedisPart, Streams):
 
     async def compact_keys(self, stream: str, through: int) -> int:
         await self._drain()
-        removed = 0
-        start = b""
+        removed: int = 0
+        start: bytes = b""
         while True:
             done, start = await self._calls.call("compact", stream, exact(through), start, COMPACTED_PER_CALL)
             removed += done

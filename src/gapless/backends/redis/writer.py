@@ -18,7 +18,7 @@ from gapless.ports import Statistics
 __all__ = ["Writer"]
 
 # One call holds up everybody else's: a batch of so many takes about 2 ms inside Redis.
-CALL_ENTRIES_MAX: Final = 256
+CALL_ENTRIES_MAX: Final = 128
 CALL_BYTES_MAX: Final = 1024 * 1024
 # While one is on its way, another is made ready.
 FLIGHTS_MAX: Final = 2

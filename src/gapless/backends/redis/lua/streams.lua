@@ -27,6 +27,9 @@ local NEVER = 2 ^ 53 - 1
 local RING_BYTES_MAX = 64 * 1024
 local MEMO_MAX = 4096
 local SWEPT_MIN = 64
+-- Memory is given back when so many messages are dropped, or so many bytes may be.
+local DROPPED_MIN = 16
+local DROPPED_BYTES_MIN = 4096
 local FORGOTTEN_MAX = 100
 local BEHIND_MS = 50
 local NOBODY = '                '
@@ -436,10 +439,16 @@ local function schedule(s, h)
   end
 end
 
+local function is_untidy(h)
+  local dropped = h.floor - h.swept
+  return dropped >= DROPPED_MIN
+    or (dropped > 0 and (h.floor == h.last or h.total - h.base_total >= DROPPED_BYTES_MIN))
+end
+
 local function save_head(s, h)
   if h.heavy then streams.drop_heavy(s, h) end
   write_records(s, h)
-  if h.floor > h.base_floor or h.swept < h.floor or h.rest then tidy(s, h) end
+  if h.rest or is_untidy(h) then tidy(s, h) end
   schedule(s, h)
   local hot = struct.pack(HOT, h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept)
   local key = streams.key(s, 'h', h.stream)
