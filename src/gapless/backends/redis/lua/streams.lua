@@ -1,10 +1,10 @@
 -- Streams: where each one stands, what it drops, and how it is written.
 --
 --   P:h:<stream>  hash: h, numbers that every append changes (HOT), and c, what seldom changes (MessagePack:
---                 retention as it was handed over, lineage, version, its epoch, index by keys?, holes?)
---   P:s:<stream>  stream: entry <offset>-0 has r, the bytes of the stream's life up to and with this message, then
---                 the message as it is rung; and k, its key, where it has one
---   P:x:<stream>  sorted set by offset: what is left of messages that were erased: HOLE, then the key
+--                 retention as it was handed over, lineage, version, its epoch, index by keys?)
+--   P:s:<stream>  hash: each message by its offset: the bytes of the stream's life up to and with this message, 1 or,
+--                 if it was erased, 0; the message as it is rung; 'k' and its key, where it has one. No Redis
+--                 stream: there the bytes of an erased message stay until all around it are dropped
 --   P:i:<stream>  sorted set of one score: the index by keys; length of the key, key, offset
 --   P:g           hash: bytes that count against each group of retention
 --   P:due         sorted set of streams, by when something is to be done about them; `due` in P:meta is the first
@@ -20,13 +20,13 @@
 
 local HOT = '>I8I8I8I8I8I8I8I8'
 local MESSAGE = '>I8I8I4I4'
-local STORED = '>I8I8I8I4I4'
+local STORED = '>I8BI8I8I4I4'
+local SHAPE = '>I8B'
 local TOTAL = '>I8'
-local HOLE = '>I8I8I8'
 local NEVER = 2 ^ 53 - 1
 local RING_BYTES_MAX = 64 * 1024
 local MEMO_MAX = 4096
-local SWEPT_MIN = 64
+local SWEPT_MAX = 1000
 -- Memory is given back when so many messages are dropped, or so many bytes may be.
 local DROPPED_MIN = 16
 local DROPPED_BYTES_MIN = 4096
@@ -87,14 +87,14 @@ streams.UNSETTLED = 'the store has just begun a new generation; try again'
 
 local function new_head(s, stream)
   return {stream = stream, last = s.floor, floor = s.floor, updated = 0, total = 0, wakes = 0, due = 0,
-    counted = 0, swept = s.floor, keep_text = UNLIMITED, version = '', version_epoch = '', keyed = 0, holes = 0}
+    counted = 0, swept = s.floor, keep_text = UNLIMITED, version = '', version_epoch = '', keyed = 0}
 end
 
 local function known_head(stream, hot, cold)
   local h = {stream = stream, exists = true}
   h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept = struct.unpack(HOT, hot)
   cold = cold_of(cold)
-  h.keep_text, h.lineage, h.version, h.version_epoch, h.keyed, h.holes = unpack(cold)
+  h.keep_text, h.lineage, h.version, h.version_epoch, h.keyed = unpack(cold)
   return h
 end
 
@@ -146,25 +146,21 @@ end
 
 -- What lies where -----------------------------------------------------------------------------
 
+function streams.lost(h, offset)
+  return redis.error_reply(string.format('GAPLESS store_damaged message %.0f of %s is lost', offset, h.stream))
+end
+
 -- Return when a kept message was stored, the running total of bytes with it, and its own bytes.
 local function look_at(s, h, offset)
   if offset > h.base then
     local i = offset - h.base
     return s.now, h.totals[i], h.totals[i] - (i > 1 and h.totals[i - 1] or h.base_total)
   end
-  -- XRANGE: one message.
-  local found = redis.call('XRANGE', streams.key(s, 's', h.stream), offset .. '-0', offset .. '-0')[1]
-  if found then
-    local total, _, time, meta_bytes, data_bytes = struct.unpack(STORED, found[2][2])
-    return time, total, meta_bytes + data_bytes
-  end
-  -- ZRANGEBYSCORE: what is left of it.
-  local hole = redis.call('ZRANGEBYSCORE', streams.key(s, 'x', h.stream), offset, offset)[1]
-  if hole then
-    local time, total, bytes = struct.unpack(HOLE, string.sub(hole, 9))
-    return time, total, bytes
-  end
-  error(redis.error_reply('GAPLESS store_damaged message ' .. offset .. ' of ' .. h.stream .. ' is lost'))
+  -- HGET: one message.
+  local value = redis.call('HGET', streams.key(s, 's', h.stream), offset)
+  if not value then error(streams.lost(h, offset)) end
+  local total, _, _, time, meta_bytes, data_bytes = struct.unpack(STORED, value)
+  return time, total, meta_bytes + data_bytes
 end
 
 -- Return the first offset in (from, to] of which `is` holds, as it does of all behind it; else to + 1.
@@ -331,75 +327,81 @@ end
 
 -- Giving memory back --------------------------------------------------------------------------
 
--- Take what was dropped out of the index, a bounded piece of it; return up to where that is done.
-local function sweep_index(s, h, most)
-  local to = math.min(h.floor, h.base)
-  if h.swept >= to then return h.floor end
-  -- XRANGE: what was dropped and is in the index still.
-  local dropped = redis.call('XRANGE', streams.key(s, 's', h.stream), (h.swept + 1) .. '-0', to .. '-0', 'COUNT', most)
+-- Return a message's key, if it has one.
+function streams.keyed(value)
+  local _, kind, _, _, meta_bytes, data_bytes, at = struct.unpack(STORED, value)
+  if kind == 1 then at = at + meta_bytes + data_bytes end
+  return string.sub(value, at, at) == 'k' and string.sub(value, at + 1) or nil
+end
+
+local function offsets(from, to)
+  local list = {}
+  for offset = from, to do list[#list + 1] = offset end
+  return list
+end
+
+-- Take dropped messages out of the index.
+local function unindex(s, h, dropped)
   local members = {}
-  for _, entry in ipairs(dropped) do
-    local fields = entry[2]
-    if fields[3] then members[#members + 1] = streams.indexed(fields[4], tonumber(string.match(entry[1], '%d+'))) end
+  -- HMGET: what keys they have.
+  for i, value in ipairs(redis.call('HMGET', streams.key(s, 's', h.stream), unpack(dropped))) do
+    local keyed = value and streams.keyed(value)
+    if keyed then members[#members + 1] = streams.indexed(keyed, dropped[i]) end
   end
-  -- ZREM: nobody finds it any more.
+  -- ZREM: nobody finds them any more.
   if #members > 0 then redis.call('ZREM', streams.key(s, 'i', h.stream), unpack(members)) end
-  if #dropped < most then return h.floor end
-  return tonumber(string.match(dropped[#dropped][1], '%d+'))
 end
 
--- Forget what was erased and is dropped by now, a bounded piece of it.
-local function sweep_holes(s, h, most)
-  local key = streams.key(s, 'x', h.stream)
-  -- ZRANGEBYSCORE: what was erased of what is dropped.
-  local holes = redis.call('ZRANGEBYSCORE', key, '-inf', h.swept, 'LIMIT', 0, most)
-  for _, hole in ipairs(holes) do
-    local keyed = string.sub(hole, 33)
-    -- ZREM: a message with a key that was erased is in the index as long as it is not dropped.
-    if keyed ~= '' then
-      redis.call('ZREM', streams.key(s, 'i', h.stream), streams.indexed(string.sub(keyed, 2), (struct.unpack(TOTAL, hole))))
-    end
-  end
-  -- ZREMRANGEBYRANK: those.
-  if #holes > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #holes - 1) end
-  return #holes == most
-end
-
--- Give back the memory of what is dropped. Sets `rest` where that was not all.
+-- Give back the memory of what is dropped, up to SWEPT_MAX messages. Sets `rest` where that was not all.
 local function tidy(s, h)
   local key = streams.key(s, 's', h.stream)
-  h.rest = nil
   if h.floor == h.last then
     -- UNLINK: all of it, freed by another thread.
-    redis.call('UNLINK', key, streams.key(s, 'x', h.stream), streams.key(s, 'i', h.stream))
-    h.swept = h.floor
-    if h.keyed == 1 or h.holes == 1 then h.keyed, h.holes, h.cold_changed = 0, 0, true end
+    redis.call('UNLINK', key, streams.key(s, 'i', h.stream))
+    if h.keyed == 1 then h.keyed, h.cold_changed = 0, true end
+    h.swept, h.rest = h.floor, nil
     return
   end
-  local most = math.max(SWEPT_MIN, 2 * #h.records)
-  h.swept = h.keyed == 1 and sweep_index(s, h, most) or h.floor
+  local to = math.min(h.floor, h.base, h.swept + SWEPT_MAX)
+  if to > h.swept then
+    local dropped = offsets(h.swept + 1, to)
+    if h.keyed == 1 then unindex(s, h, dropped) end
+    -- HDEL: those messages.
+    redis.call('HDEL', key, unpack(dropped))
+  end
+  -- What was appended and dropped at once was never written.
+  h.swept = to < math.min(h.floor, h.base) and to or h.floor
   h.rest = h.swept < h.floor
-  if h.holes == 1 and sweep_holes(s, h, most) then h.rest = true end
-  -- XTRIM: whole nodes, and not more than 10,000 messages at once.
-  if redis.call('XTRIM', key, 'MINID', '~', (h.swept + 1) .. '-0') >= 9900 then h.rest = true end
 end
 
 -- Writing -------------------------------------------------------------------------------------
 
-local function write_records(s, h)
-  local key, index = streams.key(s, 's', h.stream), streams.key(s, 'i', h.stream)
-  for i = math.max(1, h.floor - h.base + 1), #h.records do
-    local value, keyed, id = struct.pack(TOTAL, h.totals[i]) .. h.records[i], h.keys[i], (h.base + i) .. '-0'
-    if keyed then
-      -- XADD, ZADD: a message with a key, and where it is found by that.
-      redis.call('XADD', key, id, 'r', value, 'k', keyed)
-      redis.call('ZADD', index, 0, streams.indexed(keyed, h.base + i))
-      if h.keyed == 0 then h.keyed, h.cold_changed = 1, true end
-    else
-      -- XADD: a message.
-      redis.call('XADD', key, id, 'r', value)
+local function index_records(s, h, from)
+  local members = {}
+  for i = from, #h.records do
+    if h.keys[i] then
+      members[#members + 1] = 0
+      members[#members + 1] = streams.indexed(h.keys[i], h.base + i)
     end
   end
+  if #members == 0 then return end
+  -- ZADD: where they are found by their keys.
+  redis.call('ZADD', streams.key(s, 'i', h.stream), unpack(members))
+  if h.keyed == 0 then h.keyed, h.cold_changed = 1, true end
+end
+
+local function write_records(s, h)
+  local from = math.max(1, h.floor - h.base + 1)
+  if from > #h.records then return end
+  local fields = {}
+  for i = from, #h.records do
+    local tail = h.keys[i] and 'k' .. h.keys[i] or ''
+    fields[#fields + 1] = h.base + i
+    fields[#fields + 1] = struct.pack(SHAPE, h.totals[i], 1) .. h.records[i] .. tail
+  end
+  -- HSET: what was appended.
+  redis.call('HSET', streams.key(s, 's', h.stream), unpack(fields))
+  index_records(s, h, from)
 end
 
 local function publish(s, h, parts)
@@ -453,7 +455,7 @@ local function save_head(s, h)
   local hot = struct.pack(HOT, h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept)
   local key = streams.key(s, 'h', h.stream)
   if h.cold_changed then
-    local cold = cmsgpack.pack({h.keep_text, h.lineage or {}, h.version, h.version_epoch, h.keyed, h.holes})
+    local cold = cmsgpack.pack({h.keep_text, h.lineage or {}, h.version, h.version_epoch, h.keyed})
     -- HSET: all about it.
     redis.call('HSET', key, 'h', hot, 'c', cold)
   else
@@ -490,8 +492,7 @@ local function forget_stream(s, h)
   -- HSET: no offset is given again, and no position below holds.
   redis.call('HSET', s.key, 'floor', s.floor, 'ground', cjson.encode(s.ground))
   -- UNLINK: all that was kept of it.
-  redis.call('UNLINK', streams.key(s, 'h', h.stream), streams.key(s, 's', h.stream), streams.key(s, 'x', h.stream),
-    streams.key(s, 'i', h.stream))
+  redis.call('UNLINK', streams.key(s, 'h', h.stream), streams.key(s, 's', h.stream), streams.key(s, 'i', h.stream))
 end
 
 local function tend(s, stream)

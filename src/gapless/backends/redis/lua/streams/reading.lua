@@ -2,9 +2,9 @@
 
 local PAGE_MESSAGES_MAX = 1000
 local CHUNK_MIN, CHUNK_MAX = 8, 256
-local BYTES_OF_TOTAL = 8
+local SHAPE_BYTES = 9
 local TOTAL = '>I8'
-local SIZES = '>I8I8I8I4I4'
+local STORED = '>I8BI8I8I4I4'
 
 local function lost(epoch, offset)
   return string.format('GAPLESS position_lost position %s:%.0f does not hold', epoch, offset)
@@ -17,53 +17,66 @@ local function broken(s, h, epoch, offset)
   return redis.error_reply(holds == nil and 'GAPLESS unavailable ' .. streams.UNSETTLED or lost(epoch, offset))
 end
 
-local function size_of(value)
-  local _, _, _, meta_bytes, data_bytes = struct.unpack(SIZES, value)
-  return meta_bytes + data_bytes
-end
-
--- A page takes messages in the order in which they are read, until one has no room.
+-- A page takes messages in the order in which they are read, until one has no room. Those that were erased
+-- need none.
 local function take(page, offset, value)
-  local bytes = size_of(value)
+  local _, kind, _, _, meta_bytes, data_bytes = struct.unpack(STORED, value)
+  if kind == 0 then return true end
+  local bytes = meta_bytes + data_bytes
   if #page.taken > 0 and page.bytes + bytes > page.bytes_max then
     page.edge = offset
     return false
   end
   page.bytes = page.bytes + bytes
-  page.taken[#page.taken + 1] = string.sub(value, BYTES_OF_TOTAL + 1)
+  page.taken[#page.taken + 1] = string.sub(value, SHAPE_BYTES + 1)
   return true
 end
 
 -- Return how many messages to read next: about as many as there is room for.
 local function chunk(page)
   local count = #page.taken
-  local room = page.messages_max - count
+  -- One more shows where the page ends.
+  local room = page.messages_max - count + 1
   if count == 0 then return math.min(CHUNK_MIN, room) end
   local mean = math.max(page.bytes / count, 1)
   return math.min(room, CHUNK_MAX, math.floor((page.bytes_max - page.bytes) / mean) + 1)
 end
 
--- Fill a page with what lies in [from, to], forwards or backwards.
-local function fill(s, h, page, from, to)
-  local key = streams.key(s, 's', h.stream)
-  while from <= to and #page.taken < page.messages_max do
-    local count = chunk(page)
-    local found
-    if page.back then
-      -- XREVRANGE: the next messages down.
-      found = redis.call('XREVRANGE', key, to .. '-0', from .. '-0', 'COUNT', count)
-    else
-      -- XRANGE: the next messages up.
-      found = redis.call('XRANGE', key, from .. '-0', to .. '-0', 'COUNT', count)
+-- Take the messages at some offsets; false once there is no room.
+local function take_all(s, h, page, offsets)
+  -- HMGET: those messages.
+  local values = redis.call('HMGET', streams.key(s, 's', h.stream), unpack(offsets))
+  for i, offset in ipairs(offsets) do
+    if not values[i] then error(streams.lost(h, offset)) end
+    if #page.taken == page.messages_max then
+      page.edge = offset
+      return false
     end
-    for _, entry in ipairs(found) do
-      local offset = tonumber(string.match(entry[1], '%d+'))
-      if not take(page, offset, entry[2][2]) then return end
-      if page.back then to = offset - 1 else from = offset + 1 end
-    end
-    if #found < count then return end
+    if not take(page, offset, values[i]) then return false end
   end
-  if #page.taken == page.messages_max then page.edge = page.back and to or from end
+  return true
+end
+
+-- Fill a page with what lies at offsets that `next` tells, in the order of reading; nil after the last of them.
+local function fill(s, h, page, next)
+  local more = true
+  while more do
+    local offsets = {}
+    for _ = 1, chunk(page) do offsets[#offsets + 1] = next() end
+    more = #offsets > 0 and take_all(s, h, page, offsets)
+  end
+end
+
+local function dense(page, from, to)
+  return function()
+    if from > to then return nil end
+    if page.back then
+      to = to - 1
+      return to + 1
+    end
+    from = from + 1
+    return from - 1
+  end
 end
 
 -- Return the offsets of the messages with a key in [from, to], PAGE_MESSAGES_MAX and one at most.
@@ -83,16 +96,12 @@ local function keyed_offsets(s, h, page, keyed, from, to)
   return members
 end
 
-local function fill_keyed(s, h, page, keyed, from, to)
-  local key = streams.key(s, 's', h.stream)
-  for i, offset in ipairs(keyed_offsets(s, h, page, keyed, from, to)) do
-    if i > PAGE_MESSAGES_MAX or #page.taken == page.messages_max then
-      page.edge = offset
-      return
-    end
-    -- XRANGE: the message, unless it was erased.
-    local found = redis.call('XRANGE', key, offset .. '-0', offset .. '-0')[1]
-    if found and not take(page, offset, found[2][2]) then return end
+local function listed(page, offsets)
+  local i = 0
+  return function()
+    i = i + 1
+    if i > PAGE_MESSAGES_MAX then page.edge = page.edge or offsets[i] end
+    return i <= PAGE_MESSAGES_MAX and offsets[i] or nil
   end
 end
 
@@ -121,10 +130,10 @@ local function read(keys, args)
   if wrong then return wrong end
   local from, to = start + 1, last
   if args[9] == '1' then
-    fill_keyed(s, h, page, args[10], from, to)
+    fill(s, h, page, listed(page, keyed_offsets(s, h, page, args[10], from, to)))
   else
     from, to = covered(page, start, last)
-    fill(s, h, page, from, to)
+    fill(s, h, page, dense(page, from, to))
   end
   if page.back then return store.told(s, s.epoch, h.floor, h.last, page.edge or from - 1, last, page.taken) end
   return store.told(s, s.epoch, h.floor, h.last, start, page.edge and page.edge - 1 or to, page.taken)

@@ -1,27 +1,21 @@
 -- Streams: what is removed by somebody's wish. All of it makes room, and is let do so in a full store.
 
-local STORED = '>I8I8I8I4I4'
-local HOLE = '>I8I8I8I8'
+local STORED = '>I8BI8I8I4I4'
 local TOTAL = '>I8'
 
 -- Remove a message, leave what find and retention need of it; false if it is not there.
 local function erase_message(s, h, offset, in_index)
   if offset <= h.floor or offset > h.last then return false end
-  local key, id = streams.key(s, 's', h.stream), string.format('%.0f-0', offset)
-  -- XRANGE: the message.
-  local found = redis.call('XRANGE', key, id, id)[1]
-  if not found then return false end
-  local fields = found[2]
-  local total, _, time, meta_bytes, data_bytes = struct.unpack(STORED, fields[2])
-  local hole = struct.pack(HOLE, offset, time, total, meta_bytes + data_bytes)
-  if in_index and fields[3] then hole = hole .. 'k' .. fields[4] end
-  -- ZADD, XDEL: what is left of it takes its place.
-  redis.call('ZADD', streams.key(s, 'x', h.stream), offset, hole)
-  redis.call('XDEL', key, id)
-  if h.holes == 0 then
-    streams.touch(s, h)
-    h.holes, h.cold_changed = 1, true
-  end
+  local key = streams.key(s, 's', h.stream)
+  -- HGET: the message.
+  local value = redis.call('HGET', key, offset)
+  if not value then error(streams.lost(h, offset)) end
+  local total, kind, _, time, meta_bytes, data_bytes = struct.unpack(STORED, value)
+  if kind == 0 then return false end
+  local keyed = in_index and streams.keyed(value)
+  local hole = struct.pack(STORED, total, 0, offset, time, meta_bytes, data_bytes)
+  -- HSET: what is left of it takes its place.
+  redis.call('HSET', key, offset, hole .. (keyed and 'k' .. keyed or ''))
   return true
 end
 
