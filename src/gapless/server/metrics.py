@@ -19,6 +19,7 @@ from gapless.core.histogram import Histogram
 from gapless.ports import Clock, Statistics, Timer
 from gapless.server.api import Door
 from gapless.server.hooks import OUTCOMES, Hooks
+from gapless.server.nodes.cluster import Cluster
 from gapless.server.sessions import Sessions
 from gapless.server.site import Site
 from gapless.sharing.joined import Joined
@@ -103,6 +104,7 @@ class Sources(NamedTuple):
     engine: str
     started_ms: int
     hooks: Hooks
+    cluster: Cluster
     gather: Gather | None
 
 
@@ -326,6 +328,33 @@ METRICS: Final = (
         Kind.GAUGE,
         "Memory that holds the encoded ends of channels, from which who comes back is served.",
         _one(lambda scrape: scrape.broker.hub.tail_bytes),
+    ),
+    # Other nodes
+    Metric(
+        "gapless_nodes",
+        Kind.GAUGE,
+        "Nodes over the same store, this one among them, as far as it knows.",
+        _one(lambda scrape: len(scrape.node.cluster.registry.nodes())),
+        several=Several.MOST,
+    ),
+    Metric(
+        "gapless_node_deaf",
+        Kind.GAUGE,
+        "Whether this node does not hear on the bus what it should: 0 or 1. Its /health fails then.",
+        _one(lambda scrape: float(bool(scrape.node.cluster.registry.deaf))),
+        several=Several.MOST,
+    ),
+    Metric(
+        "gapless_acts_told_again_total",
+        Kind.COUNTER,
+        "What all nodes are to do, told again because one of them had not answered.",
+        _one(lambda scrape: scrape.node.cluster.asking.told_again),
+    ),
+    Metric(
+        "gapless_rings_healed_total",
+        Kind.COUNTER,
+        "Channels found behind their stream by asking the store: no node had rung for it, or not yet.",
+        _one(lambda scrape: scrape.broker.placing.healed),
     ),
     # Recovery
     Metric(

@@ -241,6 +241,7 @@ class Node:
             engine,
             self._started_ms,
             self._hooks,
+            self.cluster,
             self._gather,
         )
         prefix = config.http_api.handler_prefix
