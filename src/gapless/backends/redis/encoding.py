@@ -5,7 +5,6 @@ the encoded text is handed over, which a function compares whole and takes apart
 """
 
 import struct
-from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -14,22 +13,18 @@ import msgspec
 
 from gapless.backends import Options
 from gapless.backends.redis.errors import by_code
-from gapless.core.errors import BadRequest, GaplessError
-from gapless.core.job_rules import check_job
-from gapless.core.jobs import Emit, Enqueued, Job
-from gapless.core.limits import JOB_DELAY_MAX_MS
+from gapless.core.errors import BadRequest
 from gapless.core.stream import Entry, Message, Outcome, Position, Retention, Stored, check_version
 
 __all__ = [
-    "emits_of",
-    "emitted_of",
+    "DIGEST_BYTES",
+    "EXACT_MAX",
     "encode",
     "entry_of",
     "exact",
     "message_of",
     "position_of",
     "raw",
-    "refusable",
     "stored_of",
 ]
 
@@ -129,10 +124,10 @@ def position_of(position: Position) -> tuple[str, int]:
 
 
 def message_of(record: bytes) -> Message:
-    """Return a message as a page tells it."""
-    offset, time_ms, meta_bytes, _ = MESSAGE.unpack_from(record)
+    """Return a message as a page tells it; its key may follow."""
+    offset, time_ms, meta_bytes, data_bytes = MESSAGE.unpack_from(record)
     at = MESSAGE.size + meta_bytes
-    return Message(offset, time_ms, record[at:], record[MESSAGE.size : at])
+    return Message(offset, time_ms, record[at : at + data_bytes], record[MESSAGE.size : at])
 
 
 def stored_of(told: list[Any]) -> Outcome:
@@ -142,65 +137,3 @@ def stored_of(told: list[Any]) -> Outcome:
     epoch, offset, time_ms, fresh, also = told
     beside = also and stored_of(also)
     return Stored(epoch.decode(), offset, time_ms, fresh == 1, beside if isinstance(beside, Stored) else None)
-
-
-def job_of(job: Job, options: Options) -> list[Any]:
-    """Return a job as `jobs.admit` takes it (lua/jobs/enqueueing.lua).
-
-    What it says is one text that nobody there reads: the sizes of headers and message id, these, the payload.
-    """
-    message_id = (job.message_id or "").encode()
-    sizes = len(job.headers).to_bytes(4, "big") + len(message_id).to_bytes(4, "big")
-    return [
-        job.queue.encode(errors="replace").decode(),
-        False if job.key is None else job.key,
-        job.priority,
-        job.delay_ms,
-        min(job.at_ms, EXACT_MAX),
-        job.expires_ms,
-        False if job.unique is None else job.unique,
-        job.unique_ms,
-        len(job.headers) + len(job.data),
-        raw(b"".join((sizes, job.headers, message_id, job.data))),
-        job.message_id is not None and _message_id(job, options),
-        JOB_DELAY_MAX_MS,
-    ]
-
-
-def _message_id(job: Job, options: Options) -> list[Any]:
-    """Return what stands for a message id, as for an idempotency key."""
-    text = f"{len(job.queue)} {job.queue}{job.message_id}".encode(errors="replace")
-    name = blake2b(text, digest_size=DIGEST_BYTES, person=b"job").digest()
-    payload = blake2b(job.data, digest_size=DIGEST_BYTES).digest()
-    return [raw(name), raw(payload), options.key_window_ms, options.keys_max]
-
-
-def refusable(error: GaplessError) -> list[Any]:
-    """Return what stands for something to emit that is refused when its turn comes."""
-    return ["refused", [error.code, str(error)]]
-
-
-def emits_of(emits: Sequence[Emit], options: Options) -> list[Any]:
-    """Return what `jobs.emit` takes."""
-    return [_emit_of(emit, options) for emit in emits]
-
-
-def _emit_of(emit: Emit, options: Options) -> list[Any]:
-    if isinstance(emit, Entry):
-        return ["entry", entry_of(emit, options)]
-    try:
-        check_job(emit, options.message_bytes_max)
-    except GaplessError as error:
-        return refusable(error)
-    return ["job", job_of(emit, options)]
-
-
-def emitted_of(told: Sequence[list[Any]]) -> tuple[Stored | Enqueued, ...]:
-    """Return what `jobs.emit` answered."""
-    return tuple([Enqueued(one[0].decode(), one[1] == 1) if len(one) == 2 else _stored(one) for one in told])
-
-
-def _stored(told: list[Any]) -> Stored:
-    stored = stored_of(told)
-    assert isinstance(stored, Stored)
-    return stored

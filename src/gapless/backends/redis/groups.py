@@ -7,8 +7,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from gapless.backends.redis.encoding import emits_of, emitted_of, encode, entry_of
+from gapless.backends.redis.encoding import encode, entry_of
 from gapless.backends.redis.errors import by_code
+from gapless.backends.redis.job_encoding import emits_of, emitted_of
 from gapless.backends.redis.membership import Decision, Kept, Memberships, Steady, name_of, names_in, to_give
 from gapless.backends.redis.part import RedisPart
 from gapless.core.errors import BadRequest, GaplessError, Unavailable, UnknownStream

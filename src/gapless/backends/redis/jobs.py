@@ -1,14 +1,27 @@
 """The port Queues on Redis."""
 
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gapless.backends.redis.calls import Argument
-from gapless.backends.redis.encoding import emits_of, emitted_of, encode, entry_of, raw, refusable
-from gapless.backends.redis.errors import by_code
+from gapless.backends.redis.encoding import EXACT_MAX, encode, entry_of, raw
+from gapless.backends.redis.job_encoding import (
+    STATES,
+    claimed_of,
+    digest_of,
+    emits_of,
+    emitted_of,
+    enqueued_of,
+    known_text,
+    name_of,
+    names_of,
+    refusable,
+    refusal_of,
+    settled_of,
+    view_of,
+)
 from gapless.backends.redis.part import RedisPart
 from gapless.core.errors import GaplessError
 from gapless.core.job_rules import (
@@ -57,15 +70,15 @@ from gapless.ports import Queues
 
 __all__ = ["RedisQueues"]
 
-STATES: Final = tuple(State)
-EXACT_MAX: Final = 2**53 - 1
-DIGEST_BYTES: Final = 16
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
 # Chances for the lapses that one function lets happen; it has as many (jobs.PART in lua/jobs/queues.lua).
 CHANCES: Final = 500
+# Jobs, and what is emitted, that one function takes or settles.
+PART_MAX: Final = CLAIM_JOBS_MAX
 # Queues of which one function tells.
 QUEUES_PER_CALL: Final = 100
-# Where nothing is known to be, and no lease to be had.
-NOWHERE: Final = (0, "")
 
 _read_options: Final = msgspec.msgpack.Decoder(QueueOptions).decode
 
@@ -92,7 +105,7 @@ class RedisQueues(RedisPart, Queues):
         return bool(is_new)
 
     async def drop(self, queue: str) -> int:
-        [dropped] = await self._ask("drop", _text(queue))
+        [dropped] = await self._ask("drop", known_text(queue))
         return int(dropped)
 
     async def queues(self) -> dict[str, QueueInfo]:
@@ -107,7 +120,7 @@ class RedisQueues(RedisPart, Queues):
 
     async def pause(self, queue: str, *, paused: bool, audit: Entry | None = None) -> None:
         await self._drain()
-        await self._ask("pause", _text(queue), int(paused), self._audit(audit))
+        await self._ask("pause", known_text(queue), int(paused), self._audit(audit))
 
     def _audit(self, audit: Entry | None) -> bytes:
         return b"" if audit is None else encode(entry_of(audit, self._options))
@@ -116,7 +129,7 @@ class RedisQueues(RedisPart, Queues):
         self.bus.ready.append(lambda queue: self._loop.call_soon(heard, queue))
 
     async def next_due_ms(self, queue: str) -> int | None:
-        [due_ms] = await self._ask("next_due", _text(queue), reads=True)
+        [due_ms] = await self._ask("next_due", known_text(queue), reads=True)
         return due_ms or None
 
     # Enqueue and claim --------------------------------------------------------------------
@@ -125,10 +138,14 @@ class RedisQueues(RedisPart, Queues):
         self, batches: Sequence[Sequence[Job]], *, request: str = ""
     ) -> list[list[Enqueued] | GaplessError]:
         check_request(request)
-        digest = _digest(request) if request else b""
-        told = [self._batch_of(batch) for batch in batches]
-        [answers] = await self._ask("enqueue", digest, encode(told))
-        return [_enqueued_of(answer) for answer in answers]
+
+        async def ask(at: int, some: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
+            digest = digest_of(request, str(at)) if request else b""
+            told = encode([self._batch_of(batch) for batch in some])
+            [answers] = await self._ask("enqueue", digest, len(batches), told)
+            return [enqueued_of(answer) for answer in answers]
+
+        return await _in_parts(batches, len, ask)
 
     def _batch_of(self, batch: Sequence[Job]) -> list[Any]:
         try:
@@ -146,20 +163,29 @@ class RedisQueues(RedisPart, Queues):
         self, queue: str, *, worker: str, limit: int, lease_ms: int = 0, request: str = ""
     ) -> list[Claimed]:
         check_claim(worker, limit, lease_ms, request)
-        digest = _digest(queue, worker, request) if request else b""
+        digest = digest_of(queue, worker, request) if request else b""
         limit = min(limit, CLAIM_JOBS_MAX)
-        again, jobs = await self._ask("claim", _text(queue), worker, limit, lease_ms, digest, CLAIM_BYTES_MAX)
-        return [_claimed_of(queue, told, again == 1) for told in jobs]
+        again, jobs = await self._ask(
+            "claim", known_text(queue), worker, limit, lease_ms, digest, CLAIM_BYTES_MAX
+        )
+        return [claimed_of(queue, told, again=again == 1) for told in jobs]
 
     # Extend and settle --------------------------------------------------------------------
 
     async def extend(self, leases: Sequence[Lease], lease_ms: int) -> list[int | GaplessError]:
         check_lease(lease_ms)
-        told = encode([(*_name(lease.id), _text(lease.fence)) for lease in leases])
-        [answers] = await self._ask("extend", lease_ms, told)
-        return [one if isinstance(one, int) else by_code(*_texts(one)) for one in answers]
+
+        async def ask(_: int, some: Sequence[Lease]) -> list[int | GaplessError]:
+            told = encode([(*name_of(lease.id), known_text(lease.fence)) for lease in some])
+            [answers] = await self._ask("extend", lease_ms, told)
+            return [one if isinstance(one, int) else refusal_of(one) for one in answers]
+
+        return await _in_parts(leases, lambda _: 1, ask)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | GaplessError]:
+        return await _in_parts(settlements, lambda one: 1 + len(one.emit), self._settle)
+
+    async def _settle(self, _: int, settlements: Sequence[Settlement]) -> list[Settled | GaplessError]:
         answers: list[Settled | GaplessError | None] = []
         asked: list[list[Any]] = []
         for settlement in settlements:
@@ -173,13 +199,13 @@ class RedisQueues(RedisPart, Queues):
         if emits:
             await self._drain()
         [told] = await self._ask("settle_emitting" if emits else "settle", encode(asked))
-        settled = map(_settled_of, told)
+        settled = map(settled_of, told)
         return [next(settled) if answer is None else answer for answer in answers]
 
     def _settlement_of(self, asked: Settlement) -> list[Any]:
         return [
-            *_name(asked.id),
-            _text(asked.fence),
+            *name_of(asked.id),
+            known_text(asked.fence),
             asked.deed.value,
             False if asked.delay_ms is None else asked.delay_ms,
             False if asked.result is None else raw(asked.result),
@@ -192,25 +218,25 @@ class RedisQueues(RedisPart, Queues):
     # Looking and tidying up ---------------------------------------------------------------
 
     async def cancel(self, id: str) -> View:
-        [told] = await self._ask("cancel", *_name(id))
-        return _view_of(told)
+        [told] = await self._ask("cancel", *name_of(id))
+        return view_of(told)
 
     async def look(self, id: str) -> View:
-        [told] = await self._ask("look", *_name(id), reads=True)
-        return _view_of(told)
+        [told] = await self._ask("look", *name_of(id), reads=True)
+        return view_of(told)
 
     async def states(self, ids: Sequence[str]) -> list[State]:
         check_ids(ids)
-        [told] = await self._ask("states", encode([_name(id) for id in ids]), reads=True)
+        [told] = await self._ask("states", encode([name_of(id) for id in ids]), reads=True)
         return [STATES[code] for code in told]
 
     async def browse(self, queue: str, state: State, *, after: str = "", limit: int) -> JobPage:
         check_limit(limit)
         number = min(number_of(after), EXACT_MAX)
         more, told = await self._ask(
-            "browse", _text(queue), state.value, number, limit, CLAIM_BYTES_MAX, reads=True
+            "browse", known_text(queue), state.value, number, limit, CLAIM_BYTES_MAX, reads=True
         )
-        jobs = [_view_of(one) for one in told]
+        jobs = [view_of(one) for one in told]
         return JobPage(jobs, jobs[-1].id if more else "")
 
     async def redrive(
@@ -227,7 +253,9 @@ class RedisQueues(RedisPart, Queues):
             check_edit(ids, data, self._options.message_bytes_max)
         await self._drain()
         replaced = b"" if data is None else b"=" + data
-        told = await self._ask("redrive", _text(queue), _named(ids), limit, replaced, self._audit(audit))
+        told = await self._ask(
+            "redrive", known_text(queue), names_of(ids), limit, replaced, self._audit(audit)
+        )
         return int(told[0])
 
     async def purge(
@@ -236,7 +264,9 @@ class RedisQueues(RedisPart, Queues):
         check_purge(state)
         check_selection(ids, limit)
         await self._drain()
-        told = await self._ask("purge", _text(queue), _named(ids), limit, state.value, self._audit(audit))
+        told = await self._ask(
+            "purge", known_text(queue), names_of(ids), limit, state.value, self._audit(audit)
+        )
         return int(told[0])
 
     # Schedules ----------------------------------------------------------------------------
@@ -245,11 +275,11 @@ class RedisQueues(RedisPart, Queues):
         check_schedule(schedule)
         last_ms = min(schedule.last_ms, EXACT_MAX)
         await self._calls.call(
-            "schedule", schedule.name, _text(schedule.queue), schedule.spec, last_ms, SCHEDULES_MAX
+            "schedule", schedule.name, known_text(schedule.queue), schedule.spec, last_ms, SCHEDULES_MAX
         )
 
     async def unschedule(self, name: str) -> bool:
-        [was_there] = await self._calls.call("unschedule", _text(name))
+        [was_there] = await self._calls.call("unschedule", known_text(name))
         return bool(was_there)
 
     async def schedules(self) -> tuple[int, list[Schedule]]:
@@ -261,103 +291,32 @@ class RedisQueues(RedisPart, Queues):
 
     async def fire(self, name: str, spec: bytes, tick_ms: int, jobs: Sequence[Job]) -> bool:
         emits = encode(self._batch_of(jobs))
-        [fired] = await self._ask("fire", _text(name), spec, min(tick_ms, EXACT_MAX), emits)
+        [fired] = await self._ask("fire", known_text(name), spec, min(tick_ms, EXACT_MAX), emits)
         return bool(fired)
 
 
-def _text(text: str) -> str:
-    """Return a text that can be sent; what cannot be is nowhere to be found."""
-    return text.encode(errors="replace").decode()
+async def _in_parts(
+    items: Sequence[Item],
+    weight: Callable[[Item], int],
+    ask: Callable[[int, Sequence[Item]], Awaitable[list[Answer | GaplessError]]],
+) -> list[Answer | GaplessError]:
+    """Answer items by calls that each do a bounded part; of what fails after the first, errors are told."""
+    answers = await ask(0, items[: (at := _part(items, 0, weight))])
+    while at < len(items):
+        some = items[at : (end := _part(items, at, weight))]
+        try:
+            answers += await ask(at, some)
+        except GaplessError as error:
+            answers += [error] * len(some)
+        at = end
+    return answers
 
 
-def _name(id: str) -> tuple[int, str]:
-    """Return the number of a job's id and its epoch; NOWHERE if it is no id."""
-    number, _, epoch = id.partition("-")
-    if not epoch.isalnum() or not epoch.isascii() or number != str(number_of(id)):
-        return NOWHERE
-    return min(number_of(id), EXACT_MAX), epoch
-
-
-def _named(ids: Sequence[str] | None) -> bytes:
-    return encode(False if ids is None else [_name(id) for id in ids])
-
-
-def _digest(*names: str) -> bytes:
-    """Return what stands for a request."""
-    sizes = " ".join(str(len(name)) for name in names)
-    return blake2b((sizes + "".join(names)).encode(errors="replace"), digest_size=DIGEST_BYTES).digest()
-
-
-def _texts(told: Sequence[bytes]) -> list[str]:
-    return [one.decode(errors="replace") for one in told]
-
-
-def _enqueued_of(told: list[Any]) -> list[Enqueued] | GaplessError:
-    holds, *rest = told
-    if not holds:
-        return by_code(*_texts(rest))
-    return [Enqueued(id.decode(), fresh == 1) for id, fresh in zip(rest[::2], rest[1::2], strict=True)]
-
-
-def _settled_of(told: list[Any]) -> Settled | GaplessError:
-    holds, *rest = told
-    if not holds:
-        return by_code(*_texts(rest))
-    state, due_ms, again, emitted = rest
-    return Settled(STATES[state], due_ms, emitted_of(emitted), again == 1)
-
-
-def _key_of(field: bytes) -> str | None:
-    """Return the key that a field stands for (jobs.field in lua/jobs/lines.lua)."""
-    return field[1:].decode() if field[:1] == b"=" else None
-
-
-def _body_of(body: bytes) -> tuple[bytes, str | None, bytes]:
-    """Take apart what a job says (encoding.job_of): headers, message id, payload."""
-    headers_end = 8 + int.from_bytes(body[:4], "big")
-    data_at = headers_end + int.from_bytes(body[4:8], "big")
-    return body[8:headers_end], body[headers_end:data_at].decode() or None, body[data_at:]
-
-
-def _claimed_of(queue: str, told: list[Any], again: bool) -> Claimed:
-    id, field, priority, attempt, fence, enqueued_ms, until_ms, alone, body = told
-    headers, _, data = _body_of(body)
-    return Claimed(
-        id.decode(),
-        queue,
-        data,
-        headers,
-        _key_of(field),
-        priority,
-        attempt,
-        fence.decode(),
-        int(fence.rpartition(b":")[2]),
-        enqueued_ms,
-        until_ms,
-        alone == 1,
-        again,
-    )
-
-
-def _view_of(told: list[Any]) -> View:
-    id, queue, state, field, priority, attempt, enqueued_ms, due_ms, worker, *rest = told
-    reason, details, ended_ms, result, body = rest
-    headers, message_id, data = _body_of(body)
-    return View(
-        id.decode(),
-        queue.decode(),
-        STATES[state],
-        data,
-        headers,
-        _key_of(field),
-        priority,
-        attempt,
-        enqueued_ms,
-        due_ms,
-        message_id,
-        worker.decode(),
-        reason.decode(),
-        details.decode(),
-        ended_ms,
-        result[1:] if result else None,
-    )
+def _part(items: Sequence[Item], at: int, weight: Callable[[Item], int]) -> int:
+    """Return where the part ends that begins at an item."""
+    left = PART_MAX
+    for end in range(at, len(items)):
+        left -= weight(items[end])
+        if left < 0 and end > at:
+            return end
+    return len(items)

@@ -1,7 +1,8 @@
 -- Taking jobs in.
 --
---   P:jr:<digest>  MessagePack {at_ms, {1, id, is_new, id, ...} or false of each batch}: what a request to enqueue was
---                  answered; it ends by itself, some time after it is compared with the store's time
+--   P:jr:<digest>  MessagePack {at_ms, batches of the whole call, {1, id, is_new, id, ...} or false of each here}: what a
+--                  part of a request to enqueue was answered. It ends by itself, some time after it means nothing by
+--                  the store's time
 
 -- How long an answer is held, and how long the server keeps it at least: its clock may be another than `now`.
 jobs.SETTLED_MS = 600000
@@ -123,20 +124,25 @@ function jobs.tend_emits(s, emits)
   return not s.jobs.more
 end
 
-local function requested(s, key)
-  if not key then return nil end
-  -- GET: what it was answered before.
-  local held = redis.call('GET', key)
+-- Return what a request was answered before; nil if it was not. Or nil, and what refuses it now.
+local function requested(s, key, all, here)
+  -- GET: what it was answered.
+  local held = key and redis.call('GET', key)
   if not held then return nil end
-  local at_ms, before = unpack(cmsgpack.unpack(held))
-  return at_ms + jobs.SETTLED_MS > s.now and before or nil
+  local at_ms, before, told = unpack(cmsgpack.unpack(held))
+  if at_ms + jobs.SETTLED_MS <= s.now then return nil end
+  if before ~= all or #told ~= here then
+    return nil, {'bad_request', 'the request came before with ' .. before
+      .. ' batches: give each call an id of its own'}
+  end
+  return told
 end
 
-local function hold_request(s, key, told)
+local function hold_request(s, key, all, told)
   local held = {}
   for i, answer in ipairs(told) do held[i] = answer[1] == 1 and answer end
   -- SET: so that a repeat is told the same.
-  redis.call('SET', key, cmsgpack.pack({s.now, held}), 'PX', jobs.ANSWER_MS)
+  redis.call('SET', key, cmsgpack.pack({s.now, all, held}), 'PX', jobs.ANSWER_MS)
 end
 
 local function enqueue_batch(s, emits)
@@ -150,23 +156,21 @@ local function enqueue_batch(s, emits)
   return told
 end
 
--- enqueue(now, token, chances, request, batches): `request` is a digest or '', a batch what `jobs.emit` takes.
+-- enqueue(now, token, chances, request, all, batches): `request` is a digest or '', `all` how many batches the call has
+-- of which these are a part, a batch what `jobs.emit` takes.
 -- Answers of each {1, id, 1 if it is new, id, ...} or {0, code, message}.
 local function enqueue(keys, args)
   local s = jobs.begin(keys, args)
-  local batches = cmsgpack.unpack(args[5])
+  local all, batches = tonumber(args[5]), cmsgpack.unpack(args[6])
   jobs.sweep(s)
   for _, batch in ipairs(batches) do jobs.tend_emits(s, batch) end
   if s.jobs.more then return jobs.more(s) end
   local key = args[4] ~= '' and s.p .. ':jr:' .. args[4]
-  local before = requested(s, key)
-  if before and #before ~= #batches then
-    return jobs.refuse(s, {'bad_request', 'the request came before with ' .. #before
-      .. ' batches: give each call an id of its own'})
-  end
+  local before, refused = requested(s, key, all, #batches)
+  if refused then return jobs.refuse(s, refused) end
   local told = {}
   for i, batch in ipairs(batches) do told[i] = before and before[i] or enqueue_batch(s, batch) end
-  if key then hold_request(s, key, told) end
+  if key then hold_request(s, key, all, told) end
   return store.finish(s, told)
 end
 
