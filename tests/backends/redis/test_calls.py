@@ -298,3 +298,17 @@ def test_a_store_of_another_format_is_refused() -> None:
                     pass
 
     asyncio.run(scenario())
+
+
+def test_a_full_redis_can_be_connected_to_anew() -> None:
+    async def scenario() -> None:
+        with serving() as server:
+            async with calling(server.url) as calls:
+                await declare(calls, "a")
+                server.command("CONFIG", "SET", "maxmemory", "1")
+                server.command("CLIENT", "KILL", "TYPE", "normal")
+                await until(lambda: refusal(calls))
+                await until(lambda: not refusal(calls))
+                assert await declared(calls) == ["a"]
+
+    asyncio.run(scenario())

@@ -30,6 +30,7 @@ from gapless.core.errors import (
         ("BUSY Redis is busy running a script", Unavailable),
         ("LOADING Redis is loading the dataset in memory", Unavailable),
         ("MOVED 3999 127.0.0.1:6381", Unavailable),
+        ("ASK 3999 127.0.0.1:6381", Unavailable),
         ("READONLY You can't write against a read only replica.", Unavailable),
         ("CLUSTERDOWN The cluster is down", Unavailable),
         ("MASTERDOWN Link with MASTER is down", Unavailable),

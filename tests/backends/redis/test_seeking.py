@@ -257,6 +257,34 @@ def test_sentinels_are_asked_in_turn() -> None:
     asyncio.run(scenario())
 
 
+def test_a_sentinel_that_knows_only_what_was_is_not_asked_again_at_once() -> None:
+    async def scenario() -> None:
+        with serving() as server, serving(replicaof=f"127.0.0.1 {server.port}") as replica:
+            stale, wise = (b"*2\r\n" + bulk("127.0.0.1") + bulk(str(one.port)) for one in (replica, server))
+            async with (
+                faking(told_by_a_sentinel(stale)) as one,
+                faking(told_by_a_sentinel(wise)) as two,
+                calling(f"redis+sentinel://127.0.0.1:{two.port},127.0.0.1:{one.port}/main") as calls,
+            ):
+                server.command("CLIENT", "KILL", "TYPE", "normal")
+                await until(lambda: refusal(calls))
+                await until(lambda: not refusal(calls))
+                assert one.heard
+
+    asyncio.run(scenario())
+
+
+def test_a_sentinel_that_stops_half_way_is_not_waited_for_long() -> None:
+    async def scenario() -> None:
+        async with faking(lambda command: b"+OK\r\n" if command[0] == b"PING" else None) as fake:
+            url = f"redis+sentinel://127.0.0.1:{fake.port}/main"
+            with pytest.raises(Unavailable, match="no Redis was found"):
+                async with calling(url, after=Hurried().after):
+                    pass
+
+    asyncio.run(scenario())
+
+
 class Sentinel(RedisServer):
     """A real one, which watches one master."""
 

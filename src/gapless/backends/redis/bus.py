@@ -246,6 +246,10 @@ class RedisBus(Bus):
                 await self._connect()
             except GaplessError:
                 continue
+            except Exception as error:
+                context = {"message": "what answers there is no Redis", "exception": error}
+                self._loop.call_exception_handler(context)
+                continue
             return
 
     def _beat(self) -> None:

@@ -296,6 +296,9 @@ class Calls:
                     log.warning("%s", error)
                 told = str(error)
                 self._refusal = partial(Unavailable, told)
+            except Exception as error:
+                context = {"message": "what answers there is no Redis", "exception": error}
+                self._loop.call_exception_handler(context)
             else:
                 log.info("Redis is connected again")
                 assert self._connection is not None

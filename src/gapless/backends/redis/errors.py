@@ -39,6 +39,7 @@ def translated(told: str) -> GaplessError:
             )
         case (
             "MOVED"
+            | "ASK"
             | "READONLY"
             | "CLUSTERDOWN"
             | "LOADING"

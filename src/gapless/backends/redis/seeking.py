@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 
 import hiredis
@@ -27,6 +28,7 @@ class Seeker:
         self._address = address
         self._after = after
         self._tls = _tls(address) if address.tls else None
+        self._hosts = deque(address.hosts)
 
     async def connect(self, lost: Callable[[Connection], object]) -> tuple[Connection, Standing]:
         """Return a connection for calls, with the library loaded, and how the server stands.
@@ -39,7 +41,9 @@ class Seeker:
         timer = self._after(REDIS_CONNECT_MS, connection.cut)
         try:
             standing = await self.judged(connection)
-            await connection.call(*library.load_command())
+            # Only what is not there is loaded: a full server, or one without a disk, takes nothing.
+            if not await connection.call("FUNCTION", "LIST", "LIBRARYNAME", library.name()):
+                await connection.call(*library.load_command())
         except BaseException as error:
             connection.cut()
             if isinstance(error, hiredis.ReplyError):
@@ -66,25 +70,32 @@ class Seeker:
         if not address.master and not address.is_cluster:
             return address.hosts[0]
         told = "none was asked"
-        for host in address.hosts:
+        for _ in address.hosts:
+            # Whoever knows only what was before is not asked again at once.
+            host = self._hosts[0]
+            self._hosts.rotate(-1)
             try:
-                asked = await self._dial(host, _nobody, *self._credentials())
+                return await self._ask(host)
             except GaplessError as error:
                 told = str(error)
-                continue
-            try:
-                found = await (
-                    self._of_cluster(asked, host) if address.is_cluster else self._of_sentinel(asked)
-                )
-            except (hiredis.ReplyError, Lost) as error:
-                told = f"{host[0]}:{host[1]}: {error}"
-                continue
-            finally:
-                asked.cut()
-            if found is not None:
-                return found
-            told = f"{host[0]}:{host[1]} knows none"
         raise Unavailable(f"no Redis was found that takes writes ({told})")
+
+    async def _ask(self, host: Host) -> Host:
+        """Ask a Sentinel, or one of a Cluster, who takes writes."""
+        where = f"{host[0]}:{host[1]}"
+        is_cluster = self._address.is_cluster
+        asked = await self._dial(host, _nobody, *self._credentials())
+        timer = self._after(REDIS_CONNECT_MS, asked.cut)
+        try:
+            found = await (self._of_cluster(asked, host) if is_cluster else self._of_sentinel(asked))
+        except (hiredis.ReplyError, Lost) as error:
+            raise Unavailable(f"{where}: {error}") from error
+        finally:
+            timer.cancel()
+            asked.cut()
+        if found is None:
+            raise Unavailable(f"{where} knows none")
+        return found
 
     def _credentials(self) -> tuple[str, str, int]:
         address = self._address
