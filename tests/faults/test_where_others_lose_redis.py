@@ -19,7 +19,7 @@ from gapless.core.errors import PositionLost
 from gapless.core.stream import Position
 from gapless.testing.conformance.places import fill, read
 from tests.acceptance.raw import RawClient
-from tests.faults.test_where_others_lose import CONFIG, follow, position, publish, read_on
+from tests.faults.test_where_others_lose import CONFIG, follow, position, publish
 from tests.faults.worker_program import until
 from tests.program import Program, merged
 from tests.redis_server import RedisServer, redis_server
@@ -114,11 +114,11 @@ def channel() -> str:
     return f"kept:r{next(numbers)}"
 
 
-def test_l1_a_redis_that_came_back_older_is_a_new_generation_and_every_reader_is_told(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
-    channel, copy = "kept:a", tmp_path / "copy"
+def test_l1_a_redis_that_came_back_older_is_a_new_generation_and_every_reader_is_told(
+    cluster: Cluster, channel: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
     with ExitStack() as stack:
-        stack.callback(cluster.close)
         live, away = (stack.enter_context(RawClient(node.port, "")) for node in cluster.nodes)
         began = position(follow(away, channel))
         follow(live, channel)
@@ -134,11 +134,40 @@ def test_l1_a_redis_that_came_back_older_is_a_new_generation_and_every_reader_is
         cluster.redis.start()
         assert live.push(channel)["unsubscribe"]["code"] == 2500
         until(lambda: "result" in cluster.nodes[0].api("publish", channel=channel, data="after"))
-        for offset in (1, 2):  # had not read what is lost, and had
-            back = stack.enter_context(RawClient(cluster.nodes[1].port, ""))
-            told = _when_settled(back, channel, (began[0], offset))
+        for offset in (began[1] + 1, began[1] + 2):  # had not read what is lost, and had
+            told = _from_after(cluster.nodes[1], channel, (began[0], offset))
             assert not told.get("recovered")
-            assert told["epoch"] != began[0]
+
+
+def test_l1_a_generation_that_redis_has_forgotten_was_lost_as_a_whole(
+    cluster: Cluster, channel: str, tmp_path: Path
+) -> None:
+    """Whoever slept through it stands in one that Redis knows, and is told all the same."""
+    copy = tmp_path / "copy"
+    with RawClient(cluster.nodes[1].port, "") as client:
+        began = position(follow(client, channel))
+    shutil.copytree(cluster.redis.folder, copy)
+    cluster.redis.kill()
+    cluster.redis.start()
+    until(lambda: "result" in cluster.nodes[0].api("publish", channel=channel, data="lost"))
+    cluster.redis.kill()
+    shutil.rmtree(cluster.redis.folder)
+    shutil.copytree(copy, cluster.redis.folder)
+    cluster.redis.start()
+    assert not _from_after(cluster.nodes[1], channel, began).get("recovered")
+
+
+def _from_after(node: Program, channel: str, since: tuple[str, int]) -> dict[str, Any]:
+    """Subscribe from a position as soon as a node knows of another generation."""
+    answers: list[dict[str, Any]] = []
+
+    def asked() -> bool:
+        with RawClient(node.port, "") as client:
+            answers.append(_when_settled(client, channel, since))
+        return bool(answers[-1]["epoch"] != since[0])
+
+    until(asked)
+    return answers[-1]
 
 
 def _when_settled(client: RawClient, channel: str, since: tuple[str, int]) -> dict[str, Any]:
@@ -158,21 +187,17 @@ def _when_settled(client: RawClient, channel: str, since: tuple[str, int]) -> di
         assert reply["error"]["temporary"], reply
 
 
-def test_l4_d1_a_key_holds_at_every_node_and_over_a_kill_of_redis(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
-    with ExitStack() as stack:
-        stack.callback(cluster.close)
-        request = {"channel": "kept:a", "data": "once", "idempotency_key": "k1"}
-        first = cluster.nodes[0].api("publish", **request)["result"]
-        cluster.redis.kill()
-        cluster.redis.start()
-        until(lambda: "result" in cluster.nodes[1].api("publish", **request))
-        again = cluster.nodes[1].api("publish", **request)["result"]
-        assert again["offset"] == first["offset"]
-        client = stack.enter_context(RawClient(cluster.nodes[1].port, ""))
-        told = _when_settled(client, "kept:a", (first["epoch"], 0))
-        assert told["recovered"], "what Redis had acknowledged is there: nobody is told of a loss"
-        assert read_on(client, "kept:a", told, 1) == ["once"]
+def test_l4_d1_a_key_holds_at_every_node_and_over_a_kill_of_redis(cluster: Cluster, channel: str) -> None:
+    request = {"channel": channel, "data": "once", "idempotency_key": "k1"}
+    first = cluster.nodes[0].api("publish", **request)["result"]
+    cluster.redis.kill()
+    cluster.redis.start()
+    until(lambda: "result" in cluster.nodes[1].api("publish", **request))
+    again = cluster.nodes[1].api("publish", **request)["result"]
+    assert again["offset"] == first["offset"]
+    told = _from_after(cluster.nodes[1], channel, (first["epoch"], first["offset"] - 1))
+    assert told["recovered"], "what Redis had acknowledged is there: nobody is told of a loss"
+    assert [each["data"] for each in told["publications"]] == ["once"]
 
 
 def test_l8_a_ring_that_was_lost_on_a_quiet_channel_is_made_good_within_two_seconds(
@@ -237,14 +262,19 @@ def test_l10_every_store_keeps_positions_and_recovers_from_them(tmp_path: Path) 
             asyncio.run(recovers(url))
 
 
-def test_l12_who_was_on_a_node_that_died_is_soon_no_longer_present_on_another(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
-    with ExitStack() as stack:
-        stack.callback(cluster.close)
-        gone, here = (stack.enter_context(RawClient(node.port, "")) for node in cluster.nodes)
+def test_l12_who_was_on_a_node_that_died_is_soon_no_longer_present_on_another(
+    cluster: Cluster, channel: str
+) -> None:
+    first, second = cluster.nodes
+    with RawClient(first.port, "") as gone, RawClient(second.port, "") as here:
         for client in (gone, here):
-            follow(client, "kept:a")
-        first, second = cluster.nodes
-        until(lambda: len(second.api("presence", channel="kept:a")["result"]["presence"]) == 2)
+            follow(client, channel)
+        until(lambda: len(_present(second, channel)) == 2)
         first.kill()
-        until(lambda: len(second.api("presence", channel="kept:a")["result"]["presence"]) == 1)
+        until(lambda: len(_present(second, channel)) == 1)
+    first.start()
+
+
+def _present(node: Program, channel: str) -> dict[str, Any]:
+    present: dict[str, Any] = node.api("presence", channel=channel)["result"]["presence"]
+    return present

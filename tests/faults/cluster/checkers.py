@@ -211,7 +211,7 @@ def untold(history: History) -> Iterator[str]:
     """
     cuts: dict[str, list[tuple[int, Publish]]] = defaultdict(list)
     for publish in gone(history):
-        cut = _cut(history, publish)
+        cut = None if publish.channel.startswith(SHORT) else _cut(history, publish)
         if cut is not None:
             cuts[publish.channel].append((cut, publish))
     for track in history.tracks:

@@ -252,13 +252,14 @@ function store.holds(s, epoch, offset, floor, last, lineage)
   return true
 end
 
--- What one process saw last, (epoch, seq), is held against where later generations began.
+-- What one process saw last, (epoch, seq), is held against where later generations began. A generation that was
+-- seen, and is not known here, was lost as a whole, when the present one began at the latest.
 local function bear_witness(s, epoch, seq)
+  if epoch == '' then return end
   local mine = store.order(s)[epoch]
-  if not mine then return end
   local changed = false
-  for i = mine + 1, #s.gens do
-    if s.gens[i][2] < seq and s.gens[i][3] ~= 'lossy' then
+  for i = mine and mine + 1 or #s.gens, #s.gens do
+    if (not mine or s.gens[i][2] < seq) and s.gens[i][3] ~= 'lossy' then
       s.gens[i][3] = 'lossy'
       changed = true
     end
@@ -278,7 +279,7 @@ local function pulse(keys, args)
   -- HSET: as it is since the server was last asked, and was configured last.
   redis.call('HSET', s.key, 'durable', args[6], 'gens_max', args[7])
   local witness = args[4] ~= '' and args[4] ~= s.epoch
-  if witness then bear_witness(s, args[4], tonumber(args[5])) end
+  bear_witness(s, args[4], tonumber(args[5]))
   if s.suspect > 0 then
     -- SREM: it has said what it saw.
     redis.call('SREM', s.p .. ':pending', args[3])
