@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 __all__ = ["RedisServer", "free_port", "redis_server"]
 
 PATIENCE_SECONDS = 20
@@ -42,7 +44,8 @@ class RedisServer:
     def start(self) -> "RedisServer":
         """Start it, and wait until it answers."""
         program = shutil.which("redis-server")
-        assert program, "redis-server is needed: `make test` installs it"
+        if program is None:
+            pytest.skip("no redis-server: `make test` installs it")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([program, *self.arguments()], stdout=log, stderr=log)

@@ -95,7 +95,6 @@ class Listening:
         """Return when the connection is lost."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection = await self._seeker.reach(partial(_end, ended))
-        self._channel = None
         connection.pushed = partial(self._pushed, ended)
         if self._channels:
             connection.say("SUBSCRIBE", *self._channels)
