@@ -38,7 +38,7 @@ class Line:
 
     def carry(self, sender: "End", what: str, arrive: "Callable[[End], object]") -> None:
         for end in self.ends:
-            if end is sender or self.lost(what):
+            if end is sender or sender not in self.ends or self.lost(what):
                 continue
             for _ in range(self.times):
                 self._send(lambda end=end: arrive(end))  # type: ignore[misc]

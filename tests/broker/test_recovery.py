@@ -1,8 +1,10 @@
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
 from gapless.broker.namespaces import RecoveryMode
-from tests.conversation import OPEN, Stage, play, rest
+from tests.conversation import OPEN, Peer, Stage, play, rest
 
 KEPT = replace(OPEN, history_size=50, history_ttl_ms=600_000, force_recovery=True)
 CACHE = replace(KEPT, force_recovery_mode=RecoveryMode.CACHE)
@@ -244,5 +246,91 @@ def test_what_waits_for_the_end_of_the_tick_goes_out_and_is_not_held() -> None:
         await peer.connect()
         reply = await peer.follow("a", recover=True, epoch=stage.broker.placing.epoch, offset=0)
         assert reply.get("publications", []) == []
+
+    play(scene, without=KEPT)
+
+
+STORM = 1_000
+
+
+async def storm(stage: Stage, *, first: int, offset: int = 0) -> list[tuple[Peer, list[int]]]:
+    """Let many come back at the same moment, and as many while the first read is under way."""
+    peers = []
+    for _ in range(STORM):
+        peer = stage.peer()
+        peer.say({"connect": {}})
+        peers.append(peer)
+    request = {"channel": "a", "recover": True, "epoch": stage.broker.placing.epoch, "offset": offset}
+    for peer in peers[: first or STORM]:
+        peer.say({"subscribe": request})
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for peer in peers[first or STORM :]:
+        peer.say({"subscribe": request})
+    await rest()
+    return [(peer, received(peer)) for peer in peers]
+
+
+def received(peer: Peer) -> list[int]:
+    """Return the offsets that a peer was given, in the reply to its subscribing and after it."""
+    offsets: list[int] = []
+    for reply in peer.heard():
+        offsets += [each["offset"] for each in reply.get("subscribe", {}).get("publications", [])]
+        offsets += [reply["push"]["pub"]["offset"]] if "pub" in reply.get("push", {}) else []
+    return offsets
+
+
+@pytest.mark.parametrize("first", [0, STORM // 2])
+def test_a_storm_reads_the_store_once(first: int) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *range(1, 101))
+        before = stage.broker.store.statistics().reads
+        for _, offsets in await storm(stage, first=first):
+            assert offsets == list(range(1, 101))
+        assert stage.broker.store.statistics().reads == before + 1
+
+    play(scene, without=replace(KEPT, history_size=1_000))
+
+
+def test_those_who_had_read_less_and_more_share_the_read() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *range(1, 101))
+        before = stage.broker.store.statistics().reads
+        peers = []
+        for number in range(100):
+            peer = stage.peer()
+            peer.say({"connect": {}})
+            epoch = stage.broker.placing.epoch
+            peer.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": number}})
+            peers.append(peer)
+        await rest()
+        assert [received(peer) for peer in peers] == [list(range(n + 1, 101)) for n in range(100)]
+        assert stage.broker.store.statistics().reads == before + 1
+
+    play(scene, without=replace(KEPT, history_size=1_000))
+
+
+def test_a_storm_over_several_pages_reads_each_once() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *(["x" * 1_000] * 600))
+        before = stage.broker.store.statistics().reads
+        for _, offsets in await storm(stage, first=STORM // 2):
+            assert offsets == list(range(1, 601))
+        assert stage.broker.store.statistics().reads - before <= 4
+
+    play(scene, without=replace(KEPT, history_size=1_000))
+
+
+def test_a_lost_position_of_one_is_not_another_ones() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *range(1, 201))  # of which 50 are kept
+        peers = [stage.peer(), stage.peer()]
+        for peer, offset in zip(peers, (10, 190), strict=True):
+            peer.say({"connect": {}})
+            epoch = stage.broker.placing.epoch
+            peer.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": offset}})
+        await rest()
+        replies = [[each["subscribe"] for each in peer.heard() if "subscribe" in each] for peer in peers]
+        assert [reply[0].get("recovered", False) for reply in replies] == [False, True]
 
     play(scene, without=KEPT)
