@@ -10,9 +10,11 @@ from gapless import backends
 from gapless.backends import Options
 from gapless.backends.redis.backend import Backend
 from gapless.backends.redis.bus import RedisBus
+from gapless.core.errors import Unavailable
 from gapless.core.limits import REDIS_CALL_MS
 from gapless.core.stream import Message, Position
 from gapless.testing.conformance.places import append, entry, fill, put
+from tests.backends.redis.cluster import cluster, formed, move, parts
 from tests.backends.redis.opening import Hand, refusal, serving, until
 from tests.redis_server import RedisServer
 
@@ -283,3 +285,24 @@ def test_many_streams_are_followed_anew(count: int) -> None:
         assert {name for name, _, _ in two.rings} == set(names)
 
     run()
+
+
+def test_a_slot_that_moves_takes_those_along_who_follow() -> None:
+    async def scenario() -> None:
+        with cluster(2) as servers:
+            await formed(servers)
+            owner, other, slot = parts(servers)
+            url = f"redis+cluster://127.0.0.1:{owner.port}"
+            stores = [await backends.open(url) for _ in range(2)]
+            one, two = [Ear(store) for store in stores if isinstance(store, Backend)]
+            await two.followed()
+            move(owner, other, slot)
+            await until(lambda: subscribed(other) == 1)
+            await until(lambda: not refusal(one.store._calls))
+            while isinstance((await put(one.store, entry()))[0], Unavailable):
+                await until(lambda: not refusal(one.store._calls))
+            await until(lambda: two.offsets() == [1])
+            for store in stores:
+                await store.close()
+
+    asyncio.run(scenario())

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gapless.core.errors import ConfigError, OutcomeUnknown, StoreRefused, Unavailable
 from gapless.core.limits import REDIS_CONNECT_MS
+from tests.backends.redis.cluster import cluster, formed, move, parts
 from tests.backends.redis.fake import bulk, faking
 from tests.backends.redis.opening import Hand, calling, refusal, serving, until
 from tests.certificates import Pair, certificate
@@ -333,40 +334,11 @@ def test_a_failover_is_followed(tmp_path: Path) -> None:
 # Cluster ------------------------------------------------------------------------------------
 
 
-@contextmanager
-def cluster(count: int) -> Iterator[list[RedisServer]]:
-    """Run a Cluster of masters."""
-    with ExitStack() as stack:
-        settings = {"cluster-enabled": "yes", "cluster-node-timeout": "2000"}
-        buses = [free_port() for _ in range(count)]
-        servers = [stack.enter_context(serving(**settings, **{"cluster-port": str(bus)})) for bus in buses]
-        bounds = [16_384 * number // count for number in range(count + 1)]
-        for first, server in zip(bounds, servers, strict=False):
-            server.command("CLUSTER", "ADDSLOTSRANGE", first, bounds[bounds.index(first) + 1] - 1)
-            server.command("CLUSTER", "SET-CONFIG-EPOCH", servers.index(server) + 1)
-            server.command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
-        yield servers
-
-
-def node_id(server: RedisServer) -> str:
-    return server.command("CLUSTER", "MYID")
-
-
-async def formed(servers: list[RedisServer]) -> None:
-    def is_formed() -> bool:
-        told = [server.command("CLUSTER", "INFO") for server in servers]
-        return all("cluster_state:ok" in one and f"cluster_known_nodes:{len(servers)}" in one for one in told)
-
-    await until(is_formed)
-
-
 def test_a_cluster_is_asked_who_has_the_slot_and_again_when_it_moves() -> None:
     async def scenario() -> None:
         with cluster(3) as servers:
             await formed(servers)
-            slot = int(servers[0].command("CLUSTER", "KEYSLOT", "{gapless}"))
-            owner = servers[slot * 3 // 16_384]
-            other = servers[(servers.index(owner) + 1) % 3]
+            owner, other, slot = parts(servers)
             async with calling(f"redis+cluster://127.0.0.1:{other.port}") as calls:
                 await calls.call("declare_stream", "a", 1, '{"partitions":1}', 10)
                 assert int(owner.command("CLUSTER", "COUNTKEYSINSLOT", slot)) > 0
@@ -382,16 +354,3 @@ def test_a_cluster_is_asked_who_has_the_slot_and_again_when_it_moves() -> None:
                     pass
 
     asyncio.run(scenario())
-
-
-def move(owner: RedisServer, to: RedisServer, slot: int) -> None:
-    to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(owner))
-    owner.command("CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(to))
-    for key in keys_of(owner):
-        owner.command("MIGRATE", "127.0.0.1", to.port, key, 0, 5_000)
-    for server in (to, owner):
-        server.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to))
-
-
-def keys_of(server: RedisServer) -> list[str]:
-    return server.command("EVAL", "return table.concat(redis.call('KEYS', '{gapless}*'), ' ')", 0).split()
