@@ -54,10 +54,12 @@ def names_of(ids: Sequence[str] | None) -> bytes:
     return encode(False if ids is None else [name_of(id) for id in ids])
 
 
-def digest_of(*names: str) -> bytes:
-    """Return what stands for a request."""
+def digest_of(*names: str) -> str:
+    """Return what stands for a request, if there is one: the last of the names."""
+    if not names[-1]:
+        return ""
     sizes = " ".join(str(len(name)) for name in names)
-    return blake2b((sizes + "".join(names)).encode(errors="replace"), digest_size=DIGEST_BYTES).digest()
+    return blake2b((sizes + "".join(names)).encode(errors="replace"), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def job_of(job: Job, options: Options) -> list[Any]:

@@ -140,7 +140,7 @@ class RedisQueues(RedisPart, Queues):
         check_request(request)
 
         async def ask(at: int, some: Sequence[Sequence[Job]]) -> list[list[Enqueued] | GaplessError]:
-            digest = digest_of(request, str(at)) if request else b""
+            digest = digest_of(str(at), request)
             told = encode([self._batch_of(batch) for batch in some])
             [answers] = await self._ask("enqueue", digest, len(batches), told)
             return [enqueued_of(answer) for answer in answers]
@@ -163,7 +163,7 @@ class RedisQueues(RedisPart, Queues):
         self, queue: str, *, worker: str, limit: int, lease_ms: int = 0, request: str = ""
     ) -> list[Claimed]:
         check_claim(worker, limit, lease_ms, request)
-        digest = digest_of(queue, worker, request) if request else b""
+        digest = digest_of(queue, worker, request)
         limit = min(limit, CLAIM_JOBS_MAX)
         again, jobs = await self._ask(
             "claim", known_text(queue), worker, limit, lease_ms, digest, CLAIM_BYTES_MAX
