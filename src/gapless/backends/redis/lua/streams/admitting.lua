@@ -142,6 +142,7 @@ end
 -- Return how many bytes an entry's group gains by it, and by its stream if that joins.
 local function grows(s, h, e)
   local keep, joining = streams.retention(e[4]), 0
+  if h.heavy then streams.drop_heavy(s, h) end
   if h.exists and h.keep.group ~= keep.group then joining = streams.weigh(s, h) end
   return joining + #e[2] + #e[3]
 end
