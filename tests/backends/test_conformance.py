@@ -1,6 +1,11 @@
 """Every backend of the folder keeps every promise of the ports: `place` is of each in turn (conftest)."""
 
-from gapless.testing.conformance import GroupsConformance, QueuesConformance, StreamsConformance
+from gapless.testing.conformance import (
+    GroupsConformance,
+    PresenceConformance,
+    QueuesConformance,
+    StreamsConformance,
+)
 
 
 class TestStreams(StreamsConformance):
@@ -13,3 +18,7 @@ class TestQueues(QueuesConformance):
 
 class TestGroups(GroupsConformance):
     """What `Groups` promises."""
+
+
+class TestPresence(PresenceConformance):
+    """What `Presence` promises."""

@@ -19,11 +19,19 @@ from gapless.testing.conformance.incarnations import Incarnations
 from gapless.testing.conformance.keeping import Keeping
 from gapless.testing.conformance.keyed import Keyed
 from gapless.testing.conformance.places import Place, UrlPlace
+from gapless.testing.conformance.presence import PresenceConformance
 from gapless.testing.conformance.queues import QueuesConformance
 from gapless.testing.conformance.reading import Reading
 from gapless.testing.conformance.versions import Versions
 
-__all__ = ["GroupsConformance", "Place", "QueuesConformance", "StreamsConformance", "UrlPlace"]
+__all__ = [
+    "GroupsConformance",
+    "Place",
+    "PresenceConformance",
+    "QueuesConformance",
+    "StreamsConformance",
+    "UrlPlace",
+]
 
 
 class StreamsConformance(
