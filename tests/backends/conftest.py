@@ -3,7 +3,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -102,7 +102,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
 }
 
 
-_PREFIXES = count()
+_PREFIXES: Iterator[int] = count()
 _SERVERS: list[RedisServer] = []
 
 

@@ -5,7 +5,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gapless.backends.redis.calls import Argument
 from gapless.backends.redis.encoding import EXACT_MAX, encode, entry_of, raw
 from gapless.backends.redis.job_encoding import (
     STATES,
@@ -88,7 +87,7 @@ class RedisQueues(RedisPart, Queues):
 
     # Calls --------------------------------------------------------------------------------
 
-    async def _ask(self, name: str, *arguments: Argument, reads: bool = False) -> list[Any]:
+    async def _ask(self, name: str, *arguments: bytes | str | int, reads: bool = False) -> list[Any]:
         """Call a function about jobs until what was to happen by itself has happened first."""
         call = self._calls.read if reads else self._calls.call
         chances = b""
