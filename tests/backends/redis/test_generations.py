@@ -267,6 +267,23 @@ async def test_one_who_saw_it_does_not_speak_for_one_who_died(machine: Machine) 
 
 
 @on_a(**ALWAYS)
+async def test_who_is_heard_after_all_was_taken_for_clean_begins_another_generation(machine: Machine) -> None:
+    async with machine.opened() as store:
+        await fill(store, "s", 5)
+        first = store.epoch
+        machine.server.incarnate()
+        await heard(store, before=first)
+        assert await fate(store) is Fate.CLEAN
+        second, seen_seq = store.epoch, 6
+        await store._calls.read("pulse", "late", first, seen_seq, 1, 1_000)
+        assert store.epoch not in (first, second), "live readers are told, and ask again"
+        machine.time_ms += SETTLED_MS
+        with pytest.raises(PositionLost):
+            await read(store, after=Position(first, 3))
+        assert offsets(await read(store, after=Position(second, 3))) == [4, 5]
+
+
+@on_a(**ALWAYS)
 async def test_settings_that_were_mended_after_the_loss_do_not_hide_it(machine: Machine) -> None:
     machine.server.command("CONFIG", "SET", "appendfsync", "everysec")
     async with machine.opened() as store:

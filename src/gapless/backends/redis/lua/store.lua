@@ -253,18 +253,21 @@ function store.holds(s, epoch, offset, floor, last, lineage)
 end
 
 -- What one process saw last, (epoch, seq), is held against where later generations began. A generation that was
--- seen, and is not known here, was lost as a whole, when the present one began at the latest.
-local function bear_witness(s, epoch, seq)
+-- seen, and is not known here, was lost as a whole, when the present one began at the latest. Where a generation
+-- was taken for clean by then, another one begins, so that who went on in it asks again.
+local function bear_witness(s, epoch, seq, token)
   if epoch == '' then return end
   local mine = store.order(s)[epoch]
-  local changed = false
+  local changed, is_late = false, false
   for i = mine and mine + 1 or #s.gens, #s.gens do
-    if (not mine or s.gens[i][2] < seq) and s.gens[i][3] ~= 'lossy' then
+    local fate = s.gens[i][3]
+    if (not mine or s.gens[i][2] < seq) and fate ~= 'lossy' then
       s.gens[i][3] = 'lossy'
-      changed = true
+      changed, is_late = true, is_late or fate == 'clean'
     end
   end
   if changed then save_gens(s) end
+  if is_late then incarnate(s, token) end
 end
 
 -- pulse(now, token, opener, epoch, seq, durable, gens_max): say that a process has the store open, and what it
@@ -279,7 +282,7 @@ local function pulse(keys, args)
   -- HSET: as it is since the server was last asked, and was configured last.
   redis.call('HSET', s.key, 'durable', args[6], 'gens_max', args[7])
   local witness = args[4] ~= '' and args[4] ~= s.epoch
-  bear_witness(s, args[4], tonumber(args[5]))
+  bear_witness(s, args[4], tonumber(args[5]), args[2])
   if s.suspect > 0 then
     -- SREM: it has said what it saw.
     redis.call('SREM', s.p .. ':pending', args[3])
@@ -293,7 +296,7 @@ end
 -- part(now, token, opener, epoch, seq): a process closes the store, which it saw last at (epoch, seq).
 local function part(keys, args)
   local s = store.begin(keys, args)
-  bear_witness(s, args[4], tonumber(args[5]))
+  bear_witness(s, args[4], tonumber(args[5]), args[2])
   -- ZREM, SREM: it is not waited for.
   redis.call('ZREM', s.p .. ':openers', args[3])
   redis.call('SREM', s.p .. ':pending', args[3])
