@@ -91,7 +91,6 @@ SHELLS = {
         "random.random",
         "secrets.token_hex",
         "time.clock_gettime_ns",
-        "time.perf_counter_ns",
         "time.time_ns",
     },
 }

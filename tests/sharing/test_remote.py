@@ -239,7 +239,9 @@ async def test_over_tls_the_certificate_is_checked(path: Path) -> None:
 @scene
 async def test_the_clocks_of_two_machines_need_not_agree(path: Path) -> None:
     for ahead_ns in (HOUR_NS, -HOUR_NS):
-        owner, edge = await pair(path, elapsed_ns=lambda ahead_ns=ahead_ns: time.perf_counter_ns() + ahead_ns)
+        owner, edge = await pair(
+            path, elapsed_ns=lambda ahead_ns=ahead_ns: time.clock_gettime_ns(time.CLOCK_BOOTTIME) + ahead_ns
+        )
         await append(edge)
         await close(edge, owner)
 

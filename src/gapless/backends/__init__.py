@@ -65,12 +65,18 @@ SCHEMES: Final = {
 KEY_HOUR_MS = 3600 * 1000
 
 
+# CLOCK_BOOTTIME goes on while a machine sleeps, CLOCK_MONOTONIC does not.
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _elapsed_ns() -> int:
+    return time.clock_gettime_ns(_STEADY)
+
+
 def store_clock() -> Callable[[], int]:
     """Return a clock in milliseconds since the Unix epoch: the wall's time now, then one that never falls."""
-    # CLOCK_BOOTTIME goes on while a machine sleeps, CLOCK_MONOTONIC does not.
-    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    base_ns = time.time_ns() - time.clock_gettime_ns(steady)
-    return lambda: (base_ns + time.clock_gettime_ns(steady)) // 1_000_000
+    base_ns = time.time_ns() - _elapsed_ns()
+    return lambda: (base_ns + _elapsed_ns()) // 1_000_000
 
 
 def each(items: Iterable[Item], answer: Callable[[Item], Given]) -> list[Given | GaplessError]:
@@ -119,7 +125,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """
 
     now_ms: Callable[[], int] | None = None
-    elapsed_ns: Callable[[], int] = time.perf_counter_ns
+    elapsed_ns: Callable[[], int] = _elapsed_ns
     after: After = _after
     token: Callable[[], str] = _token
     chance: Callable[[], float] = random.random
