@@ -174,3 +174,26 @@ async def test_what_cannot_be_told_yet_is_asked_again(server: RedisServer, one: 
         SOURCE, GROUP, "a", [Commit(0, mine.fence, Position(before, 2))], streams=LANES
     )
     assert type(answer) is Unavailable
+
+
+def test_a_heartbeat_that_was_cheap_sees_that_a_session_has_ended() -> None:
+    """Another's, whose partitions are taken over; or its own: then it is a new member."""
+
+    async def scenario() -> None:
+        time_ms = START_MS
+        with serving() as server:
+            store = await backends.open(server.url, Options(now_ms=lambda: time_ms))
+            for _ in range(3):
+                await beat(store, "a", session_ms=9_000)
+                await beat(store, "b", session_ms=1_000)
+            assert numbers(await beat(store, "b", session_ms=1_000)) == [2, 3]
+            time_ms += 1_000
+            assert numbers(await beat(store, "a", session_ms=9_000)) == [0, 1, 2, 3]
+            await beat(store, "a", session_ms=9_000)
+            alone = await beat(store, "a", session_ms=9_000)
+            time_ms += 9_000
+            again = await beat(store, "a", session_ms=9_000)
+            assert not {one.fence for one in again.held} & {one.fence for one in alone.held}
+            await store.close()
+
+    asyncio.run(scenario())
