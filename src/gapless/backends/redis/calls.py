@@ -208,11 +208,17 @@ class Calls:
             Unavailable: none can be reached.
         """
         await self._attach()
+        connection = self._connection
+        assert connection is not None
+        try:
+            wall_ms = store_clock()() if self._options.now_ms is None else None
+            await approve(connection, self.address.tag, wall_ms)
+        except BaseException:
+            self._connection = None
+            connection.cut()
+            raise
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        assert self._connection is not None
-        wall_ms = store_clock()() if self._options.now_ms is None else None
-        await approve(self._connection, self.address.tag, wall_ms)
-        self._say(self._connection, partial(_resolve, future), self._pulse("", 0), 0)
+        self._say(connection, partial(_resolve, future), self._pulse("", 0), 0)
         await future
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
 

@@ -23,7 +23,6 @@ CALL_BYTES_MAX: Final = 1024 * 1024
 # While one is on its way, another is made ready.
 FLIGHTS_MAX: Final = 2
 RECENT_COMMITS: Final = 1_024
-BEHIND: Final = "an earlier message of the same origin was refused"
 
 Origin = tuple[Any, str]
 
@@ -96,9 +95,7 @@ class Writer:
         self._queue.append(_Queued(entries, done, size, self._number))
         self._queue_entries += len(entries)
         self._queue_bytes += size
-        if not self._is_departing:
-            self._is_departing = True
-            self._loop.call_soon(self._depart)
+        self._be_departing()
 
     async def drain(self) -> None:
         """Wait for what was appended before."""
@@ -113,6 +110,11 @@ class Writer:
         await self.drain()
 
     # Out ----------------------------------------------------------------------------------
+
+    def _be_departing(self) -> None:
+        if self._queue and not self._is_departing:
+            self._is_departing = True
+            self._loop.call_soon(self._depart)
 
     def _depart(self) -> None:
         self._is_departing = False
@@ -179,22 +181,23 @@ class Writer:
         flight.told = told
         while self._flights and self._flights[0].told is not None:
             self._tell(self._flights.popleft())
-        self._depart()
+        self._be_departing()
 
     def _tell(self, flight: _Flight) -> None:
         entries = flight.entries()
         outcomes = _outcomes(flight, len(entries))
-        self._count(flight, len(entries))
+        if entries:
+            self._count(flight, len(entries))
+        failed = isinstance(flight.told, GaplessError)
         for entry, outcome in zip(entries, outcomes, strict=True):
-            if entry.origin is not None and isinstance(outcome, GaplessError):
-                self._stop(entry, outcome)
+            # What was refused only for what stood before it stops nothing itself.
+            refused = isinstance(outcome, GaplessError) and (failed or type(outcome) is not Unavailable)
+            if refused and entry.origin is not None:
+                self._stop((entry.origin, entry.stream))
         tell(self._loop, _shared_out(flight.taken, outcomes))
 
-    def _stop(self, entry: Entry, outcome: GaplessError) -> None:
-        """Refuse what the entry's origin has queued behind it for that stream."""
-        if type(outcome) is Unavailable and str(outcome) == BEHIND:
-            return
-        origin = entry.origin, entry.stream
+    def _stop(self, origin: Origin) -> None:
+        """Refuse what an origin has queued by now for a stream."""
         self._stopped.pop(origin, None)
         self._stopped[origin] = self._number
 
@@ -258,7 +261,7 @@ def _outcomes(flight: _Flight, count: int) -> list[Outcome]:
         Stored(epoch, answer, time_ms) if type(answer) is int else stored_of(answer) for answer in answers
     ]
     for i in sorted(flight.refused):
-        outcomes.insert(i, Unavailable(BEHIND))
+        outcomes.insert(i, Unavailable("an earlier message of the same origin was refused"))
     return outcomes
 
 
