@@ -29,7 +29,7 @@ from gapless.core.limits import (
     SERVER_WORKERS_TELL_MS,
 )
 from gapless.server.checking import mistakes
-from gapless.server.config.model import Config, HttpServer, Shutdown, Store
+from gapless.server.config.model import Config, HttpServer, Node, Shutdown, Store
 from gapless.server.sums import Measured
 from gapless.sharing.frames import Refusal
 from tests.server.serving import HandClock, on_a_loop
@@ -70,7 +70,9 @@ class Crew:
         self.clock = HandClock()
         self.started: list[Fake] = []
         self.config = Config(
-            http_server=HttpServer(port=8000, workers=workers), shutdown=Shutdown(timeout_ms=STOP_MS)
+            http_server=HttpServer(port=8000, workers=workers),
+            shutdown=Shutdown(timeout_ms=STOP_MS),
+            node=Node(name="here"),
         )
         self.overseer = Overseer(self.config, "app:gl", self.clock, self._spawn)
         self.overseer.start()
@@ -78,6 +80,10 @@ class Crew:
     def _spawn(self, heard: Callable[[Up], object], ended: Callable[[int], object]) -> Fake:
         self.started.append(Fake(heard, ended))
         return self.started[-1]
+
+    def of(self, number: int, config: Config | None = None) -> Config:
+        """Return a configuration as one of them is given it."""
+        return replace(config or self.config, node=Node(name=f"here_{number}"))
 
     def up(self) -> "Crew":
         for fake in self.started:
@@ -91,7 +97,7 @@ class Crew:
 @on_a_loop
 async def test_all_begin_with_a_number_and_the_same_configuration() -> None:
     crew = Crew(3)
-    assert [fake.told for fake in crew.started] == [[Begin(n, crew.config, "app:gl")] for n in (1, 2, 3)]
+    assert [fake.told for fake in crew.started] == [[Begin(n, crew.of(n), "app:gl")] for n in (1, 2, 3)]
     for fake in crew.started:
         assert not crew.overseer.up.done()
         fake.say(Ready())
@@ -199,7 +205,7 @@ async def test_a_reload_is_over_when_all_have_done_it_or_are_gone() -> None:
         crew.config, shutdown=Shutdown(timeout_ms=9_000), http_server=HttpServer(port=1, workers=7)
     )
     crew.overseer.reload(read, lambda: done.append(1))
-    assert [fake.told[-1] for fake in crew.started] == [Reload(read)] * 3
+    assert [fake.told[-1] for fake in crew.started] == [Reload(crew.of(n, read)) for n in (1, 2, 3)]
     crew.started[0].say(Reloaded())
     crew.started[1].end(KILLED)
     assert not done

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from gapless.cli.several.frames import (
     Begin,
     Down,
@@ -95,7 +97,7 @@ class Overseer:
     def _begin(self, worker: _Worker) -> None:
         worker.again = worker.failure = None
         worker.running = self._spawn(partial(self._heard, worker), partial(self._ended, worker))
-        worker.running.send(Begin(worker.number, self._config, self._target))
+        worker.running.send(Begin(worker.number, _of(worker, self._config), self._target))
 
     # What is heard ------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class Overseer:
         running = [one for one in self._workers if one.running is not None]
         self._reloading = {one.number for one in running}
         for one in running:
-            self._say(one, Reload(read))
+            self._say(one, Reload(_of(one, read)))
         if not running:
             done()
 
@@ -210,3 +212,8 @@ class Overseer:
         if not self.up.done():
             self.up.set_result(None)
         self.over.set_result(self._error)
+
+
+def _of(worker: _Worker, config: Config) -> Config:
+    """Return a configuration with a name of its own for one of them: each is a node."""
+    return replace(config, node=replace(config.node, name=f"{config.node.name}_{worker.number}"))

@@ -72,9 +72,12 @@ async def _run(config: Config, target: str, reread: Callable[[], Config]) -> Non
 
 
 def _at_port(asked: int, port: int, config: Config) -> Config:
-    """Return a configuration with the port that was found where any was asked for."""
-    server = config.http_server
-    return replace(config, http_server=replace(server, port=port)) if server.port == asked else config
+    """Return a configuration with the port that was found where any was asked for, and a name."""
+    server, node = config.http_server, config.node
+    if server.port == asked:
+        server = replace(server, port=port)
+    name = node.name or f"{socket.gethostname()}_{port}"
+    return replace(config, http_server=server, node=replace(node, name=name))
 
 
 def _ask(asked: "asyncio.Future[None]", overseer: Overseer) -> None:
