@@ -22,6 +22,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--store", default="", help="use this one instead of a Redis of its own")
     parser.add_argument("--clients", type=int, default=20, help="of the demonstrations")
     parser.add_argument("--pace-ms", type=int, default=20, help="between two messages of theirs")
+    parser.add_argument(
+        "--behind-ms", type=int, default=0, help="failover: to a replica that lacks the last so long"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser.parse_args()
 
@@ -32,10 +35,15 @@ def say(told: str) -> None:
 
 def sentence(score: Score) -> str:
     total = score.clients * score.messages
+    told = (
+        f"{score.forgotten:,} messages are gone, of which {score.told} clients were told; "
+        if score.told
+        else ""
+    )
     return (
         f"{score.clients} clients x {score.messages:,} messages = {total:,} deliveries: "
         f"{score.lost:,} lost, {score.doubled:,} doubled, {score.disordered:,} out of order; "
-        f"{score.missing_and_told:,} lost and told, {score.reconnects:,} reconnects, {score.seconds} s"
+        f"{told}{score.reconnects:,} reconnects, {score.seconds} s"
     )
 
 
@@ -45,14 +53,17 @@ async def demonstrate(options: argparse.Namespace) -> int:
         traffic = Traffic(
             cluster.websocket, cluster.api, KEY, clients=options.clients, pace_ms=options.pace_ms
         )
-        score = await traffic.run(_befalling(cluster, options.what))
+        score = await traffic.run(_befalling(cluster, options))
     print(json.dumps(score.report()) if options.json else sentence(score), flush=True)
     return 0 if score.kept else 1
 
 
-async def _befalling(cluster: Cluster, what: str) -> None:
+async def _befalling(cluster: Cluster, options: argparse.Namespace) -> None:
     await asyncio.sleep(SETTLE_SECONDS)
-    await (cluster.roll() if what == "roll" else cluster.fail_over())
+    if options.what == "roll":
+        await cluster.roll()
+    else:
+        await cluster.fail_over(behind_seconds=options.behind_ms / 1000)
     await asyncio.sleep(SETTLE_SECONDS)
 
 

@@ -120,13 +120,16 @@ class Cluster:
             await self.haproxy.until(lambda name=name: self._balances(name))  # type: ignore[misc]
             self._tell(f"node {name}: back after {time.monotonic() - began:.1f} s")
 
-    async def fail_over(self) -> None:
-        """Kill the Redis master, wait for the next one and for the nodes, and bring the old one back."""
+    async def fail_over(self, *, behind_seconds: float = 0) -> None:
+        """Kill the Redis master, wait for the next one and for the nodes, and bring the old one back.
+
+        The replica lacks the last `behind_seconds`: they are lost, which readers have to be told.
+        """
         if self.redis is None:
             raise SystemExit("this cluster has no Redis of its own")
         await self.redis.until_safe()
         began = time.monotonic()
-        before = await self.redis.kill_master()
+        before = await self.redis.kill_master(behind_seconds=behind_seconds)
         self._tell(f"the Redis master at port {before} is killed")
         master = await self.redis.until_promoted(before)
         self._tell(f"Sentinel promoted the one at port {master} after {time.monotonic() - began:.1f} s")

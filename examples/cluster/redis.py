@@ -90,9 +90,14 @@ class Redis:
                 return int(told[1])
         return self.ports[0]
 
-    async def kill_master(self) -> int:
-        """Kill the master with `kill -9`; return its port."""
+    async def kill_master(self, *, behind_seconds: float) -> int:
+        """Kill the master with `kill -9`, when the replica is so far behind; return its port."""
         port = await self.master()
+        if behind_seconds:
+            # Who is connected stays; the replica loses its connection, and does not know the password.
+            await asked(port, "config", "set", "requirepass", "unknown")
+            await asked(port, "-a", "unknown", "client", "kill", "type", "replica")
+            await asyncio.sleep(behind_seconds)
         await self.servers[port].kill()
         return port
 

@@ -34,9 +34,9 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
     return {**os.environ, "TMPDIR": str(tmp_path)}
 
 
-def demonstrated(what: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def demonstrated(environment: Mapping[str, str], *what: str) -> dict[str, Any]:
     ran = subprocess.run(
-        [*COMMAND, what, "--json", "--clients", "10"],
+        [*COMMAND, *what, "--json", "--clients", "10"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -51,8 +51,8 @@ def demonstrated(what: str, environment: Mapping[str, str]) -> dict[str, Any]:
 def test_a_rolling_restart_is_a_reconnect_and_nothing_else(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
-    score = demonstrated("roll", environment)
-    faults = ("lost", "missing_and_told", "told", "doubled", "disordered")
+    score = demonstrated(environment, "roll")
+    faults = ("lost", "missing_and_told", "forgotten", "told", "doubled", "disordered")
     assert {name: score[name] for name in faults} == dict.fromkeys(faults, 0), score
     assert score["deliveries"] == score["messages"] * score["clients"] > 1_000
     assert score["clients"] <= score["reconnects"] <= 2 * score["clients"], score
@@ -61,10 +61,16 @@ def test_a_rolling_restart_is_a_reconnect_and_nothing_else(
 
 
 def test_a_failover_of_redis_loses_nothing_without_a_word(environment: Mapping[str, str]) -> None:
-    score = demonstrated("failover", environment)
+    score = demonstrated(environment, "failover")
     assert (score["kept"], score["lost"], score["doubled"], score["disordered"]) == (True, 0, 0, 0), score
     assert "Sentinel promoted" in score["said"]
     assert "is started again" in score["said"]
+
+
+def test_a_failover_to_a_replica_that_lags_is_told_to_every_reader(environment: Mapping[str, str]) -> None:
+    score = demonstrated(environment, "failover", "--behind-ms", "500")
+    assert score["forgotten"] > 0, score
+    assert (score["told"], score["lost"], score["kept"]) == (score["clients"], 0, True), score
 
 
 def test_an_interrupt_stops_all_that_was_started_and_nothing_else(
