@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gapless.core.limits import ACCEPT_PAUSE_MS, HEAD_MS, IDLE_MS, SOCKET_UNSENT_BYTES
-from gapless.server.front import Front
+from gapless.server.front import Front, reserve
 from gapless.server.request import Request
 from gapless.server.site import HttpLimits
 from tests.server.raw_socket import RawSocket
@@ -409,6 +409,23 @@ async def test_two_fronts_may_share_a_port_if_both_ask_for_it() -> None:
     client.send(get(HOST, b"Connection: close\r\n"))
     assert [response.status for response in await client.responses()] == [200]
     await second.end()
+
+
+@on_a_loop
+async def test_a_port_can_be_kept_for_those_who_share_it_and_is_taken_from_nobody() -> None:
+    kept = reserve("", 0)
+    ports = {one.getsockname()[1] for one in kept}
+    assert len(ports) == 1
+    sharing = Serving()
+    await sharing.front.listen("127.0.0.1", *ports, reuse_port=True)
+    with pytest.raises(OSError, match="in use"):
+        reserve("127.0.0.1", *ports)
+    client = await sharing.connect()
+    client.send(get(HOST, b"Connection: close\r\n"))
+    assert [response.status for response in await client.responses()] == [200]
+    await sharing.end()
+    for one in kept:
+        one.close()
 
 
 class NoRoom(socket.socket):

@@ -221,6 +221,12 @@ class Knocking(Guest):
         self._transport.write(frame(Proved(_proof(key, b"owner", self._nonce, said.nonce))))
         self._come_in()
 
+    def _misunderstood(self, error: Exception) -> None:
+        if self in self._gate.knocking:
+            log.warning("somebody who is no gapless was sent away", extra={"address": self._address()})
+        else:
+            super()._misunderstood(error)
+
     def _address(self) -> str:
         return str((self._transport.get_extra_info("peername") or ("",))[0])
 

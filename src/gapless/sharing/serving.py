@@ -281,10 +281,13 @@ class Guest(asyncio.Protocol):
             for body in self._frames.feed(data):
                 self._take(body)
         except (msgspec.MsgspecError, GaplessError) as error:
-            log.error("a process that joined says what cannot be read: %s", error)
+            self._misunderstood(error)
             self.cut()
         if len(self._calls) >= SHARED_CALLS_MAX:
             self._transport.pause_reading()
+
+    def _misunderstood(self, error: Exception) -> None:
+        log.error("a process that joined says what cannot be read: %s", error)
 
     def _take(self, body: bytes) -> None:
         said = read_call(body)
