@@ -14,6 +14,7 @@ from gapless.core.limits import JOB_DELAY_MAX_MS
 from gapless.core.stream import Entry, Stored
 
 __all__ = [
+    "NOWHERE",
     "STATES",
     "claimed_of",
     "digest_of",
@@ -44,7 +45,8 @@ def known_text(text: str) -> str:
 def name_of(id: str) -> tuple[int, str]:
     """Return the number of a job's id and its epoch; NOWHERE if it is no id."""
     number, _, epoch = id.partition("-")
-    if not epoch.isalnum() or not epoch.isascii() or number != str(number_of(id)):
+    is_name = epoch.isascii() and epoch.isalnum() and number == str(number_of(id) or "")
+    if not is_name:
         return NOWHERE
     return min(number_of(id), EXACT_MAX), epoch
 

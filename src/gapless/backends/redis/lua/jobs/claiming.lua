@@ -1,7 +1,7 @@
 -- Jobs on their way to workers.
 --
---   P:jc:<digest>  MessagePack {at_ms, number, fence, number, fence, ...}: what a request to claim was given; it ends by
---                  itself, as P:jr:<digest> does
+--   P:jc:<digest>  MessagePack {at_ms, number, fence, number, fence, ...}: what a request to claim was given; it ends
+--                  by itself, as P:jr:<digest> does
 
 -- What is told of jobs that are leased.
 local function claimed(s, leased)
@@ -125,7 +125,8 @@ function jobs.tend_of(s, items)
   return not s.jobs.more
 end
 
--- extend(now, token, chances, lease_ms, leases): each is {number, epoch, fence}. Answers until when, or {code, message}.
+-- extend(now, token, chances, lease_ms, leases): each is {number, epoch, fence}. Answers until when each lasts, or
+-- {code, message}.
 local function extend(keys, args)
   local s = jobs.begin(keys, args)
   local leases = cmsgpack.unpack(args[5])

@@ -1,7 +1,7 @@
 -- Taking jobs in.
 --
---   P:jr:<digest>  MessagePack {at_ms, batches of the whole call, {1, id, is_new, id, ...} or false of each here}: what a
---                  part of a request to enqueue was answered. It ends by itself, some time after it means nothing by
+--   P:jr:<digest>  MessagePack {at_ms, batches of the whole call, {1, id, is_new, id, ...} or false of each here}: what
+--                  a part of a request to enqueue was answered. It ends by itself, some time after it means nothing by
 --                  the store's time
 
 -- How long an answer is held, and how long the server keeps it at least: its clock may be another than `now`.

@@ -100,7 +100,8 @@ function jobs.each_rank(q, found)
   local rank = 0
   while rank <= 9 do
     -- ZRANGEBYSCORE: the first of the most urgent.
-    local first = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), rank * jobs.RANK, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local first = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), rank * jobs.RANK, '+inf', 'WITHSCORES',
+      'LIMIT', 0, 1)
     if #first == 0 then return end
     rank = math.floor(first[2] / jobs.RANK)
     if found(rank * jobs.RANK, first[2] - rank * jobs.RANK) then return end
@@ -113,7 +114,8 @@ function jobs.due_members(s, q, limit)
   local members = {}
   jobs.each_rank(q, function(base)
     -- ZRANGEBYSCORE: what is due of one priority.
-    local found = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), base, base + s.now, 'LIMIT', 0, limit - #members)
+    local found = redis.call('ZRANGEBYSCORE', jobs.set(q, 'ready'), base, base + s.now, 'LIMIT', 0,
+      limit - #members)
     for _, member in ipairs(found) do members[#members + 1] = member end
     return #members == limit
   end)

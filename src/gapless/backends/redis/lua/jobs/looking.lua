@@ -144,7 +144,8 @@ local function by_due(q, set, base, now)
   -- ZCOUNT, ZRANGEBYSCORE: by when they are due.
   local due = redis.call('ZCOUNT', jobs.set(q, set), from, base + now)
   local first = redis.call('ZRANGEBYSCORE', q.key[set], from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local later = redis.call('ZRANGEBYSCORE', q.key[set], '(' .. jobs.text(base + now), to, 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local after = '(' .. jobs.text(base + now)
+  local later = redis.call('ZRANGEBYSCORE', q.key[set], after, to, 'WITHSCORES', 'LIMIT', 0, 1)[2]
   return due, first and first - base, later and later - base
 end
 

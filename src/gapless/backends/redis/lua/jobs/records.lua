@@ -1,6 +1,6 @@
 -- Jobs, as they are kept.
 --
---   P:j   hash: MessagePack of FIELDS by a job's number: all that rules it
+--   P:j   hash: all that rules a job (RECORD), by its number
 --   P:jb  hash: what it says (headers, message id, payload), by its number: opaque here
 --   P:jn  hash: MessagePack {reason, details, result or false}, of those that failed or are done
 --
@@ -8,12 +8,15 @@
 -- fell due in the same millisecond, until it is redriven and gets a new one. Where jobs stand in an order their
 -- *member* is the place, of fixed width, and after a colon the number if that is another.
 
-local FIELDS = {'queue', 'queue_id', 'epoch', 'key', 'priority', 'unique', 'expires_ms', 'enqueued', 'size', 'state',
-  'due', 'first', 'place', 'attempt', 'strikes', 'alone', 'expires_at', 'ended', 'worker', 'fence', 'is_noted', 'stands'}
+-- Seven times; size, attempt, strikes; priority, state, where it stands, whether it is to be alone, and is noted;
+-- then texts, each after its size: queue, its id, epoch, key, unique name, worker, fence.
+local RECORD = '>I8I8I8I8I8I8I8I4I4I4BBBBBI2c0I2c0I2c0I2c0I2c0I2c0I2c0'
 
--- States, by the sorted set in which a job's number is; those who call know them by their index.
-jobs.STATES = {'waiting', 'leased', 'dead', 'done', 'gone'}
+-- States, by the sorted set in which a job's number is, and where those stand that wait: kept as numbers.
+local STATES = {[0] = 'waiting', 'leased', 'dead', 'done'}
 local STATE_CODES = {waiting = 0, leased = 1, dead = 2, done = 3, gone = 4}
+local STANDS = {[0] = 'held', 'ready', 'turn'}
+local STAND_CODES = {held = 0, ready = 1, turn = 2}
 
 function jobs.state_code(state)
   return STATE_CODES[state]
@@ -44,15 +47,30 @@ function jobs.put(job, place)
   job.member = member_of(job.number, place)
 end
 
+local function unpacked(number, kept)
+  local j = {number = number}
+  local state, stands, alone, is_noted, key, unique
+  j.expires_ms, j.enqueued, j.due, j.first, j.place, j.expires_at, j.ended, j.size, j.attempt, j.strikes, j.priority,
+    state, stands, alone, is_noted, j.queue, j.queue_id, j.epoch, key, unique, j.worker, j.fence =
+    struct.unpack(RECORD, kept)
+  j.state, j.stands, j.alone, j.is_noted = STATES[state], STANDS[stands], alone == 1, is_noted == 1
+  j.key = key ~= '' and string.sub(key, 2)
+  j.unique = unique ~= '' and unique
+  j.member = member_of(number, j.place)
+  return j
+end
+
+local function packed(j)
+  local key, unique = j.key and '=' .. j.key or '', j.unique or ''
+  return struct.pack(RECORD, j.expires_ms, j.enqueued, j.due, j.first, j.place, j.expires_at, j.ended, j.size,
+    j.attempt, j.strikes, j.priority, STATE_CODES[j.state], STAND_CODES[j.stands], j.alone and 1 or 0, j.is_noted and 1 or 0,
+    #j.queue, j.queue, #j.queue_id, j.queue_id, #j.epoch, j.epoch, #key, key, #unique, unique, #j.worker, j.worker,
+    #j.fence, j.fence)
+end
+
 local function read(s, number, kept)
-  local job = false
-  if kept then
-    job = {number = number}
-    for i, value in ipairs(cmsgpack.unpack(kept)) do job[FIELDS[i]] = value end
-    job.member = member_of(number, job.place)
-  end
-  s.jobs.records[number] = job
-  return job
+  s.jobs.records[number] = kept and unpacked(number, kept) or false
+  return s.jobs.records[number]
 end
 
 -- Read jobs by their numbers, all at once.
@@ -96,12 +114,6 @@ end
 function jobs.erase(s, number)
   s.jobs.erased[number] = true
   s.jobs.changed[number], s.jobs.bodies[number], s.jobs.records[number] = nil, nil, false
-end
-
-local function packed(job)
-  local values = {}
-  for i, field in ipairs(FIELDS) do values[i] = job[field] end
-  return cmsgpack.pack(values)
 end
 
 -- Write all that has changed.
