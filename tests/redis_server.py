@@ -109,8 +109,8 @@ class RedisServer:
 @contextmanager
 def redis_server(folder: Path, **settings: str) -> Iterator[RedisServer]:
     """Run a server."""
-    server = RedisServer(folder, 0, **settings).start()
+    server = RedisServer(folder, 0, **settings)
     try:
-        yield server
+        yield server.start()
     finally:
         server.kill()
