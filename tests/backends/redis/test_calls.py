@@ -82,7 +82,7 @@ async def test_a_call_whose_connection_is_lost_is_unknown_and_the_next_refused(
     read = asyncio.ensure_future(calls.read("generations"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    server.kill()
+    server.process.kill()  # without letting it go on first
     with pytest.raises(OutcomeUnknown):
         await called
     with pytest.raises(Unavailable) as refused:
