@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import API_KEY, GAPLESS, Program
+from tests.certificates import certificate
+from tests.program import API_KEY, GAPLESS, Program, free_port
 from tests.redis_server import RedisServer, redis_server
 
 SECONDS_MAX = 30
@@ -88,9 +89,9 @@ def start(tmp_path: Path, program: Program, redis: RedisServer) -> Iterator[Call
     """Starts a bridge between the two, and waits until it listens."""
     started: list[Bridge] = []
 
-    def start(*options: str) -> Bridge:
+    def start(*options: str, redis_url: str = redis.url) -> Bridge:
         server = ["--url", f"http://127.0.0.1:{program.port}", "--api-key", API_KEY]
-        started.append(Bridge(tmp_path, *options, "--redis", redis.url, *server))
+        started.append(Bridge(tmp_path, *options, "--redis", redis_url, *server))
         started[-1].until_said("listening to")
         return started[-1]
 
@@ -186,6 +187,30 @@ def test_a_redis_that_is_restarted_is_listened_to_again(
     assert bridge.interrupt() == 0, bridge.said()
     assert held(program, "chat:1") == [{"number": number} for number in range(20)]
     assert bridge.counts()["redis_losses"] == 1
+
+
+def test_a_redis_with_a_password_is_listened_to_over_tls(
+    tmp_path: Path, program: Program, start: Callable[..., Bridge]
+) -> None:
+    folder, port = tmp_path / "secured", free_port()
+    folder.mkdir()
+    certificate("localhost").write(folder)
+    pem, key = str(folder / "server.pem"), str(folder / "server.key")
+    secured = {
+        "tls-port": str(port),
+        "tls-cert-file": pem,
+        "tls-key-file": key,
+        "tls-ca-cert-file": pem,
+        "tls-auth-clients": "no",
+    }
+    with redis_server(folder, appendonly="no", **secured) as redis:
+        redis.command("CONFIG", "SET", "requirepass", "secret")
+        bridge = start("chat:1", redis_url=f"rediss://:secret@localhost:{port}?ca={pem}")
+        command = ["redis-cli", "-p", str(redis.port), "-a", "secret", "publish", "chat:1", "1"]
+        assert subprocess.run(command, capture_output=True, check=True).stdout == b"1\n"
+        bridge.until(lambda: bridge.counts().get("published") == 1)
+        assert bridge.interrupt() == 0, bridge.said()
+    assert held(program, "chat:1") == [1]
 
 
 def test_what_could_not_be_published_in_the_end_is_told(
