@@ -12,7 +12,7 @@ end
 -- Let a queue behave otherwise from now on; its jobs are given their places anew, bit by bit, if that matters.
 local function change(s, q, options)
   local before = q.options
-  q.packed, q.options = options, cmsgpack.unpack(options)
+  jobs.behave(q, options)
   if not places_alike(before, q.options) then
     q.stage, q.at = 1, 0
     if not q.options.fair then q.turning = {} end

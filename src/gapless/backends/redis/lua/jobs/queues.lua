@@ -52,16 +52,23 @@ function jobs.call(command, key, values)
   end
 end
 
+local options_of = remembering(function(text) return cmsgpack.unpack(text) end)
+
 local KEYS = {__index = function(keys, name)
   keys[name] = keys.prefix .. name
   return keys[name]
 end}
 
+-- Let a queue behave as its options (MessagePack) say.
+function jobs.behave(q, options)
+  q.packed, q.options = options, options_of(options)
+end
+
 local function new_queue(s, name, kept)
   local id, is_paused, stage, at, options = unpack(kept)
-  local q = {name = name, id = id, is_paused = is_paused, stage = stage, at = at, packed = options, counts = {},
-    changes = {}, turning = {}}
-  q.options = cmsgpack.unpack(options)
+  local q = {name = name, id = id, is_paused = is_paused, stage = stage, at = at, counts = {}, changes = {},
+    turning = {}}
+  jobs.behave(q, options)
   q.key = setmetatable({prefix = s.p .. ':q:' .. id .. ':'}, KEYS)
   for _, counter in ipairs(COUNTERS) do q[counter] = {} end
   jobs.of(s).queues[name] = q
