@@ -3,8 +3,7 @@
 local PAGE_MESSAGES_MAX = 1000
 local CHUNK_MIN, CHUNK_MAX = 8, 256
 local SHAPE_BYTES = 9
-local TOTAL = '>I8'
-local STORED = '>I8BI8I8I4I4'
+local TOTAL, STORED = streams.TOTAL, streams.STORED
 
 local function lost(epoch, offset)
   return string.format('GAPLESS position_lost position %s:%.0f does not hold', epoch, offset)
@@ -118,7 +117,8 @@ local function read(keys, args)
   if not s then return store.AGAIN end
   local h = streams.head(s, args[3])
   local direction, epoch, offset = args[4], args[5], tonumber(args[6])
-  local page = {back = direction == '<', taken = {}, bytes = 0, messages_max = tonumber(args[7]), bytes_max = tonumber(args[8])}
+  local page = {back = direction == '<', taken = {}, bytes = 0}
+  page.messages_max, page.bytes_max = tonumber(args[7]), tonumber(args[8])
   local start, last = h.floor, h.last
   if page.back then
     last = math.max(math.min(offset - 1, h.last), h.floor)

@@ -1,7 +1,6 @@
 -- Streams: what is removed by somebody's wish. All of it makes room, and is let do so in a full store.
 
-local STORED = '>I8BI8I8I4I4'
-local TOTAL = '>I8'
+local TOTAL, STORED = streams.TOTAL, streams.STORED
 
 -- Remove a message, leave what find and retention need of it; false if it is not there.
 local function erase_message(s, h, offset, in_index)
