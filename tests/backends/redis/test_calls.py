@@ -312,3 +312,22 @@ def test_a_full_redis_can_be_connected_to_anew() -> None:
                 assert await declared(calls) == ["a"]
 
     asyncio.run(scenario())
+
+
+@with_server
+async def test_time_goes_on_though_the_clock_of_the_server_was_set_back(
+    server: RedisServer, calls: Calls
+) -> None:
+    """At half the pace, until the clock has caught up: else no lease and no session would end for a day."""
+    day_ms = 24 * 3_600_000
+
+    def time_ms() -> int:
+        return int(server.command("HGET", "{gapless}:meta", "time"))
+
+    before_ms = time_ms()
+    server.command("HSET", "{gapless}:meta", "time", before_ms + day_ms, "wall", before_ms + day_ms)
+    for _ in range(2):
+        ahead_ms = time_ms()
+        while time_ms() == ahead_ms:
+            await declare(calls, "a")
+        assert 0 < time_ms() - (before_ms + day_ms) < 60_000

@@ -12,6 +12,7 @@
 --              seq      +1 per append, enqueue, settlement
 --              floor    where a stream begins that was never there; ground: JSON, its lineage
 --              time     the newest time (ms) that was given out; it never falls
+--              wall     what the server's clock showed then
 --              fence    the last fence's number
 --   P:openers  sorted set: each process that has the store open, by when (ms) it was last heard of
 --   P:pending  set: those of them who have not said yet what they saw of earlier generations
@@ -30,31 +31,36 @@ local function incarnation()
   return string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)')
 end
 
--- Return the time in milliseconds, and how much of it counts for what grows old: less, where a caller's own clock
--- says that the server's has jumped ahead.
-local function clock(given, known)
+-- Return the time in milliseconds; how much of it counts for what grows old: less, where a caller's own clock says
+-- that the server's has jumped ahead; and what the server's clock showed. One that was set back is waited for at half
+-- its pace: time that stood still would let no lease, session or suspicion end.
+local function clock(given, known, wall)
   given = tonumber(given)
   if given > 0 then
     local now = math.max(known, given)
-    return now, now
+    return now, now, wall
   end
   -- TIME: the store's clock is the server's.
-  local time = redis.call('TIME')
-  local now = math.max(known, time[1] * 1000 + math.floor(time[2] / 1000))
-  return now, given < 0 and math.min(now, -given) or now
+  local told = redis.call('TIME')
+  local time = told[1] * 1000 + math.floor(told[2] / 1000)
+  if wall == 0 then wall = time end
+  local now = math.max(time, known + math.max(0, math.floor((time - wall) / 2)))
+  return now, given < 0 and math.min(now, -given) or now, (now > known or time < wall) and time or wall
 end
 
 -- Read what every function needs.
 local function read_meta(keys, args)
   local key = keys[1] .. ':meta'
   -- HMGET: all that every function needs, at once.
-  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due', 'format')
+  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due', 'format',
+    'wall')
   if meta[1] and meta[9] ~= FORMAT then
     error(redis.error_reply('GAPLESS store_refused the store is of another version of gapless: format '
       .. tostring(meta[9]) .. ', not ' .. FORMAT))
   end
   local time = tonumber(meta[5] or 0)
-  local now, aged = clock(args[1], time)
+  local wall = tonumber(meta[10] or 0)
+  local now, aged, wall_now = clock(args[1], time, wall)
   return {
     p = keys[1],
     key = key,
@@ -67,6 +73,8 @@ local function read_meta(keys, args)
     time = time,
     now = now,
     aged = aged,
+    wall = wall_now,
+    wall_before = wall,
     suspect = tonumber(meta[6] or 0),
     fence = tonumber(meta[7] or 0),
     fence_before = tonumber(meta[7] or 0),
@@ -137,7 +145,7 @@ local function incarnate(s, token, most)
   local vouched = redis.call('HGET', s.key, was_suspect and 'vouched' or 'durable') or 0
   -- HSET: the new generation; whether it keeps what it acknowledges is yet to be told.
   redis.call('HSET', s.key, 'format', FORMAT, 'replid', s.replid, 'epoch', s.epoch, 'vouched', vouched,
-    'durable', 0, 'fence', s.fence, 'time', s.now)
+    'durable', 0, 'fence', s.fence, 'time', s.now, 'wall', s.wall)
   save_gens(s)
   if not is_new then
     -- ZRANGEBYSCORE: who had the store open until shortly before.
@@ -216,9 +224,9 @@ function store.finish(s, ...)
   if streams.save then streams.save(s) end
   if jobs.save then jobs.save(s) end
   store.flush(s)
-  if s.seq ~= s.seq_before or s.fence ~= s.fence_before or s.now > s.time then
+  if s.seq ~= s.seq_before or s.fence ~= s.fence_before or s.now > s.time or s.wall ~= s.wall_before then
     -- HSET: what every function changes.
-    redis.call('HSET', s.key, 'seq', s.seq, 'time', s.now, 'fence', s.fence)
+    redis.call('HSET', s.key, 'seq', s.seq, 'time', s.now, 'fence', s.fence, 'wall', s.wall)
   end
   return {s.epoch, s.seq, s.now, ...}
 end
