@@ -12,9 +12,11 @@ import pytest
 from gapless import backends
 from gapless.backends import Options
 from gapless.backends.redis import library
+from gapless.backends.redis.jobs import CHANCES
 from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, StoreFull
+from gapless.core.job_rules import EXPIRED, LAPSED
 from gapless.core.jobs import Claimed, Deed, Job, OnDead, Settled, Settlement, State
-from gapless.core.limits import SETTLED_MS
+from gapless.core.limits import PRIORITY_MAX, SETTLED_MS
 from gapless.core.retry import Retry
 from gapless.ports import Store
 from gapless.testing.conformance.places import entry
@@ -128,6 +130,14 @@ def test_the_policy_of_retries_is_the_same_inside_redis() -> None:
     ]
     expected = [policy.delay_ms(attempt, draw) for policy, attempt, draw in asked]
     assert delays_inside(asked) == expected
+
+
+def test_what_python_and_the_functions_inside_redis_both_know_is_the_same() -> None:
+    text = library.source()
+    assert f"jobs.SETTLED_MS = {SETTLED_MS}\n" in text
+    assert f"local LAPSED, EXPIRED = '{LAPSED}', '{EXPIRED}'\n" in text
+    assert f"jobs.PART = {CHANCES}\n" in text
+    assert f"({PRIORITY_MAX} - job.priority) * jobs.RANK" in text
 
 
 # Bit by bit ------------------------------------------------------------------------------------

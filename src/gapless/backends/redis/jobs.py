@@ -67,7 +67,7 @@ from gapless.core.limits import (
 from gapless.core.stream import Entry, Stored
 from gapless.ports import Queues
 
-__all__ = ["RedisQueues"]
+__all__ = ["CHANCES", "RedisQueues"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

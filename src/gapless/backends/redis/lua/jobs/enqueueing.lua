@@ -37,10 +37,12 @@ local function place(s, q, e, first)
   if e.unique then jobs.hold_name(q, job, e.unique_ms > 0 and s.now + e.unique_ms or 0) end
   jobs.did(q, 'enqueued')
   jobs.wake(s, q)
-  if s.undo then store.undoing(s, function()
-    jobs.move(s, q, job, 'gone', 0)
-    jobs.did(q, 'enqueued', -1)
-  end) end
+  if s.undo then
+    store.undoing(s, function()
+      jobs.move(s, q, job, 'gone', 0)
+      jobs.did(q, 'enqueued', -1)
+    end)
+  end
   return job
 end
 
@@ -53,9 +55,8 @@ local function named(packed)
   return e
 end
 
--- Enqueue a job, a list of the values of JOB. Of these `key` and `unique` may be false, and so may be `message`:
--- what streams.hold_key takes. Answers {id, 1 if it is new}; or nil and
--- {code, message}: then nothing was done.
+-- Enqueue a job, a list of the values of JOB. Of these `key` and `unique` may be false, and so may be `message`: what
+-- streams.hold_key takes. Answers {id, 1 if it is new}; or nil and {code, message}: then nothing was done.
 function jobs.admit(s, packed)
   local e = named(packed)
   local q = jobs.queue(s, e.queue)
