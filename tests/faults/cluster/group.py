@@ -86,8 +86,9 @@ class Readers:
         api = self._api(0)
         try:
             told = await api.until_answered("stream/lag", {"source": STREAM, "group": GROUP})
-        finally:
-            self.ends = {str(each["partition"]): each["last"] for each in told["partitions"]}
+        except Refused:  # the store was rewound, and with it the group
+            return 0
+        self.ends = {str(each["partition"]): each["last"] for each in told["partitions"]}
         lag: int = told["lag"]
         return lag
 

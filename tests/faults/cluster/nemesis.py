@@ -13,7 +13,8 @@ from tests.faults.cluster.stores import Redis, Shared
 __all__ = ["BESIDE", "CARELESS", "FILE_FAULTS", "REDIS_FAULTS", "REWINDING", "WORKERS_FAULTS", "Nemesis"]
 
 DAY_MS = 24 * 3_600_000
-SHORT_MS, LONG_MS = (20, 400), (300, 2_500)
+SHORT_MS, LONG_MS, FLICKER_MS = (20, 400), (300, 2_500), (0, 8)
+FLICKERS = 100
 
 
 @dataclass
@@ -196,17 +197,35 @@ async def run_out_of_memory(nemesis: Nemesis) -> None:
     nemesis.redis.limit_memory(limited=False)
 
 
+async def flicker_memory(nemesis: Nemesis) -> None:
+    """Redis may take more memory, and may not, and so on."""
+    for _ in range(FLICKERS):
+        nemesis.redis.limit_memory(limited=True)
+        await nemesis.wait(FLICKER_MS)
+        nemesis.redis.limit_memory(limited=False)
+        await nemesis.wait(FLICKER_MS)
+
+
 # A Redis that comes back older ----------------------------------------------------------------
 
 
 async def restore_copy(nemesis: Nemesis) -> None:
-    """Redis is started with an older copy of its data, from before a restart maybe."""
+    """Redis is started with an older copy of its data."""
     nemesis.redis.copy()
     await nemesis.progress()
-    if nemesis.dice.random() < 0.5:
-        nemesis.redis.kill()
-        nemesis.redis.main.start()
-        await nemesis.progress()
+    nemesis.redis.kill()
+    nemesis.record("", "rewound")
+    nemesis.redis.restore()
+    nemesis.redis.main.start()
+
+
+async def restore_older(nemesis: Nemesis) -> None:
+    """Redis is started with a copy of its data from before it was last started."""
+    nemesis.redis.copy()
+    await nemesis.progress()
+    nemesis.redis.kill()
+    nemesis.redis.main.start()
+    await nemesis.progress()
     nemesis.redis.kill()
     nemesis.record("", "rewound")
     nemesis.redis.restore()
@@ -221,19 +240,36 @@ async def flush_all(nemesis: Nemesis) -> None:
 
 async def promote_replica(nemesis: Nemesis) -> None:
     """Redis ends, and a replica that was left behind is promoted."""
-    redis = nemesis.redis
-    redis.leave_replica_behind()
+    nemesis.redis.leave_replica_behind()
     await nemesis.progress()
+    promote(nemesis)
+    await nemesis.redis.follow()
+
+
+async def promote_fresh(nemesis: Nemesis) -> None:
+    """A replica is promoted that has just been filled, and killed as soon as it has acknowledged something.
+
+    Until its first AOF rewrite is done, all of it would be lost.
+    """
+    await nemesis.redis.follow(rewriting_slowly=True)
+    promote(nemesis)
+    await nemesis.progress()
+    nemesis.redis.kill()
+    nemesis.redis.main.start()
+    await nemesis.redis.follow()
+
+
+def promote(nemesis: Nemesis) -> None:
+    """Let the replica be the main server, and lead all nodes there."""
     for node in nemesis.nodes.all:
         assert node.way is not None
         node.way.block()
     nemesis.record("", "rewound")
-    redis.promote()
+    nemesis.redis.promote()
     for node in nemesis.nodes.all:
         assert node.way is not None
-        node.way.target = redis.server
+        node.way.target = nemesis.redis.server
         node.way.unblock()
-    await redis.follow()
 
 
 async def restart_redis(nemesis: Nemesis) -> None:
@@ -247,10 +283,9 @@ FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault
     for fault in (
         kill_process, stop_process, kill_node, kill_all_nodes, restart_node, stop_node, jump_clock,
-        cut_clients, drop_packets,
-        delay_clients, cut_store, delay_store, kill_redis, stop_redis, fill_disk, run_out_of_memory,
-        restore_copy, flush_all,
-        promote_replica, restart_redis,
+        cut_clients, drop_packets, delay_clients, cut_store, delay_store, kill_redis, stop_redis, fill_disk,
+        run_out_of_memory, flicker_memory, restore_copy, restore_older, promote_replica, promote_fresh,
+        flush_all, restart_redis,
     )
 }  # fmt: skip
 
@@ -266,10 +301,16 @@ WORKERS_FAULTS = {
 REDIS_FAULTS = {
     "kill_node": 12, "kill_all_nodes": 4, "restart_node": 8, "stop_node": 10, "jump_clock": 8,
     "cut_clients": 6, "delay_clients": 5, "drop_packets": 7, "cut_store": 14, "delay_store": 8,
-    "kill_redis": 12, "stop_redis": 8, "fill_disk": 5, "run_out_of_memory": 6,
+    "kill_redis": 12, "stop_redis": 8, "fill_disk": 5, "run_out_of_memory": 4, "flicker_memory": 4,
 }  # fmt: skip
-REWINDING = {"restore_copy": 30, "flush_all": 25, "promote_replica": 30, "cut_clients": 15}
-CARELESS = {"restart_redis": 60, "flush_all": 10, "restore_copy": 10, "cut_clients": 10, "restart_node": 10}
+REWINDING = {
+    "restore_copy": 20, "restore_older": 15, "flush_all": 20, "promote_replica": 20, "promote_fresh": 10,
+    "cut_clients": 15,
+}  # fmt: skip
+CARELESS = {
+    "restart_redis": 50, "flush_all": 10, "restore_copy": 10, "restore_older": 10, "cut_clients": 10,
+    "restart_node": 10,
+}  # fmt: skip
 
 # What may happen while something else does: it changes neither the store nor who lives.
 BESIDE = ("cut_clients", "delay_clients", "drop_packets")

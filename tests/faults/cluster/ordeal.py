@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -33,6 +34,7 @@ CHANNELS = [*KEPT, "short:a"]
 SECRET = "secret:a"
 SUBSCRIBERS = 3
 BETWEEN_MS = (30, 300)
+AWAY_MS = (300, 3_000)
 POLL_MS = 10
 PATIENCE_SECONDS = 30
 MIXED = 0.35
@@ -108,6 +110,8 @@ class Ordeal:
                 await self._settle()
             except TimeoutError as error:
                 self.result.findings.append(f"stuck: {error}")
+            except Exception:  # what happened until then is kept with it
+                self.result.findings.append(f"broken: {traceback.format_exc()}")
             self._compare()
         self.result.seconds = time.monotonic() - began
         return self.result
@@ -125,7 +129,9 @@ class Ordeal:
         self.record("stranger", "stranger", channel=SECRET)
         stranger = self._subscriber("stranger", [SECRET], places)
         stranger.positions[SECRET] = ("", 0)
-        for subscriber in [*self._subscribers, stranger]:
+        self._sleeper = self._subscriber("sleeper", CHANNELS, places)
+        self._sleeper.away_ms = AWAY_MS
+        for subscriber in [*self._subscribers, self._sleeper, stranger]:
             self._begin(subscriber.run())
         await self._until(lambda: all(len(each.live) == len(CHANNELS) for each in self._subscribers), "start")
         self._publish(places)
@@ -241,6 +247,8 @@ class Ordeal:
         ends = [await self._heads(node) for node in self.nodes.all]
         if any(end != ends[0] for end in ends):
             self.result.findings.append(f"above_end: the nodes differ in where channels end: {ends}")
+        self._sleeper.away_ms = None
+        self._subscribers.append(self._sleeper)
         await self._catch_up(ends[0])
         for channel in CHANNELS:
             await self._read(self.nodes.all[0].program.port, channel)

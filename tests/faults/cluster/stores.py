@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from gapless.server.clock import LoopClock
+from gapless.server.parting import pause
 from tests.redis_server import RedisServer
 
 __all__ = ["DISK_MEBIBYTES", "File", "Redis", "Shared"]
 
 DISK_MEBIBYTES = 192
 OOM_BYTES = 1_000_000
+KEY_DELAY_US = 10_000
+LOOK_MS, FOLLOW_MS_MAX = 20, 20_000
 
 
 class Shared(Protocol):
@@ -156,12 +160,20 @@ class Redis:
         self.main.command("REPLICAOF", "NO", "ONE")
         self.server = ("127.0.0.1", self.main.port)
 
-    async def follow(self) -> None:
-        """Start the other server anew, as the replica of this one."""
+    async def follow(self, *, rewriting_slowly: bool = False) -> None:
+        """Start the other server anew, as a replica that has all of this one, if not written down yet."""
         assert self.replica is not None
+        self.replica.kill()
         shutil.rmtree(self.replica.folder, ignore_errors=True)
         await asyncio.to_thread(self.replica.start)
+        if rewriting_slowly:
+            self.replica.command("CONFIG", "SET", "rdb-key-save-delay", KEY_DELAY_US)
         self.replica.command("REPLICAOF", "127.0.0.1", self.main.port)
+        clock, tries = LoopClock(), 0
+        while "master_link_status:up" not in self.replica.command("INFO", "replication"):
+            tries += 1
+            assert tries * LOOK_MS < FOLLOW_MS_MAX, "the replica does not follow"
+            await pause(clock, LOOK_MS)
 
     # The end ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ __all__ = ["Place", "Subscriber"]
 SILENCE_SECONDS = 2.5  # the servers of these tests ping every second
 OPENING_SECONDS = 3
 BACK_MS = (10, 150)
+STAY_SECONDS = 0.3
 
 Place = tuple[str, str]
 """What a node is called, and where it is reached: http://…, without a path."""
@@ -35,6 +36,7 @@ class Subscriber:
         self.name = name
         self.received = 0
         self.token = ""
+        self.away_ms: tuple[int, int] | None = None  # how long it is away, each time that it has been there
         self.positions: dict[str, tuple[str, int]] = {}
         self.live: set[str] = set()
         self._channels = channels
@@ -60,7 +62,7 @@ class Subscriber:
         async with aiohttp.ClientSession(timeout=timeout, connector=self._network.connector()) as session:
             while True:
                 await self._once(session)
-                await pause(LoopClock(), self._dice.randint(*BACK_MS))
+                await pause(LoopClock(), self._dice.randint(*(self.away_ms or BACK_MS)))
 
     async def _once(self, session: aiohttp.ClientSession) -> None:
         """Be connected once, however it ends."""
@@ -73,7 +75,8 @@ class Subscriber:
         except (OSError, aiohttp.ClientError, TimeoutError):
             return
         try:
-            await self._talk(socket)
+            async with asyncio.timeout(STAY_SECONDS if self.away_ms else None):
+                await self._talk(socket)
         except (OSError, aiohttp.ClientError, TimeoutError):
             pass
         finally:
