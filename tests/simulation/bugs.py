@@ -17,11 +17,13 @@ from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Subscription
 from gapless.broker.hub import Hub
 from gapless.broker.placing import Placing
+from gapless.broker.presence import Attendance
 from gapless.broker.recovery import Recovery, Start
 from gapless.core.errors import GaplessError, PositionConflict, PositionLost
 from gapless.core.keepalive import Action, Keepalive
 from gapless.core.lineage import Fate, Generation, Link
 from gapless.core.stream import Entry, Head, Message, Page, Position, Stored
+from gapless.server.nodes.asking import Asking
 from gapless.server.session import Session
 from gapless.testing.simulated_store import SimulatedStore, StoreConnection
 from tests.simulation import world as world_module
@@ -383,3 +385,30 @@ def _suspect_clean() -> AbstractContextManager[object]:
 @bug("a node forgets what it acknowledged")
 def _forgets() -> AbstractContextManager[object]:
     return patch.object(StoreConnection, "report", lambda self, epoch: [(epoch, 0)])
+
+
+# Several nodes ---------------------------------------------------------------------------------
+
+
+@bug("what the bus brings twice is passed on twice")
+def _passed_on_twice() -> AbstractContextManager[object]:
+    return patch.object(broker_module, "is_new", lambda highest, node, number: True)
+
+
+@bug("a disconnect is answered before the other nodes have done it")
+def _answered_early() -> AbstractContextManager[object]:
+    async def everywhere(self: Asking, method: str, body: bytes) -> list[bytes]:
+        return []
+
+    return patch.object(Asking, "everywhere", everywhere)
+
+
+@bug("who goes stays in the store's list")
+def _never_departs() -> AbstractContextManager[object]:
+    real = Attendance._change
+
+    def change(self: Attendance, key: tuple[str, str], entry: bytes | None) -> None:
+        if entry is not None:
+            real(self, key, entry)
+
+    return patch.object(Attendance, "_change", change)

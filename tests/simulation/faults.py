@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gapless.backends.memory import Kept
 from gapless.core.errors import GaplessError
+from gapless.server.api.requests import DisconnectRequest, Going
 from gapless.testing.simulated_bus import BusConditions
 from tests.simulation.plan import Kind, kind_of
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from gapless.testing.simulator import SimulatedNode
     from tests.simulation.world import World
 
+PARTED_CODE = 4_001  # one after which clients come back
 STALL_MS_HARMLESS = 2_500  # what the server's patience with a full socket outlasts
 
 
@@ -164,6 +166,32 @@ def _eraser(world: "World") -> Callable[[str, int], Awaitable[bool]]:
     if nodes and world.random.random() < 0.7:
         return world.random.choice(nodes).broker.removing.erase
     return world.store.backend.erase
+
+
+def _disconnect(world: "World") -> None:
+    """Have some node part with a client, wherever that is."""
+    nodes = [node for node in world.nodes if node.open]
+    if nodes:
+        task = world.loop.create_task(_part(world, world.random.choice(nodes), _client(world)))
+        world.acting.add(task)
+        task.add_done_callback(world.acting.discard)
+
+
+async def _part(world: "World", node: "SimulatedNode", client: "SimulatedClient") -> None:
+    lives = [(each, each.broker) for each in world.nodes if each.open and world.is_within_reach(each)]
+    sessions = [(*life, session) for life in lives for session in life[0].sessions.of(client.name)]
+    begun_ms = world.loop.now_ms
+    going = Going(code=PARTED_CODE, reason="parted")
+    answer = node.connections.disconnect(DisconnectRequest(user=client.name, disconnect=going))
+    try:
+        if not isinstance(answer, bytes):
+            await answer
+    except GaplessError:
+        return
+    for each, life, session in sessions:
+        lives_on = each.broker is life and each.open and world.is_within_reach(each, begun_ms)
+        if session.open and lives_on:
+            world.checker.fail("answered, not done", f"{client.name} is still connected")
 
 
 async def _erase_each(erase: Callable[[str, int], Awaitable[bool]], channel: str, offsets: range) -> None:

@@ -33,10 +33,28 @@ def kind_of(channel: str) -> Kind:
 WIDTHS = (2, 6, 20)  # of narrow connections, in bytes per millisecond
 
 FAULTS = [
-    "cut", "cut", "stall", "half_open", "storm", "crash_node", "stop_node", "restart_store", "rewind_store",
-    "rewind_store", "silence_store", "cut_off_node", "trim", "silence_bus", "leave", "absence", "absence",
-    "blackout", "empty_store", "erase",
-]  # fmt: skip
+    "cut",
+    "cut",
+    "stall",
+    "half_open",
+    "storm",
+    "crash_node",
+    "stop_node",
+    "restart_store",
+    "rewind_store",
+    "rewind_store",
+    "silence_store",
+    "cut_off_node",
+    "trim",
+    "silence_bus",
+    "leave",
+    "absence",
+    "absence",
+    "blackout",
+    "empty_store",
+    "erase",
+]
+ACTS_EVERY_MS = 400  # how often a backend parts with a client, where nodes know of each other  # fmt: skip
 
 
 @dataclass
@@ -64,6 +82,7 @@ class Plan:
     ledger: bool  # somebody appends where a stream ends, or not at all
     erasing: bool  # authors remove messages all the time
     quiet: dict[str, tuple[int, int]]  # when nothing is published to a channel
+    clustered: bool  # nodes know of each other: presence goes across, and what acts on connections does
     expired_close_delay_ms: int = 1_000
 
     def silent(self, channel: str, now_ms: int) -> bool:
@@ -179,4 +198,5 @@ def draw(seed: int) -> Plan:
             if kind_of(channel) is Kind.BRIEF or random.random() < 0.3
         },
         expiring=random.random() < 0.3,
+        clustered=Random(seed + 3).random() < 0.25,
     )

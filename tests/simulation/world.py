@@ -12,7 +12,7 @@ from unittest.mock import patch
 from gapless.broker import catch_up, hub, placing, recovery
 from gapless.broker.channel import Subscription
 from gapless.broker.tokens import Claims, Grant, SubscriptionClaims
-from gapless.core.errors import TokenExpired
+from gapless.core.errors import GaplessError, TokenExpired
 from gapless.core.stream import Head, Heads
 from gapless.protocol import websocket
 from gapless.server.session import Session
@@ -25,11 +25,12 @@ from gapless.testing.simulated_store import PATIENCE_MS, SimulatedStore, StoreCo
 from gapless.testing.simulator import SimulatedNode
 from tests.simulation.checkers import Checker
 from tests.simulation.faults import strike
-from tests.simulation.plan import WIDTHS, Kind, Plan, connection, draw, kind_of
+from tests.simulation.plan import ACTS_EVERY_MS, WIDTHS, Kind, Plan, connection, draw, kind_of
 from tests.simulation.publishers import ApiPublisher, ClientPublisher, Ledger
 
 SETTLING_MS = 30_000  # a dead connection is noticed after up to 14 s, then there may be several tries
 POLL_MS = 250
+FORGOTTEN_MS = 6_000  # a node of which nothing is heard for so long is gone
 SUBSCRIBED_BYTES = 2_000
 FRAME_BYTES = 4_000
 PUSH_BYTES_MAX = 100  # what goes around a payload on its way to a client
@@ -52,6 +53,8 @@ class World:
         self.healed = False
         self.trimming: asyncio.Task[Heads] | None = None  # the latest trim, held while it lasts
         self.erasing: set[asyncio.Task[None]] = set()
+        self.acting: set[asyncio.Task[None]] = set()
+        self._out_of_reach_ms: dict[object, int] = {}  # by the life of a node: when it was so last
         self._nudges = 0
         self._standing: dict[tuple[Subscription, int], int] = {}  # who is behind, where, since when
         self._lives_seen: dict[object, int] = {}
@@ -100,6 +103,7 @@ class World:
                 tokens=PlainTokens(),
                 skew_ms=random.randint(-plan.skew_ms_max, plan.skew_ms_max),
             )
+            node.is_clustered = plan.clustered
             self.nodes.append(node)
             node.start()
         for index in range(plan.clients):
@@ -187,6 +191,9 @@ class World:
         if self.plan.erasing:
             for at_ms in range(0, self.plan.duration_ms, 150):
                 self.loop.after_ms(at_ms, strike, self, "erase")
+        if self.plan.clustered:
+            for at_ms in range(0, self.plan.duration_ms, ACTS_EVERY_MS):
+                self.loop.after_ms(at_ms, strike, self, "disconnect")
         await self._pass_ms(self.plan.duration_ms)
         await self._heal()
         if not self._failed():
@@ -238,7 +245,7 @@ class World:
                     self._nudge(followed.channel)
                     standing = f"{followed.position} of {followed.channel}"
                     return f"{client.name} is at {standing}, not {heads.epoch} {head.last}"
-        return self._ghosts()
+        return self._ghosts() or await self._unseen()
 
     def _newest(self, channel: str, head: Head) -> int:
         """The newest offset that a reader can see."""
@@ -264,11 +271,35 @@ class World:
                 return f"present in {channel}: {seen}, should be {true}"
         return ""
 
+    async def _unseen(self) -> str:
+        """Where nodes know of each other, whom one of them does not see, or sees though they are gone."""
+        for node in self.nodes if self.plan.clustered else ():
+            for channel in self.plan.channels:
+                true = {client.id for client in self.clients if channel in client.followed}
+                try:
+                    seen = set(await node.broker.presence(channel))
+                except GaplessError as error:
+                    return f"presence: {error}"
+                if true != seen:
+                    return f"present in {channel} for a node: {seen}, should be {true}"
+        return ""
+
+    def is_within_reach(self, node: SimulatedNode, since_ms: int | None = None) -> bool:
+        """Tell whether a node could hear the others, and they it, for so long that they know it lives."""
+        since_ms = self.loop.now_ms if since_ms is None else since_ms
+        return since_ms - self._out_of_reach_ms.get(node.broker, -FORGOTTEN_MS) >= FORGOTTEN_MS
+
+    def _look_who_is_within_reach(self) -> None:
+        for node in self.nodes:
+            if node.store.cut_off or not self.store.up or self.bus.conditions.loss == 1 or not node.open:
+                self._out_of_reach_ms[node.broker] = self.loop.now_ms
+
     async def _pass_ms(self, delay_ms: int) -> None:
         until_ms = self.loop.now_ms + delay_ms
         while self.loop.now_ms < until_ms and not self._failed():
             await self.loop.pass_ms(min(POLL_MS, until_ms - self.loop.now_ms))
             self._look_for_stranded()
+            self._look_who_is_within_reach()
 
     def _look_for_stranded(self) -> None:
         """Fail where a reader that its node has passed, and whose socket has room, does not read on."""

@@ -19,7 +19,7 @@ from gapless.backends.memory import Backend, Kept
 from gapless.core.errors import GaplessError, OutcomeUnknown, StoreError, Unavailable
 from gapless.core.lineage import Fate, Generation
 from gapless.core.stream import Done, Entry, Heads, Page, Position, Stored
-from gapless.ports import Durability, Statistics, Streams
+from gapless.ports import Durability, Presence, Present, Statistics, Streams
 from gapless.testing.clock import SimulatedClock
 from gapless.testing.loop import VirtualLoop
 
@@ -179,7 +179,7 @@ class SimulatedStore:
             self.backend.append((entry,), lambda one, outcome: landed(one[0], outcome[0]))
 
 
-class StoreConnection(Streams):
+class StoreConnection(Streams, Presence):
     """What one node has of a simulated store."""
 
     durability = Durability.DISK
@@ -276,6 +276,32 @@ class StoreConnection(Streams):
     async def generations(self) -> list[Generation]:
         """List the incarnations."""
         return await self._call(self._store_generations)
+
+    # Presence -----------------------------------------------------------------------------
+
+    async def beat(self, node: str, ttl_ms: int) -> bool:
+        """Let a node live."""
+        return await self._call(lambda: self._store.backend.beat(node, ttl_ms))
+
+    async def enter(self, node: str, entered: Sequence[Present]) -> None:
+        """Note who came."""
+        await self._call(lambda: self._store.backend.enter(node, entered))
+
+    async def depart(self, node: str, departed: Sequence[tuple[str, str]]) -> None:
+        """Note who went."""
+        await self._call(lambda: self._store.backend.depart(node, departed))
+
+    async def present(self, channel: str) -> dict[str, bytes]:
+        """Tell who is there."""
+        return await self._call(lambda: self._store.backend.present(channel))
+
+    async def bury(self, limit: int) -> list[Present]:
+        """Remove those whose node is gone."""
+        return await self._call(lambda: self._store.backend.bury(limit))
+
+    async def end(self, node: str) -> None:
+        """End a node."""
+        await self._call(lambda: self._store.backend.end(node))
 
     def statistics(self) -> Statistics:
         """Tell how the writer is doing."""

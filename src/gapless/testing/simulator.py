@@ -11,8 +11,11 @@ from gapless.broker.broker import Broker
 from gapless.broker.namespaces import Namespaces
 from gapless.broker.rounds import spread
 from gapless.core.errors import GaplessError
-from gapless.core.limits import CHECK_INTERVAL_MS
+from gapless.core.limits import BEAT_MS, CHECK_INTERVAL_MS
 from gapless.protocol.codes import Disconnect
+from gapless.server.api.connections import Connections
+from gapless.server.api.info import Node, StoreInfo
+from gapless.server.nodes.cluster import Cluster
 from gapless.server.session import Session
 from gapless.server.sessions import SessionOptions, Sessions, Tokens
 from gapless.server.socket import Handshake
@@ -52,6 +55,7 @@ class SimulatedNode:
         self._options = options
         self._tokens = tokens
         self._skew_ms = skew_ms
+        self.is_clustered = False  # it knows of the others, enters who is there, and acts for them
         self._graves: list[
             object
         ] = []  # of earlier lives: their tasks wait for ever, and must not be collected
@@ -74,6 +78,21 @@ class SimulatedNode:
         self.sessions = Sessions(
             self.broker, self.clock, self._options, tokens=self._tokens, random=self._random
         )
+        self.cluster = Cluster(
+            self.broker,
+            self.clock,
+            self._random,
+            interval_ms=BEAT_MS,
+            info=self._info,
+            fingerprint=dict,
+        )
+        self.sessions.reach(self.cluster.asking)
+        self.connections = Connections(self.sessions)
+
+    def _info(self) -> Node:
+        numbers = dict.fromkeys(("num_clients", "num_users", "num_channels", "num_subs", "uptime"), 0)
+        store = StoreInfo("simulated", self.store.durability, self.store.epoch, {})
+        return Node(uid=self.broker.node, name="", version="", store=store, **numbers)
 
     def start(self) -> None:
         """Open the node; it accepts connections once the store has told its generation."""
@@ -83,6 +102,8 @@ class SimulatedNode:
         while broker is self.broker:
             try:
                 await broker.open()
+                if self.is_clustered:
+                    await self.cluster.start()
             except GaplessError:
                 await self._loop.pass_ms(RETRY_MS)
             else:
@@ -104,6 +125,8 @@ class SimulatedNode:
         came: dict[object, int] = {link: place for place, link in enumerate(self.links)}
         for session in sorted(self.sessions.all, key=lambda each: (each.info.client, came[each.socket])):
             session.disconnected(Disconnect.SHUTDOWN)
+        if self.is_clustered:
+            await self.cluster.stop()
         await self.broker.close()
         self._end()
 

@@ -223,5 +223,5 @@ class Registry:
             elif self._healing > 1:
                 deaf = "the store moves on, and nothing of it is heard on the bus"
         if deaf != self.deaf:
-            log.log(logging.ERROR if deaf else logging.INFO, "%s", deaf or "the bus is heard again")
+            log.log(logging.WARNING if deaf else logging.INFO, "%s", deaf or "the bus is heard again")
         self.deaf = deaf
