@@ -1,10 +1,10 @@
 -- Streams: where each one stands, what it drops, and how it is written.
 --
---   P:h:<stream>  hash: h, numbers that every append changes (HOT), and c, what seldom changes (MessagePack:
---                 retention as it was handed over, lineage, version, its epoch, index by keys?)
---   P:s:<stream>  hash: each message by its offset: the bytes of the stream's life up to and with this message, 1 or,
---                 if it was erased, 0; the message as it is rung; 'k' and its key, where it has one. No Redis
---                 stream: there the bytes of an erased message stay until all around it are dropped
+--   P:s:<stream>  hash: h, numbers that every append changes (HOT), c, what seldom changes (MessagePack: retention
+--                 as it was handed over, lineage, version, its epoch, index by keys?), and each message by its
+--                 offset: the bytes of the stream's life up to and with it, 1 or, if it was erased, 0; the message
+--                 as it is rung; 'k' and its key, where it has one. No Redis stream: there the bytes of an erased
+--                 message stay until all around it are dropped
 --   P:i:<stream>  sorted set of one score: the index by keys; length of the key, key, offset
 --   P:g           hash: bytes that count against each group of retention
 --   P:due         sorted set of streams, by when something is to be done about them; `due` in P:meta is the first
@@ -82,7 +82,7 @@ end
 
 local function read_head(s, stream)
   -- HMGET: where the stream stands.
-  local kept = redis.call('HMGET', streams.key(s, 'h', stream), 'h', 'c')
+  local kept = redis.call('HMGET', streams.key(s, 's', stream), 'h', 'c')
   local h = kept[1] and known_head(stream, kept[1], kept[2]) or new_head(s, stream)
   h.keep = streams.retention(h.keep_text)
   h.base, h.base_total, h.base_floor = h.last, h.total, h.floor

@@ -40,9 +40,9 @@ end
 local function tidy(s, h)
   local key = streams.key(s, 's', h.stream)
   if h.floor == h.last then
-    -- UNLINK: all of it, freed by another thread.
+    -- UNLINK: all of it, freed by another thread; where the stream stands is written again.
     redis.call('UNLINK', key, streams.key(s, 'i', h.stream))
-    if h.keyed == 1 then h.keyed, h.cold_changed = 0, true end
+    h.keyed, h.cold_changed = 0, true
     h.swept, h.rest = h.floor, nil
     return
   end
@@ -53,7 +53,6 @@ local function tidy(s, h)
     -- HDEL: those messages.
     redis.call('HDEL', key, unpack(dropped))
   end
-  -- What was appended and dropped at once was never written.
   h.swept = to < math.min(h.floor, h.base) and to or h.floor
   h.rest = h.swept < h.floor
 end
@@ -72,20 +71,6 @@ local function index_records(s, h, from)
   -- ZADD: where they are found by their keys.
   redis.call('ZADD', streams.key(s, 'i', h.stream), unpack(members))
   if h.keyed == 0 then h.keyed, h.cold_changed = 1, true end
-end
-
-local function write_records(s, h)
-  local from = math.max(1, h.floor - h.base + 1)
-  if from > #h.records then return end
-  local fields = {}
-  for i = from, #h.records do
-    local tail = h.keys[i] and 'k' .. h.keys[i] or ''
-    fields[#fields + 1] = h.base + i
-    fields[#fields + 1] = struct.pack(SHAPE, h.totals[i], 1) .. h.records[i] .. tail
-  end
-  -- HSET: what was appended.
-  redis.call('HSET', streams.key(s, 's', h.stream), unpack(fields))
-  index_records(s, h, from)
 end
 
 local function publish(s, h, parts)
@@ -131,28 +116,35 @@ local function is_untidy(h)
     or (dropped > 0 and (h.floor == h.last or h.total - h.base_total >= DROPPED_BYTES_MIN))
 end
 
-local function save_head(s, h)
+-- Return the fields that tell where a stream stands.
+local function head_fields(h)
+  local hot = struct.pack(HOT, h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept)
+  if not h.cold_changed then return {'h', hot} end
+  return {'h', hot, 'c', cmsgpack.pack({h.keep_text, h.lineage or {}, h.version, h.version_epoch, h.keyed})}
+end
+
+local function save_stream(s, h)
   if h.heavy then streams.drop_heavy(s, h) end
-  write_records(s, h)
+  -- What was appended and dropped at once is never written.
+  local from = math.max(1, h.floor - h.base + 1)
+  index_records(s, h, from)
   if h.rest or is_untidy(h) then tidy(s, h) end
   schedule(s, h)
-  local hot = struct.pack(HOT, h.last, h.floor, h.updated, h.total, h.wakes, h.due, h.counted, h.swept)
-  local key = streams.key(s, 'h', h.stream)
-  if h.cold_changed then
-    local cold = cmsgpack.pack({h.keep_text, h.lineage or {}, h.version, h.version_epoch, h.keyed})
-    -- HSET: all about it.
-    redis.call('HSET', key, 'h', hot, 'c', cold)
-  else
-    -- HSET: what changes with each message.
-    redis.call('HSET', key, 'h', hot)
+  local fields = head_fields(h)
+  for i = from, #h.records do
+    local tail = h.keys[i] and 'k' .. h.keys[i] or ''
+    fields[#fields + 1] = h.base + i
+    fields[#fields + 1] = struct.pack(SHAPE, h.totals[i], 1) .. h.records[i] .. tail
   end
+  -- HSET: where it stands, and what was appended.
+  redis.call('HSET', streams.key(s, 's', h.stream), unpack(fields))
   if #h.records > 0 then ring(s, h) end
 end
 
 -- Write what was changed of streams; store.finish calls it.
 function streams.save(s)
   for _, h in ipairs(s.touched or {}) do
-    if h.changed then save_head(s, h) end
+    if h.changed then save_stream(s, h) end
     h.changed = nil
   end
   for name, bytes in pairs(s.groups or {}) do

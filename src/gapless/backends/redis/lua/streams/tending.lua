@@ -11,7 +11,7 @@ local function forget_stream(s, h)
   -- HSET: no offset is given again, and no position below holds.
   redis.call('HSET', s.key, 'floor', s.floor, 'ground', cjson.encode(s.ground))
   -- UNLINK: all that was kept of it.
-  redis.call('UNLINK', streams.key(s, 'h', h.stream), streams.key(s, 's', h.stream), streams.key(s, 'i', h.stream))
+  redis.call('UNLINK', streams.key(s, 's', h.stream), streams.key(s, 'i', h.stream))
 end
 
 local function tend(s, stream)
