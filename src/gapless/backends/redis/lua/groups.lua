@@ -210,7 +210,9 @@ local function leads_on(s, stream, stands, position)
   if stands and stands[1] == position[1] and stands[2] == position[2] then return false end
   local past = is_past(s, stream, position)
   if past == nil then return nil, UNSETTLED end
-  if not past then return nil, {'position_conflict', position[1] .. ':' .. position[2] .. ' is no place of the stream'} end
+  if not past then
+    return nil, {'position_conflict', position[1] .. ':' .. position[2] .. ' is no place of the stream'}
+  end
   local before, after = stands and tonumber(stands[2]), tonumber(position[2])
   if not stands or after > before then return true end
   if after < before then

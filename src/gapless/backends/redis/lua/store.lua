@@ -18,7 +18,8 @@
 --   P:pending  set: those of them who have not said yet what they saw of earlier generations
 --
 -- Every function has one key, the prefix, and its first two arguments are the time ('0': the server's; below 0:
--- the server's, of which so much counts for what grows old) and a random token of 16 hexadecimal digits, of which a new generation makes its id.
+-- the server's, of which so much counts for what grows old) and a random token of 16 hexadecimal digits, of which
+-- a new generation makes its id.
 
 local FORMAT = '1'
 local SUSPECT_MS = 2000
@@ -52,8 +53,8 @@ end
 local function read_meta(keys, args)
   local key = keys[1] .. ':meta'
   -- HMGET: all that every function needs, at once.
-  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due', 'format',
-    'wall')
+  local meta = redis.call('HMGET', key, 'replid', 'epoch', 'seq', 'floor', 'time', 'suspect', 'fence', 'due',
+    'format', 'wall')
   if meta[1] and meta[9] ~= FORMAT then
     error(redis.error_reply('GAPLESS store_refused the store is of another version of gapless: format '
       .. tostring(meta[9]) .. ', not ' .. FORMAT))
