@@ -96,6 +96,7 @@ class Attendance:
         self._soon = soon
         self._push = push
         self._is_entered = False  # the store is told of each change
+        self._is_known = False  # and has said so, when it was asked last, that it knows of all before
         self._changes: dict[_Key, bytes | None] = {}  # what it is still to be told
         self._flight: dict[_Key, bytes | None] = {}  # what it is being told
         self._flushing: asyncio.Task[None] | None = None
@@ -202,12 +203,21 @@ class Attendance:
         node = self._telling.node
         if not self._is_entered:
             await self._store.end(node)  # what it had entered when it was not alone may be untrue by now
-        if not await self._store.beat(node, ttl_ms) or not self._is_entered:
-            self._is_entered = True
-            self.began += 1
-            self._changes = {(NODES, node): card, **dict(self._all())}
+        is_known, self._is_known = self._is_known and self._is_entered, False  # unless it is answered
+        lived = await self._store.beat(node, ttl_ms)
+        self._is_known = True
+        if not lived or not is_known:
+            self._enter_all(card)
         await self._flush()
         await self._bury(self._store)
+
+    def _enter_all(self, card: bytes) -> None:
+        """Tell the store of all who are here; who is just being entered, and went, departs after that."""
+        self._is_entered = True
+        self.began += 1
+        here = {(NODES, self._telling.node): card, **dict(self._all())}
+        gone = [key for key in (*self._flight, *self._changes) if key not in here]
+        self._changes = {**dict.fromkeys(gone), **here}
 
     async def end(self) -> None:
         """Leave: nobody is here any more."""
