@@ -3,9 +3,11 @@
 import json
 import re
 import selectors
+import shlex
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from gapless.server.config import from_file, read
 from tests.program import GAPLESS, free_port
+from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -100,7 +103,7 @@ def test_the_worker_does_the_jobs_that_are_enqueued(port: str, tmp_path: Path) -
         timeout=DEADLINE_SECONDS,
     )
     assert done.stdout == "True\n", done.stderr
-    _, *rest = blocks("sh", "worker").split()
+    _, *rest = blocks("sh", "worker app").split()
     worker = subprocess.Popen([GAPLESS, *rest], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert worker.stdout is not None
     try:
@@ -118,5 +121,64 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
     assert not config.client.insecure
 
 
+def serves(line: str, folder: Path, *settings: str) -> None:
+    """Start what a line says, on a port of its own, and wait until it is healthy."""
+    port = free_port()
+    folder.mkdir(exist_ok=True)
+    chosen = [part for setting in (f"http_server.port={port}", *settings) for part in ("--set", setting)]
+    with (folder / "log").open("w+") as log:
+        server = subprocess.Popen(
+            [GAPLESS, *shlex.split(line, comments=True)[1:], *chosen], cwd=folder, stdout=log, stderr=log
+        )
+        try:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not is_healthy(port):
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+        finally:
+            server.terminate()
+            server.wait(DEADLINE_SECONDS)
+
+
+def is_healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_several_processes_and_nodes_are_started_by_their_lines(tmp_path: Path) -> None:
+    workers, node, edge = blocks("sh", "--workers").splitlines()
+    serves(workers, tmp_path / "workers")
+    with redis_server(tmp_path / "redis") as redis:
+        serves(node.replace("redis://redis.internal:6379", redis.url), tmp_path / "node")
+    key, listened = "k" * 32, free_port()
+    listening = (
+        "store.url=sqlite:owner.db",
+        f"store.listen=tcp://127.0.0.1:{listened}",
+        f"store.listen_key={key}",
+    )
+    port = free_port()
+    owner = subprocess.Popen(
+        [
+            GAPLESS,
+            "serve",
+            *(part for one in (*listening, f"http_server.port={port}") for part in ("--set", one)),
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not is_healthy(port):
+            assert owner.poll() is None
+            assert time.monotonic() < deadline
+        serves(edge.replace(":KEY@host:7800", f":{key}@127.0.0.1:{listened}"), tmp_path / "edge")
+    finally:
+        owner.terminate()
+        owner.wait(DEADLINE_SECONDS)
+
+
 def test_every_block_is_run() -> None:
-    assert [kind for kind, _ in BLOCKS] == ["sh", "sh", "sh", "python", "python", "sh", "toml"]
+    assert [kind for kind, _ in BLOCKS] == ["sh", "sh", "sh", "python", "python", "sh", "toml", "sh"]
