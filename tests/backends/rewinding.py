@@ -47,7 +47,7 @@ class RewindingSqlite(SqlitePlace):
 
 
 class RewindingRedis(RedisPlace):
-    """A prefix whose keys can be put back to where they were, as a server comes back with older data."""
+    """A prefix whose keys can be put back to where they were, as by a failover: nobody vouches for them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(shared_redis(), folder.name)
@@ -59,6 +59,7 @@ class RewindingRedis(RedisPlace):
 
     def rewind(self) -> None:
         self.server.command("EVAL", COPY, 0, self._kept, self._tag)
+        self.server.command("HSET", f"{self._tag}:meta", "durable", "0")
 
 
 # Keys of one prefix become those of another, and nothing else has that.
