@@ -366,7 +366,8 @@ class Broker:
         self.hub.add(subscription)
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
-        if subscription.presence or subscription.join_leave:
+        stays = subscription in entered.subscriptions  # what was sent may have been too much for its socket
+        if stays and (subscription.presence or subscription.join_leave):
             self.attendance.came(subscription)
         return subscription
 
