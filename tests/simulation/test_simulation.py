@@ -9,6 +9,8 @@ SEEDS = 2_000
 PER_TEST = 25
 
 ONCE_FAILED = {
+    5_497: "whom the first page of a subscription ended was entered in the store after being gone",
+    6_225: "who went while a node entered everybody anew stayed in the store's list",
     51_075: "a reader that had read ahead waited until its node was level, not until it was passed",
     302_593: "reading 455 messages one by one from a distant store outlasted a guessed 120 s",
 }
