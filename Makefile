@@ -45,6 +45,7 @@ simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and b
 bugs: $(VENV)/installed-dev ## plant each known bug and show that it is caught
 	$(BIN)/python -m tests.simulation --bugs
 	$(BIN)/python -m tests.faults.queue_bugs
+	$(BIN)/python -m tests.faults.cluster.bugs
 
 faults: $(VENV)/installed-dev ## nodes, Redis and clients under faults, and kill -9; MINUTES=60 ROUNDS=1000
 	$(BIN)/python -m tests.faults.cluster --minutes $(MINUTES)

@@ -65,6 +65,12 @@ class Readers:
         options = {"partitions": PARTITIONS}
         await api.until_answered("stream/declare", {"stream": STREAM, "options": options})
 
+    async def _declare_again(self, api: Api) -> None:
+        try:
+            await self._declare(api)
+        except Refused:  # it is tried again with the next messages
+            pass
+
     async def _produce(self, gate: asyncio.Event) -> None:
         api = self._api(1)
         for number in itertools.count(1):
@@ -78,7 +84,7 @@ class Readers:
             try:
                 await api.until_answered("stream/append", {"stream": STREAM, "messages": messages})
             except Refused:  # the store was rewound, and with it the stream
-                await self._declare(api)
+                await self._declare_again(api)
             await pause(LoopClock(), self._dice.randint(0, PAUSE_MS))
 
     async def lag(self) -> int:

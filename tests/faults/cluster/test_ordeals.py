@@ -7,8 +7,8 @@ import pytest
 from tests.faults.cluster.page import page
 from tests.faults.cluster.scenes import SCENES, run
 
-SECONDS = 15
-ACKNOWLEDGED_MIN = 300
+SECONDS = 9
+ACKNOWLEDGED_MIN = 100
 
 
 @pytest.mark.parametrize(("seed", "name"), list(enumerate(SCENES, start=1)))
