@@ -15,10 +15,11 @@ from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import Place
 from tests.program import API_KEY
 
-__all__ = ["Api", "Refused", "session"]
+__all__ = ["ANSWER_SECONDS", "UNKNOWN", "Api", "Refused", "session"]
 
 ANSWER_SECONDS = 4
 PATIENCE_SECONDS = 60
+UNKNOWN = 1000  # OutcomeUnknown.number
 AGAIN_MS = (5, 60)
 
 
@@ -47,7 +48,7 @@ class Api:
         self._dice = dice
 
     async def until_answered(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Ask until somebody answers.
+        """Ask until somebody answers: something that may be repeated.
 
         Raises:
             Refused: for good.
@@ -63,7 +64,7 @@ class Api:
             if "error" not in answer:
                 result: dict[str, Any] = answer.get("result") or {}
                 return result
-            if not answer["error"].get("temporary"):
+            if not answer["error"].get("temporary") and answer["error"]["code"] != UNKNOWN:
                 raise Refused(answer["error"]["code"])
             self._at = next(self._places)
             await pause(LoopClock(), self._dice.randint(*AGAIN_MS))

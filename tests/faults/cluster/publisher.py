@@ -13,14 +13,13 @@ import aiohttp
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 from tests.faults.cluster import calling
+from tests.faults.cluster.calling import ANSWER_SECONDS, UNKNOWN
 from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import OPENING_SECONDS, Place
 
 __all__ = ["HttpPublisher", "Publisher", "SocketPublisher"]
 
-ANSWER_SECONDS = 4
-UNKNOWN = 1000  # OutcomeUnknown.number
 AGAIN_MS = (5, 60)
 PIPELINED = 4
 
