@@ -86,7 +86,7 @@ def stored_counter() -> None:
     _edit(EPOCH, "s.epoch = string.format('%016x', #gens)")
 
 
-@bug("witness ignored", OLDER, ("untold", "wrong_prefix"))
+@bug("witness ignored", OLDER * 3, ("untold", "wrong_prefix"))
 def witness_ignored() -> None:
     """What nodes say that they saw makes nothing lossy."""
     head = "local function bear_witness(s, epoch, seq, token)\n"
