@@ -86,13 +86,6 @@ def stored_counter() -> None:
     _edit(EPOCH, "s.epoch = string.format('%016x', #gens)")
 
 
-@bug("witness ignored", OLDER * 3, ("untold", "wrong_prefix"))
-def witness_ignored() -> None:
-    """What nodes say that they saw makes nothing lossy."""
-    head = "local function bear_witness(s, epoch, seq, token)\n"
-    _edit(head, head + "  do return end\n")
-
-
 @bug("every cut lossy", ("kill_redis",), ("false_alarm",))
 def every_cut_lossy() -> None:
     """A clean restart is said to have lost something."""
