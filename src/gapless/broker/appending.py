@@ -120,5 +120,5 @@ def _answer(entry: Entry, done: Landed, outcome: Outcome) -> None:
 
 
 def in_lanes(store: Streams) -> Appending:
-    """Return how to append: through lanes on a shared store, straight where this node alone appends."""
-    return Lanes(store).append if store.shared else store.append
+    """Return how to append: through lanes on a shared store that does not keep the order by itself."""
+    return Lanes(store).append if store.shared and not store.in_order else store.append

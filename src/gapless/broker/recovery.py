@@ -104,7 +104,9 @@ class Recovery:
         if since.offset and not since.epoch:
             return self._refused(channel)  # offsets alone do not tell one timeline from another
         try:
-            shared, page = await self._read(channel, Position(since.epoch or channel.epoch, since.offset))
+            shared, page = await self._read(
+                channel, wire, Position(since.epoch or channel.epoch, since.offset)
+            )
         except PositionLost:
             return self._refused(channel)
         if channel.sent >= page.through:  # with what was learned from the page, the tail may reach back to it
@@ -116,7 +118,7 @@ class Recovery:
         self._recovered("store", page.head - since.offset)
         return _first_page(page, since.offset, page.messages[skipped:], publications[skipped:])
 
-    async def _read(self, channel: Channel, since: Position) -> tuple[_Shared, Page]:
+    async def _read(self, channel: Channel, wire: Wire, since: Position) -> tuple[_Shared, Page]:
         """Read the page after a position, or return one with it that others of this moment read.
 
         Raises:
@@ -135,14 +137,11 @@ class Recovery:
             else:
                 if nearest == since or since.offset < page.through:
                     return shared, page
-        shared = self._reads.get(channel, {}).get(since) or self._begin(channel, since)
+        shared = self._reads.get(channel, {}).get(since) or self._begin(channel, wire, since)
         return shared, await asyncio.shield(shared.task)
 
-    def _begin(self, channel: Channel, since: Position) -> _Shared:
-        read = self._store.read(
-            channel.name, after=since, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
-        )
-        task = asyncio.get_running_loop().create_task(read)
+    def _begin(self, channel: Channel, wire: Wire, since: Position) -> _Shared:
+        task = asyncio.get_running_loop().create_task(self._learn(channel, wire, since))
         shared = self._reads.setdefault(channel, {})[since] = _Shared(task)
 
         def ended(task: "asyncio.Task[Page]") -> None:
@@ -154,6 +153,16 @@ class Recovery:
 
         task.add_done_callback(ended)
         return shared
+
+    async def _learn(self, channel: Channel, wire: Wire, since: Position) -> Page:
+        """Read a page, and keep what leads up to the tail before anybody else can ask for it."""
+        page = await self._store.read(
+            channel.name, after=since, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
+        )
+        if page.epoch == channel.epoch:
+            cohort = channel.cohort(wire)
+            self._reads[channel][since].encoded[cohort] = self._catch_up.learn(channel, cohort, page)
+        return page
 
     async def close(self) -> None:
         """Give up what is being read."""

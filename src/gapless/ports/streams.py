@@ -49,6 +49,9 @@ class Streams(ABC):
     durability: Durability
     epoch: str  # the current generation
     shared: bool = False  # other nodes append to the same streams
+    in_order: bool = (
+        False  # also where it is shared: what was appended to a stream lands in the order of the calls
+    )
     bus: "Bus | None" = None  # the doorbell of those who share it, where that comes with it
 
     @abstractmethod

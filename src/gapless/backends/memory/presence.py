@@ -15,7 +15,7 @@ class MemoryPresence(MemoryStreams, Presence):
     @property
     def _roster(self) -> Roster:
         self._check_open()
-        return self._kept.roster
+        return self._who
 
     async def beat(self, node: str, ttl_ms: int) -> bool:
         now_ms = self._now_ms()

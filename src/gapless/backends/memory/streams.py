@@ -137,7 +137,6 @@ class Kept:
     jobs: KeptJobs = field(default_factory=KeptJobs)
     declared: dict[str, StreamOptions] = field(default_factory=dict)
     readers: dict[tuple[str, str], Membership] = field(default_factory=dict)  # by source and group
-    roster: Roster = field(default_factory=Roster)
 
 
 class MemoryStreams(Streams):
@@ -163,6 +162,7 @@ class MemoryStreams(Streams):
         self._waiters: list[asyncio.Future[None]] = []
         self._stopped: set[tuple[object, str]] = set()
         self._closed = False
+        self._who = Roster()  # not of what is kept: who was there has to be told anew
         self._commits = self._entries = self._entries_max = 0
 
     @classmethod

@@ -22,6 +22,8 @@ COMPACTED_PER_CALL: Final = 200
 class RedisStreams(RedisPart, Streams):
     """Streams, as functions inside Redis."""
 
+    in_order = True  # see `Writer`
+
     bus: RedisBus
 
     def __init__(self) -> None:
