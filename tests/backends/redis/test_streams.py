@@ -11,8 +11,8 @@ from gapless.backends import Options
 from gapless.backends.redis import pace
 from gapless.backends.redis.backend import Backend
 from gapless.backends.redis.encoding import encode, entry_of
-from gapless.core.errors import PositionConflict, StoreDamaged, Unavailable
-from gapless.core.stream import Head, Message, Position, Retention
+from gapless.core.errors import GaplessError, PositionConflict, StoreDamaged, Unavailable
+from gapless.core.stream import Entry, Head, Message, Outcome, Position, Retention
 from gapless.testing.conformance.places import append, entry, fill, head, offsets, put, read
 from tests.backends.redis.opening import serving, until
 from tests.redis_server import RedisServer
@@ -162,6 +162,34 @@ async def test_a_damaged_stream_holds_up_no_other(one: Scene, store: Backend) ->
     assert (await append(store, "u")).offset == 2
     with pytest.raises(StoreDamaged):
         await head(store, "s")
+
+
+async def together(store: Backend, *entries: Entry) -> list[Outcome]:
+    """Append entries by one call, and return what became of each."""
+    told: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+    store.append(entries, lambda _, outcomes: told.set_result(list(outcomes)))
+    return await told
+
+
+@scene
+async def test_thousands_of_messages_are_appended_by_one_call(one: Scene, store: Backend) -> None:
+    outcomes = await together(store, entry("s"), *(entry("t", keyed="a") for _ in range(5_000)))
+    assert not [outcome for outcome in outcomes if isinstance(outcome, GaplessError)]
+    assert await head(store, "t") == Head(0, 5_000)
+    assert await store.last_keyed("t", "a") == 5_000
+
+
+@scene
+async def test_what_fails_because_another_stream_is_damaged_was_not_stored(
+    one: Scene, store: Backend
+) -> None:
+    keep = Retention(bytes=3)
+    for _ in range(3):
+        await append(store, "t", b"xx", retention=keep)
+    one.server.command("HDEL", "{gapless}:s:t", 3)
+    outcomes = await together(store, entry("s"), entry("t", b"xx", keep))
+    assert all(isinstance(outcome, StoreDamaged) for outcome in outcomes)
+    assert await head(store, "s") == Head(0, 0)
 
 
 @scene

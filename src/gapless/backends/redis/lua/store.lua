@@ -24,6 +24,15 @@
 local FORMAT = '1'
 local SUSPECT_MS = 2000
 local OPENER_MS = 10000
+local VALUES = 2000
+
+-- Call a command with any number of values: Lua hands over only so many at once.
+function store.call(command, key, values)
+  for i = 1, #values, VALUES do
+    -- It is explained by whoever hands it over.
+    redis.call(command, key, unpack(values, i, math.min(i + VALUES - 1, #values)))
+  end
+end
 
 -- Return the incarnation of this server: it changes at every restart and every promotion.
 local function incarnation()

@@ -108,7 +108,8 @@ end
 
 -- Note that a head is to be written, and how that is undone.
 function streams.touch(s, h)
-  if s.undo then
+  if s.undo and not s.undo[h] then
+    s.undo[h] = true
     local copy, newest, groups, count = {}, {}, {}, #h.records
     for name, value in pairs(h) do copy[name] = value end
     for key, offset in pairs(h.newest) do newest[key] = offset end

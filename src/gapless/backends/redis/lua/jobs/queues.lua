@@ -29,7 +29,6 @@ local REST = {'ready', 'held', 'leases', 'expires', 'deaths', 'ends', 'lines', '
   'flying', 'living', 'workers', 'unique', 'counts'}
 local COUNTERS = {'flying', 'living', 'workers'}
 local SWEPT = 200
-local VALUES = 2000
 
 -- Return the digits of a whole number; Lua would shorten what is beyond 10^14.
 function jobs.text(number)
@@ -42,14 +41,6 @@ function jobs.of(s)
     s.jobs = {queues = {}, records = {}, changed = {}, bodies = {}, erased = {}, answers = {}, woken = {}}
   end
   return s.jobs
-end
-
--- Call a command with any number of values: Lua hands over only so many at once.
-function jobs.call(command, key, values)
-  for i = 1, #values, VALUES do
-    -- It is explained by whoever hands it over.
-    redis.call(command, key, unpack(values, i, math.min(i + VALUES - 1, #values)))
-  end
 end
 
 local options_of = remembering(function(text) return cmsgpack.unpack(text) end)
@@ -177,8 +168,8 @@ function jobs.set(q, set)
     end
   end
   -- ZADD, ZREM: what has changed.
-  jobs.call('ZADD', q.key[set], added)
-  jobs.call('ZREM', q.key[set], removed)
+  store.call('ZADD', q.key[set], added)
+  store.call('ZREM', q.key[set], removed)
   return q.key[set]
 end
 
@@ -214,8 +205,8 @@ local function save_counter(q, counter)
     counted[2] = counted[1]
   end
   -- HSET, HDEL: the new counts; nothing is left of some.
-  jobs.call('HSET', q.key[counter], set)
-  jobs.call('HDEL', q.key[counter], dropped)
+  store.call('HSET', q.key[counter], set)
+  store.call('HDEL', q.key[counter], dropped)
 end
 
 -- Note that something was done to a job.

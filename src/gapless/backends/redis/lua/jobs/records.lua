@@ -129,11 +129,11 @@ function jobs.save_records(s)
     bodies[#bodies + 1] = body
   end
   -- HDEL: there are no such jobs any more.
-  jobs.call('HDEL', s.p .. ':j', erased)
-  jobs.call('HDEL', s.p .. ':jb', erased)
+  store.call('HDEL', s.p .. ':j', erased)
+  store.call('HDEL', s.p .. ':jb', erased)
   -- HSET: what rules jobs, and what they say.
-  jobs.call('HSET', s.p .. ':j', records)
-  jobs.call('HSET', s.p .. ':jb', bodies)
+  store.call('HSET', s.p .. ':j', records)
+  store.call('HSET', s.p .. ':jb', bodies)
   s.jobs.erased, s.jobs.changed, s.jobs.bodies = {}, {}, {}
 end
 

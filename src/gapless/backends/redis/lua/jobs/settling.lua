@@ -43,7 +43,7 @@ function jobs.save_answers(s)
       values[#values + 1] = answer
     end
     -- HSET, PEXPIRE: it is held for so long.
-    jobs.call('HSET', key, values)
+    store.call('HSET', key, values)
     redis.call('PEXPIRE', key, jobs.ANSWER_MS)
   end
   s.jobs.answers = {}

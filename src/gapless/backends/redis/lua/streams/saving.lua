@@ -69,7 +69,7 @@ local function index_records(s, h, from)
   end
   if #members == 0 then return end
   -- ZADD: where they are found by their keys.
-  redis.call('ZADD', streams.key(s, 'i', h.stream), unpack(members))
+  store.call('ZADD', streams.key(s, 'i', h.stream), members)
   if h.keyed == 0 then h.keyed, h.cold_changed = 1, true end
 end
 
@@ -124,7 +124,6 @@ local function head_fields(h)
 end
 
 local function save_stream(s, h)
-  if h.heavy then streams.drop_heavy(s, h) end
   -- What was appended and dropped at once is never written.
   local from = math.max(1, h.floor - h.base + 1)
   index_records(s, h, from)
@@ -137,12 +136,16 @@ local function save_stream(s, h)
     fields[#fields + 1] = struct.pack(SHAPE, h.totals[i], 1) .. h.records[i] .. tail
   end
   -- HSET: where it stands, and what was appended.
-  redis.call('HSET', streams.key(s, 's', h.stream), unpack(fields))
+  store.call('HSET', streams.key(s, 's', h.stream), fields)
   if #h.records > 0 then ring(s, h) end
 end
 
 -- Write what was changed of streams; store.finish calls it.
 function streams.save(s)
+  -- Whatever finds that a message is lost comes before the first write.
+  for _, h in ipairs(s.touched or {}) do
+    if h.changed and h.heavy then streams.drop_heavy(s, h) end
+  end
   for _, h in ipairs(s.touched or {}) do
     if h.changed then save_stream(s, h) end
     h.changed = nil
