@@ -53,6 +53,7 @@ class CatchUp:
         readers, self.held_up = self.held_up, {}
         for channel in channels:
             self.reaches(channel, channel.known)
+            self._overtake(channel)
         for subscription in readers:
             self.advance(subscription)
 
@@ -62,6 +63,8 @@ class CatchUp:
         """Take in a stored message if it continues what this node has; else read what lies between."""
         if channel.epoch and message.offset == channel.live + 1:
             self._hub.take(channel, message)
+            if channel.ahead and not channel.healing:  # which the store ended, as it did not answer
+                self._overtake(channel)
         else:
             self.reaches(channel, message.offset)
 
