@@ -12,10 +12,11 @@ from gapless.core.errors import ConfigError
 from gapless.ports import Durability
 
 
-def test_every_module_of_the_folder_is_a_scheme() -> None:
-    assert backends.names() == ["memory", "sqlite"]
-    for name in backends.names():
-        assert backends.load(name).__name__ == "Backend"
+def test_every_module_of_the_folder_opens_some_scheme() -> None:
+    assert backends.names() == ["memory", "redis", "remote", "sqlite"]
+    assert {*backends.SCHEMES.values()} <= {*backends.names()}
+    for scheme in ("memory", "sqlite", *backends.SCHEMES):
+        assert backends.load(scheme).__name__ == "Backend"
 
 
 @pytest.mark.parametrize("url", ["", "store.db", "oracle:store", ":", "sqlite:", "sqlite.database:x"])

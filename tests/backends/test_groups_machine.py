@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from gapless import backends
 from gapless.core.errors import GaplessError, PositionConflict
 from gapless.core.groups import Assigned, Commit, Held
 from gapless.core.stream import Position
@@ -264,7 +263,7 @@ class Machine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.parametrize("name", [name for name in backends.names() if name != "memory"])
+@pytest.mark.parametrize("name", [name for name in REWINDING if name != "memory"])
 def test_groups_of_a_backend_answer_as_the_model_does(name: str) -> None:
     machine = type(f"Machine_{name}", (Machine,), {"name": name})
     run_state_machine_as_test(

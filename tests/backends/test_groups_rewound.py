@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gapless import backends
 from gapless.core.errors import LeaseLost
 from gapless.core.groups import Held
 from gapless.core.stream import Position
@@ -15,7 +14,7 @@ from gapless.testing.conformance.groups.verbs import GROUP, SOURCE, beat, begun,
 from tests.backends.rewinding import REWINDING, Rewinding
 
 
-@pytest.fixture(params=backends.names())
+@pytest.fixture(params=REWINDING)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Rewinding:
     return REWINDING[request.param](tmp_path)
 

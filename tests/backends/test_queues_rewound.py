@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gapless import backends
 from gapless.core.errors import LeaseLost, UnknownJob
 from gapless.core.jobs import Claimed, Deed
 from gapless.ports import Store
@@ -23,7 +22,7 @@ from gapless.testing.conformance.queues.verbs import (
 from tests.backends.rewinding import REWINDING, Rewinding
 
 
-@pytest.fixture(params=backends.names())
+@pytest.fixture(params=REWINDING)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Rewinding:
     return REWINDING[request.param](tmp_path)
 

@@ -74,3 +74,15 @@ def test_no_error_tells_a_password() -> None:
         with pytest.raises(ConfigError) as refused:
             Address.read(url)
         assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "tls"), [("1", True), ("True", True), ("yes", True), ("no", False), ("0", False)]
+)
+def test_tls_is_switched_by_a_word(told: str, tls: bool) -> None:
+    assert Address.read(f"redis+cluster://a?tls={told}").tls is tls
+
+
+def test_a_word_that_is_neither_yes_nor_no_is_refused() -> None:
+    with pytest.raises(ConfigError, match="tls is true or false, not 'maybe'"):
+        Address.read("redis://a?tls=maybe")

@@ -51,3 +51,10 @@ def test_an_error_of_our_functions_keeps_its_words() -> None:
 def test_an_error_of_one_item_is_told_by_its_code() -> None:
     error = by_code("key_conflict", "the key belongs to another payload")
     assert (type(error), str(error)) == (KeyConflict, "the key belongs to another payload")
+
+
+def test_where_in_a_function_an_error_was_raised_is_not_told() -> None:
+    told = translated(
+        "GAPLESS store_refused choose another prefix script: gapless_1_pulse, on @user_function:86."
+    )
+    assert (type(told), str(told)) == (StoreRefused, "choose another prefix")

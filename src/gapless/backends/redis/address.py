@@ -74,7 +74,7 @@ class Address(Struct, frozen=True, kw_only=True):
             prefix=prefix,
             master=master,
             is_cluster=scheme == "redis+cluster",
-            tls=scheme == "rediss" or options.get("tls") in ("1", "true", "yes"),
+            tls=scheme == "rediss" or _is_on("tls", options.get("tls", "false")),
             ca=options.get("ca", ""),
             cert=options.get("cert", ""),
             key=options.get("key", ""),
@@ -91,6 +91,13 @@ class Address(Struct, frozen=True, kw_only=True):
     def tag(self) -> str:
         """What every key begins with: a hash tag, so that all lie in one slot."""
         return "{" + self.prefix + "}"
+
+
+def _is_on(name: str, told: str) -> bool:
+    """Return what an option says; a slip must not mean that a password travels in the clear."""
+    if told.lower() not in ("true", "false", "yes", "no", "1", "0"):
+        raise ConfigError(f"{name} is true or false, not {told!r}")
+    return told.lower() in ("true", "yes", "1")
 
 
 def _host(text: str, port: int) -> tuple[str, int]:

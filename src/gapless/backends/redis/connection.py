@@ -1,6 +1,8 @@
 """One connection to Redis: commands out, replies back in their order."""
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -8,6 +10,9 @@ from typing import Any, Final, cast
 import hiredis
 
 __all__ = ["Connection", "Lost"]
+
+# Closes a socket with a reset, and drops what the kernel has not sent (socket(7), SO_LINGER).
+RESET: Final = struct.pack("ii", 1, 0)
 
 Answered = Callable[[Any], object]
 """Hears a reply, or the error (an exception) in its place."""
@@ -100,8 +105,11 @@ class Connection(asyncio.Protocol):
         return bool(self._waiting)
 
     def cut(self) -> None:
-        """End the connection at once."""
+        """End the connection at once. What was not sent never is: it might come after what is sent anew."""
         if not self.is_lost:
+            connected = self._transport.get_extra_info("socket")
+            if connected is not None:
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

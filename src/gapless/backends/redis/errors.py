@@ -22,6 +22,7 @@ def by_code(code: str, message: str) -> GaplessError:
 
 def translated(told: str) -> GaplessError:
     """Return what an error reply means; in every case nothing was stored."""
+    told, _, _ = told.partition(" script: ")  # after which Redis names the function and its line
     kind, _, rest = told.partition(" ")
     match kind:
         case "GAPLESS":  # GAPLESS <code> <message>: of our own functions
