@@ -1,9 +1,12 @@
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from gapless.broker.namespaces import RecoveryMode
+from gapless.core.errors import PositionLost
+from gapless.core.stream import Page, Position
 from tests.conversation import OPEN, Peer, Stage, play, rest
 
 KEPT = replace(OPEN, history_size=50, history_ttl_ms=600_000, force_recovery=True)
@@ -332,5 +335,31 @@ def test_a_lost_position_of_one_is_not_another_ones() -> None:
         await rest()
         replies = [[each["subscribe"] for each in peer.heard() if "subscribe" in each] for peer in peers]
         assert [reply[0].get("recovered", False) for reply in replies] == [False, True]
+
+    play(scene, without=KEPT)
+
+
+def test_a_page_of_another_generation_than_it_was_asked_in_is_not_shared() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", *range(1, 11))
+        store, channel_of = stage.broker.store, stage.broker.hub.channels
+        epoch, read = stage.broker.placing.epoch, store.read
+
+        async def read_later(stream: str, *, after: Position, **limits: Any) -> Page:
+            """Answer as a store that went on elsewhere after offset 5, once the node knows of that."""
+            channel_of["a"].stand("later", 10)
+            if after.offset > 5:
+                raise PositionLost("it does not hold")
+            page = await read(stream, after=after, **limits)
+            return replace(page, epoch="later")
+
+        store.read = read_later  # type: ignore[assignment,method-assign]
+        peers = [stage.peer(), stage.peer()]
+        for peer, offset in zip(peers, (2, 8), strict=True):
+            peer.say({"connect": {}})
+            peer.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": offset}})
+        await rest()
+        replies = [[each["subscribe"] for each in peer.heard() if "subscribe" in each] for peer in peers]
+        assert [reply[0].get("recovered", False) for reply in replies] == [True, False]
 
     play(scene, without=KEPT)

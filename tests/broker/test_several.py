@@ -157,6 +157,30 @@ def test_an_eraser_is_answered_once_every_node_has_heard_of_it() -> None:
     play_several(scene, KEPT)
 
 
+def test_what_is_erased_while_a_node_is_taken_for_gone_is_served_by_none() -> None:
+    async def scene(hall: Hall) -> None:
+        a, b = hall.members
+        epoch = a.broker.placing.epoch
+        await b.reader("kept:1")
+        await a.publish("kept:1", 1, 2, 3)
+        missed: list[str] = []
+        b.broker.removing.hear_any_erased.append(lambda: missed.append("any"))
+        b.way.is_cut = True
+        hall.line.lost = lambda what: True
+        await hall.pass_ms(20_000, step_ms=500)
+        assert await a.broker.removing.erase("kept:1", 2)
+        b.way.is_cut = False
+        hall.line.lost = lambda what: False
+        await hall.pass_ms(2_000)
+        assert missed == ["any"]
+        peer = b.peer()
+        await peer.connect()
+        reply = await peer.follow("kept:1", recover=True, epoch=epoch, offset=0)
+        assert [each["offset"] for each in reply["publications"]] == [1, 3]
+
+    play_several(scene, KEPT)
+
+
 def test_what_is_removed_is_served_by_no_node() -> None:
     async def scene(hall: Hall) -> None:
         a, b = hall.members

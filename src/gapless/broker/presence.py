@@ -75,7 +75,8 @@ _decode: Final = msgspec.msgpack.Decoder(_Entry).decode
 class Attendance:
     """Who is where through this node, and through the others. `push` gives a join or leave to a channel.
 
-    `began` counts how often all who are here were entered.
+    `began` counts how often all who are here were entered. `missed` is called when the store had given this
+    node up: then the others have not waited for it to hear what they told.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Attendance:
         push: Callable[[Channel, Push], None],
     ) -> None:
         self.began = 0
+        self.missed: Callable[[], object] = lambda: None
         self._hub = hub
         self._store = store if isinstance(store, Presence) else None
         self._telling = telling
@@ -208,6 +210,8 @@ class Attendance:
         self._is_known = True
         if not lived or not is_known:
             self._enter_all(card)
+        if not lived:
+            self.missed()
         await self._flush()
         await self._bury(self._store)
 

@@ -135,7 +135,8 @@ class Recovery:
                 if nearest == since:
                     raise
             else:
-                if nearest == since or since.offset < page.through:
+                # Of another generation, it tells nothing of a position that was not asked for.
+                if nearest == since or (page.epoch == since.epoch and since.offset < page.through):
                     return shared, page
         shared = self._reads.get(channel, {}).get(since) or self._begin(channel, wire, since)
         return shared, await asyncio.shield(shared.task)

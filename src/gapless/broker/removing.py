@@ -34,13 +34,17 @@ class _Trimmed(Struct, frozen=True):
 class Removing:
     """Trims channels and erases messages. Whoever keeps some of it in memory is told by `hear_erased`.
 
+    `hear_any_erased` is called when it is not known of which channels messages were erased.
+
     `told_surely` lets all other nodes hear of it before the eraser does; whoever knows the nodes sets it.
     """
 
     def __init__(self, broker: "Broker") -> None:
         self.hear_erased: list[Callable[[str], object]] = []
+        self.hear_any_erased: list[Callable[[], object]] = []
         self.told_surely: Callable[[Erased], Awaitable[object]] = _told
         self._broker = broker
+        broker.attendance.missed = self.forget_all
         broker.telling.hear(Erased, lambda node, erased: self.forget(erased.channel))
         broker.telling.hear(_Trimmed, self._trimmed)
 
@@ -118,6 +122,13 @@ class Removing:
             hub.forget_tails(followed)
         for hear in self.hear_erased:
             hear(channel)
+
+    def forget_all(self) -> None:
+        """Hear that messages of any channel may have been erased."""
+        for channel in list(self._broker.hub.channels):
+            self.forget(channel)
+        for hear in self.hear_any_erased:
+            hear()
 
 
 async def _told(erased: Erased) -> None:

@@ -51,6 +51,7 @@ class Scrolling:
         self._reading = 0
         self._forgotten = 0
         broker.removing.hear_erased.append(self.forget)
+        broker.removing.hear_any_erased.append(self.forget_all)
 
     # Pages --------------------------------------------------------------------------------
 
@@ -104,6 +105,12 @@ class Scrolling:
         """Hear that a message of the channel was erased: nothing of it may be told any more."""
         self._forgotten += 1
         self._let_go(channel)
+
+    def forget_all(self) -> None:
+        """Hear that messages of any channel may have been erased."""
+        for channel in list(self._held):
+            self.forget(channel)
+        self._forgotten += 1
 
     def _scroll(self, channel: str, page: Page) -> Scroll:
         items = self._encode(channel, page)
