@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
+import hiredis
 import msgspec
 from msgspec import Struct
 
 from gapless.backends import Options
 from gapless.backends.redis.calls import Calls
-from gapless.backends.redis.connection import Connection
+from gapless.backends.redis.connection import Connection, Lost
+from gapless.backends.redis.errors import translated
 from gapless.backends.redis.seeking import Seeker
 from gapless.core.errors import GaplessError
 from gapless.core.limits import REDIS_CALL_MS, REDIS_PULSE_MS, REDIS_RETRY_MS
@@ -215,12 +217,17 @@ class RedisBus(Bus):
 
     async def _connect(self) -> None:
         connection = await self._seeker.reach(self._on_lost)
+        try:
+            await connection.call("SSUBSCRIBE", self._nodes)
+        except (hiredis.ReplyError, Lost) as error:
+            connection.cut()
+            raise translated(str(error)) from error
         connection.pushed = self._pushed
         self._connection = connection
         self._silent_since_ns = 0
         self._leaving.clear()
         channels = [self._prefix + stream.encode() for stream in self._followed]
-        self._subscribe([self._nodes, self._queues, *channels])
+        self._subscribe([self._queues, *channels])
 
     def reconnect(self) -> None:
         """Look anew for the server: another one takes the writes, perhaps."""

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._told: list[bytes] = []
         self.pushed: Callable[[list[Any]], object] | None = None
         self.is_lost = False
+        self._why = "the connection to Redis is lost"
 
     # Out ----------------------------------------------------------------------------------
 
@@ -94,9 +95,8 @@ class Connection(asyncio.Protocol):
                     self.pushed(reply)
                 else:
                     self._waiting.popleft()(reply)
-        except (hiredis.ProtocolError, IndexError) as error:
-            context = {"message": "what answers there is no Redis", "exception": error}
-            self._loop.call_exception_handler(context)
+        except (hiredis.ProtocolError, IndexError):
+            self._why = "what answers there is no Redis"
             self.cut()
 
     @property
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._lost(self)
         waiting, self._waiting = self._waiting, deque()
         for answered in waiting:
-            answered(Lost("the connection to Redis is lost"))
+            answered(Lost(self._why))
 
 
 _NOTHING: Final = object()

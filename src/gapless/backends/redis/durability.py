@@ -50,8 +50,8 @@ def judge(
         raise StoreRefused("this Redis is a read-only replica; name its master, or use redis+sentinel://")
     if info.get("redis_mode") == "cluster" and not is_cluster:
         raise StoreRefused("this Redis is part of a Cluster; name it by redis+cluster://")
-    policy = settings.get("maxmemory-policy", "noeviction")
-    if settings.get("maxmemory", "0") != "0" and policy != "noeviction":
+    policy = info.get("maxmemory_policy") or settings.get("maxmemory-policy", "noeviction")
+    if info.get("maxmemory", settings.get("maxmemory", "0")) != "0" and policy != "noeviction":
         raise StoreRefused(
             f"maxmemory-policy is {policy}: Redis would drop messages when it is full; set it to noeviction"
         )

@@ -70,7 +70,7 @@ class Seeker:
         if not address.master and not address.is_cluster:
             return address.hosts[0]
         told = "none was asked"
-        for _ in address.hosts:
+        for _ in list(self._hosts):
             # Whoever knows only what was before is not asked again at once.
             host = self._hosts[0]
             self._hosts.rotate(-1)
@@ -110,11 +110,14 @@ class Seeker:
 
     async def _of_cluster(self, asked: Connection, host: Host) -> Host | None:
         slot = await asked.call("CLUSTER", "KEYSLOT", self._address.tag)
-        for first, last, master, *_ in await asked.call("CLUSTER", "SLOTS"):
+        found = None
+        for first, last, *servers in await asked.call("CLUSTER", "SLOTS"):
+            # Without a name: the one that was asked.
+            named = [((server[0] or b"").decode() or host[0], server[1]) for server in servers]
+            self._hosts.extend(each for each in named if each not in self._hosts)
             if first <= slot <= last:
-                # Without a name: the one that was asked.
-                return (master[0] or b"").decode() or host[0], master[1]
-        return None
+                found = named[0]
+        return found
 
     async def _dial(
         self, host: Host, lost: Callable[[Connection], object], user: str, password: str, db: int
@@ -127,7 +130,7 @@ class Seeker:
         except BaseException as error:
             connection.cut()
             if isinstance(error, Lost):
-                raise Unavailable(f"Redis at {where} does not answer") from None
+                raise Unavailable(f"Redis at {where} does not answer as one: {error}") from None
             if isinstance(error, hiredis.ReplyError):
                 told = translated(str(error))
                 is_known = isinstance(told, StoreRefused | Unavailable)
