@@ -67,3 +67,8 @@ def test_what_cannot_be_told_is_refused_with_what_to_do() -> None:
         Mapping().command(b"\xff", b"1", "key")
     with pytest.raises(ConfigError):
         Mapping(to="")
+
+
+def test_only_the_channel_stands_in_braces() -> None:
+    with pytest.raises(ConfigError, match="only {channel} stands in braces"):
+        Mapping(to="chat:{chanel}")

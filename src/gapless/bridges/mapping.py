@@ -23,7 +23,7 @@ class Mapping(Struct, frozen=True):
     A payload that is JSON is published as it is. Any other is a text, or with `binary` bytes.
 
     Raises:
-        ConfigError: `to` is empty.
+        ConfigError: `to` is empty, or something else than NAME stands in braces in it.
     """
 
     strip: str = ""
@@ -33,6 +33,8 @@ class Mapping(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.to:
             raise ConfigError("--to names no channel")
+        if set("{}") & set(self.to.replace(NAME, "")):
+            raise ConfigError(f"--to {self.to!r}: only {NAME} stands in braces")
 
     def command(self, name: bytes, payload: bytes, key: str) -> bytes:
         """Return what publishes a message with an idempotency key: one command of a batch, in JSON.

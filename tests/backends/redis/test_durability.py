@@ -50,6 +50,15 @@ def test_each_setting_that_lets_something_be_lost_takes_the_class_away(name: str
     assert standing.why == f"{name} is {value}, not {DURABLE[name]}"
 
 
+@pytest.mark.parametrize("settings", [DURABLE, {}])
+def test_a_redis_that_evicts_is_refused_also_where_its_settings_cannot_be_read(
+    settings: dict[str, str],
+) -> None:
+    evicting = MASTER | {"maxmemory": "1048576", "maxmemory_policy": "allkeys-lru"}
+    with pytest.raises(StoreRefused, match="maxmemory-policy is allkeys-lru"):
+        judge(settings, evicting)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -180,21 +180,6 @@ def granted_early() -> None:
     _patch(seeking, "judge", wrong)
 
 
-@bug("a key is forgotten", ("cut_store", "kill_node") * 3, ("stored_twice",))
-def key_forgotten() -> None:
-    """A message is stored, and its key is not."""
-    _edit("redis.call('SET', s.p .. ':k:' .. one[1], one[2], 'PX', key_ends(s.now, one[3]) - s.now)", "")
-
-
-# Jobs -------------------------------------------------------------------------------------------
-
-
-@bug("fence counter reused after a rewind", OLDER, ("fence_reused",))
-def fence_reused() -> None:
-    """A store that was rewound gives the same numbers again."""
-    _edit("s.fence = math.max(s.fence, s.now * 1000 - 1)\n", "")
-
-
 # Each caught ------------------------------------------------------------------------------------
 
 
