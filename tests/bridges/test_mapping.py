@@ -69,5 +69,5 @@ def test_what_cannot_be_told_is_refused_with_what_to_do() -> None:
 
 
 def test_only_the_channel_stands_in_braces() -> None:
-    with pytest.raises(ConfigError, match="only {channel} stands in braces"):
+    with pytest.raises(ConfigError, match="stands in braces"):
         Mapping(to="chat:{chanel}")

@@ -56,8 +56,8 @@ CHECK_INTERVAL_MS: Final = 1_000
 NODES_MAX: Final = 256
 BEAT_MS: Final = 1_000
 BEATS_MISSED_MAX: Final = 4
-# What nodes have each other do: what one remembers so as to do nothing twice, how often it is told again until
-# all have answered, and what an answer may weigh.
+# What nodes have each other do: what one remembers so as to do nothing twice, how often it is told again
+# until all have answered, and what an answer may weigh.
 ACTS_REMEMBERED_MAX: Final = 10_000
 ASK_AGAIN_MS: Final = 250
 TOLD_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -218,8 +218,8 @@ CLOSE_MS: Final = 1_000
 # A pause in accepting, when the process has run out of file descriptors.
 ACCEPT_PAUSE_MS: Final = 1_000
 
-# Processes that share a port. One that ended is started again after a pause that doubles with each time it did
-# not last for so long; if so many do not start, one after the other, and none runs, all is given up.
+# Processes that share a port. One that ended is started again after a pause that doubles with each time it
+# did not last for so long; if so many do not start, one after the other, and none runs, all is given up.
 SERVER_WORKERS_MAX: Final = 64
 SERVER_WORKER_LASTS_MS: Final = 10_000
 SERVER_WORKER_PAUSE_MS: Final = 100
