@@ -69,7 +69,9 @@ class Recovery:
         self.outcomes[how] += 1
         self.sizes.observe(missed)
 
-    def start_now(self, channel: Channel, wire: Wire, since: Position | None) -> Start | None:
+    def start_now(
+        self, channel: Channel, wire: Wire, since: Position | None, *, counted: str = "tail"
+    ) -> Start | None:
         """Answer from what this node holds, or None when the store must be asked."""
         self._hub.flush(channel)
         if not channel.rules.namespace.history:
@@ -85,7 +87,7 @@ class Recovery:
         )
         if publications is None:
             return None
-        self._recovered("tail", channel.sent - since.offset)
+        self._recovered(counted, channel.sent - since.offset)
         return Start(channel.epoch, since.offset, since.offset + len(publications), True, publications)
 
     async def start(self, channel: Channel, wire: Wire, since: Position | None) -> Start:
@@ -110,7 +112,7 @@ class Recovery:
         except PositionLost:
             return self._refused(channel)
         if channel.sent >= page.through:  # with what was learned from the page, the tail may reach back to it
-            start = self.start_now(channel, wire, since)
+            start = self.start_now(channel, wire, since, counted="store")
             if start is not None:
                 return start
         publications = self._encode_shared(channel, wire, shared, page)
