@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
@@ -216,7 +216,15 @@ class World:
             if self.loop.now_ms > deadline_ms:
                 self.checker.fail("unseen after healing", missing)
             await self._pass_ms(POLL_MS)
-            missing = await self._missing()
+            missing = await self._asked(self._missing())
+
+    async def _asked(self, looking: Coroutine[Any, Any, str]) -> str:
+        """What was found; or that a question was never answered, which would last for ever otherwise."""
+        try:
+            return await asyncio.wait_for(looking, SETTLING_MS / 1000)
+        except TimeoutError:
+            self.checker.fail("unanswered", "who looked for what is missing heard nothing")
+            return ""
 
     def _healing_ms_max(self) -> int:
         """How long it takes to read everything, in the smallest pages, over the narrowest connection."""
@@ -273,6 +281,8 @@ class World:
 
     async def _unseen(self) -> str:
         """Where nodes know of each other, whom one of them does not see, or sees though they are gone."""
+        if not all(node.open for node in self.nodes):
+            return "a node is still to come back"
         for node in self.nodes if self.plan.clustered else ():
             for channel in self.plan.channels:
                 true = {client.id for client in self.clients if channel in client.followed}
