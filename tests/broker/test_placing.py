@@ -1,9 +1,12 @@
 """Channels held against the store: who is told of a lost position, and which channels are let go of."""
 
+from unittest.mock import AsyncMock, patch
+
 import pytest
 from msgspec.structs import replace
 
 from gapless.broker import placing
+from gapless.core.lineage import Fate, Generation
 from gapless.core.limits import LOST_PER_TURN_MAX, LOST_TURN_MS
 from tests.conversation import OPEN, Peer, Stage, play, rest
 
@@ -31,6 +34,26 @@ def test_those_who_lost_their_position_are_told_so_in_turns(channels: int) -> No
             if not left:
                 break
         assert (most, left) == (LOST_PER_TURN_MAX, 0)
+
+    play(scene, without=KEPT)
+
+
+def test_who_asks_first_in_a_new_generation_is_answered() -> None:
+    """A node on which nobody follows a channel hears of a generation by nothing else."""
+
+    async def scene(stage: Stage) -> None:
+        store = stage.broker.store
+        await stage.publish("a", 1, 2)
+        heads, generations = await store.heads(["a"]), await store.generations()
+        later = Generation("later", 2, Fate.CLEAN)
+        peer = stage.peer()
+        await peer.connect()
+        with (
+            patch.object(store, "heads", AsyncMock(return_value=heads._replace(epoch="later"))),
+            patch.object(store, "generations", AsyncMock(return_value=[*generations, later])),
+        ):
+            reply = await peer.follow("a")
+        assert (reply["epoch"], reply["offset"]) == ("later", 2)
 
     play(scene, without=KEPT)
 

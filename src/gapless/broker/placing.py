@@ -102,6 +102,7 @@ class Placing:
         heads = await self._store.heads([channel.name for channel in channels])
         if heads.epoch != self.epoch:
             await self.check_generation()
+        if heads.epoch != self.epoch:
             raise Unavailable("the store has begun a new generation; try again")
         for channel in channels:
             self.hold_against(channel, heads)

@@ -7,6 +7,7 @@ import pytest
 from gapless.broker.namespaces import STREAMS_NAMESPACE, Namespace, Namespaces
 from gapless.broker.rules import StreamRule
 from gapless.core.errors import BadRequest, UnknownStream
+from gapless.core.stream import Position
 from gapless.protocol.settings import FullStreamSettings
 from gapless.protocol.streams import AuditRequest, DeclareStreamRequest, ListStreamsRequest
 from tests.broker.streaming import CHAT, Run, Streams, new, said
@@ -112,6 +113,31 @@ def test_no_stream_is_made_over_a_channel_with_messages(with_streams: Run) -> No
         assert said((await streams.read("alerts")).messages) == [1, 2]
 
     with_streams(scene, StreamRule(pattern="al*"))
+
+
+def test_a_group_that_lost_its_stream_with_the_store_hides_nothing_once_its_members_are_gone(
+    with_streams: Run,
+) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.store.heartbeat("orders", "billing", "one", partitions=2, session_ms=3_000)
+        with pytest.raises(BadRequest, match="that a group reads"):
+            await streams.declare()
+        streams.clock.pass_ms(3_001)
+        assert await streams.declare(partitions=2)
+        assert [held.partition for held in await streams.heartbeat()] == [0, 1]
+
+    with_streams(scene)
+
+
+def test_a_group_that_came_somewhere_in_a_channel_is_not_hidden_by_a_stream(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.store.heartbeat("orders", "billing", "one", partitions=1, session_ms=3_000)
+        await streams.store.seek("orders", "billing", {0: Position(streams.store.epoch, 0)})
+        streams.clock.pass_ms(3_001)
+        with pytest.raises(BadRequest, match="that a group reads"):
+            await streams.declare()
+
+    with_streams(scene)
 
 
 def test_what_can_be_read_is_not_declared_if_only_missing_ones_are_to_be(with_streams: Run) -> None:

@@ -35,3 +35,17 @@ def test_what_is_no_partition_is_remembered_of_so_many(with_streams: Run) -> Non
         assert len(sources._absent) == ABSENT_MAX
 
     with_streams(scene)
+
+
+def test_a_declaration_of_another_generation_is_asked_for_again(with_streams: Run) -> None:
+    async def scene(streams: Streams) -> None:
+        await streams.declare()
+        sources = streams.streaming.sources
+        assert sources.look("orders") is not None
+        with patch.object(streams.store, "epoch", "another"):
+            assert sources.look("orders") is None
+            await sources.get("orders")
+            assert sources.look("orders") is not None
+        assert sources.look("orders") is None
+
+    with_streams(scene)

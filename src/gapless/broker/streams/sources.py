@@ -63,7 +63,7 @@ class Declared(Struct, frozen=True):
 
 
 class Sources:
-    """The sources of a node. What is known of declared streams is up to a second old."""
+    """The sources of a node. What is known of declared streams is up to a second old, and of this generation."""
 
     def __init__(self, store: Store, clock: Clock, broker: Broker, rules: Sequence[StreamRule] = ()) -> None:
         self._store = store
@@ -72,12 +72,14 @@ class Sources:
         self.rules = rules
         self._known: dict[str, Source] = {}
         self._until_ms = 0
+        self._epoch = ""  # the generation that `_known` is of
         self._absent: dict[str, int] = {}  # channels, until when that is believed
         self._declaring = asyncio.Lock()
         broker.is_partition, broker.find_partition = self.has_channel, self.find_channel
 
     async def declared(self) -> dict[str, Source]:
         """Return all declared streams as they are now."""
+        self._epoch = self._store.epoch
         declared = await self._store.declared_streams()
         self._known = {
             name: Source(name, partitions(name, options.partitions), options)
@@ -101,7 +103,8 @@ class Sources:
 
     def look(self, name: str) -> Source | None:
         """Return a declared stream if this node knows of it."""
-        return self._known.get(name) if self._clock.now_ms() < self._until_ms else None
+        is_new = self._clock.now_ms() < self._until_ms and self._epoch == self._store.epoch
+        return self._known.get(name) if is_new else None
 
     async def _find(self, name: str) -> Source | None:
         source = (await self.declared()).get(name)
@@ -147,9 +150,13 @@ class Sources:
         return any(heads[stream].last > heads[_NO_STREAM].last for stream in streams)
 
     async def _is_channel(self, name: str) -> bool:
-        """Tell whether a channel has messages, or a group reads it: no stream may hide it."""
+        """Tell whether a channel has messages, or a group reads it: no stream may hide it.
+
+        A group that has come nowhere, and that nobody is in any more, is what the members of a stream leave
+        that the store has lost.
+        """
         floor, last = (await self._store.heads([name])).heads[name]
-        return last > floor or bool(await self._store.groups(name))
+        return last > floor or any(group.positions or group.members for group in await self._store.groups(name))
 
     def _channel(self, name: str) -> tuple[Source, bool]:
         """Return a channel as a source, and whether a namespace of its own stands for it."""
