@@ -11,7 +11,7 @@ from gapless.backends import Options
 from gapless.backends.redis import pace
 from gapless.backends.redis.backend import Backend
 from gapless.backends.redis.encoding import encode, entry_of
-from gapless.core.errors import GaplessError, PositionConflict, StoreDamaged, Unavailable
+from gapless.core.errors import GaplessError, OutcomeUnknown, PositionConflict, StoreDamaged, Unavailable
 from gapless.core.stream import Entry, Head, Message, Outcome, Position, Retention
 from gapless.testing.conformance.places import append, entry, fill, head, offsets, put, read
 from tests.backends.redis.opening import serving, until
@@ -195,8 +195,20 @@ async def test_what_fails_because_another_stream_is_damaged_was_not_stored(
 @scene
 async def test_a_key_that_holds_something_else_is_damage(one: Scene, store: Backend) -> None:
     one.server.command("SET", "{gapless}:s:s", "what")
-    with pytest.raises(StoreDamaged, match="another program"):
+    with pytest.raises(OutcomeUnknown, match="another program"):
         await append(store)
+    with pytest.raises(StoreDamaged, match="another program"):
+        await store.read("s", after=None, limit_messages=1, limit_bytes=1)
+
+
+@scene
+async def test_what_is_stored_when_a_call_fails_in_its_midst_is_not_told_as_refused(
+    one: Scene, store: Backend
+) -> None:
+    one.server.command("SET", "{gapless}:i:t", "what")
+    outcomes = await together(store, entry("s"), entry("t", keyed="k"))
+    assert all(isinstance(outcome, OutcomeUnknown) for outcome in outcomes)
+    assert await head(store, "s") == Head(0, 1)
 
 
 @scene

@@ -180,7 +180,7 @@ class Calls:
         try:
             return await self.call(name, *arguments)
         except OutcomeUnknown as error:
-            raise Unavailable("Redis did not answer; ask again") from error
+            raise error.__cause__ or Unavailable("Redis did not answer; ask again") from None
 
     # Being there --------------------------------------------------------------------------
 
@@ -219,7 +219,10 @@ class Calls:
             raise
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._say(connection, partial(_resolve, future), self._pulse("", 0), 0)
-        await future
+        try:
+            await future
+        except OutcomeUnknown as error:
+            raise error.__cause__ or error from None
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
 
     async def _attach(self) -> None:
