@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from gapless.broker import placing
-from gapless.core.lineage import Fate, Generation
 from gapless.core.limits import LOST_PER_TURN_MAX, LOST_TURN_MS
+from gapless.core.lineage import Fate, Generation
 from tests.conversation import OPEN, Peer, Stage, play, rest
 
 KEPT = replace(OPEN, history_size=100, history_ttl_ms=600_000, force_recovery=True)

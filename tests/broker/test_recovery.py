@@ -363,3 +363,32 @@ def test_a_page_of_another_generation_than_it_was_asked_in_is_not_shared() -> No
         assert [reply[0].get("recovered", False) for reply in replies] == [True, False]
 
     play(scene, without=KEPT)
+
+
+def test_what_is_erased_while_a_page_is_read_is_not_kept_of_that_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.publish("a", 1, 2, 3)
+        store, epoch, go_on = stage.broker.store, stage.broker.placing.epoch, asyncio.Event()
+        read = store.read
+
+        async def read_slowly(stream: str, **options: Any) -> Page:
+            page = await read(stream, **options)
+            await go_on.wait()
+            return page
+
+        monkeypatch.setattr(store, "read", read_slowly)
+        first, second = stage.peer(), stage.peer()
+        for peer in (first, second):
+            await peer.connect()
+        first.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": 0}})
+        await rest()
+        assert await stage.broker.removing.erase("a", 2)
+        go_on.set()
+        await rest()
+        assert [each["offset"] for each in first.heard()[0]["subscribe"]["publications"]] == [1, 2, 3]
+        reply = await second.follow("a", recover=True, epoch=epoch, offset=0)
+        assert [each["offset"] for each in reply["publications"]] == [1, 3]
+
+    play(scene, without=KEPT)

@@ -76,22 +76,25 @@ class CatchUp:
             self._start(self._heal(channel))
 
     async def _heal(self, channel: Channel) -> None:
-        epoch = channel.epoch
-        answers = True
-        while answers and channel.epoch == epoch and channel.known > channel.live:
-            try:
-                page = await self._page(channel, Position(epoch, channel.live))
-            except Unavailable:
-                answers = False
-                self._held_up_channels[channel] = None
-                continue
+        try:
+            await self._read_up(channel, channel.epoch)
+        except Unavailable:
+            self._held_up_channels[channel] = None
+            return
+        finally:
+            channel.healing = False
+        self._overtake(channel)
+        self.reaches(channel, channel.known)
+
+    async def _read_up(self, channel: Channel, epoch: str) -> None:
+        while channel.epoch == epoch and channel.known > channel.live:
+            forgotten = channel.forgotten
+            page = await self._page(channel, Position(epoch, channel.live))
             if channel.epoch == epoch:
                 self._take_page(channel, page)
+                if channel.forgotten != forgotten:
+                    self._hub.forget_tails(channel)
                 self._overtake(channel)
-        channel.healing = False
-        if answers:
-            self._overtake(channel)
-            self.reaches(channel, channel.known)
 
     def _overtake(self, channel: Channel) -> None:
         """Let those who read ahead go on; whom this node has not reached yet wait again."""
@@ -175,12 +178,15 @@ class CatchUp:
 
     async def _fetch(self, channel: Channel, offset: int) -> None:
         """Read the page after `offset` once, for all who wait there."""
-        epoch = channel.epoch
+        epoch, forgotten = channel.epoch, channel.forgotten
         try:
             page = await self._page(channel, Position(epoch, offset))
         except Unavailable:
             self.held_up |= dict.fromkeys(channel.behind.pop(offset, ()))
             return
+        except Exception:  # a bug; nobody is left behind without a word
+            self._lost(channel.behind.pop(offset, ()))
+            raise
         waiting = [s for s in channel.behind.pop(offset, ()) if s.active and not s.level]
         if page is None or channel.epoch != epoch:
             self._lost(waiting)
@@ -191,7 +197,7 @@ class CatchUp:
                 continue  # it reads on from where it stands when its socket drains
             cohort = channel.cohort(subscription.reader.wire)
             if cohort not in encoded:
-                encoded[cohort] = self.learn(channel, cohort, page)
+                encoded[cohort] = self.learn(channel, cohort, page, forgotten)
             self._send_page(subscription, page, encoded[cohort])
 
     def _send_page(self, subscription: Subscription, page: Page, publications: list[bytes] | None) -> None:
@@ -205,10 +211,14 @@ class CatchUp:
 
     # The store ----------------------------------------------------------------------------
 
-    def learn(self, channel: Channel, cohort: Cohort, page: Page) -> list[bytes] | None:
-        """Encode a page for a cohort (None if it cannot be); keep what of it leads up to the tail."""
+    def learn(self, channel: Channel, cohort: Cohort, page: Page, forgotten: int) -> list[bytes] | None:
+        """Encode a page for a cohort (None if it cannot be); keep what of it leads up to the tail.
+
+        `forgotten` is the channel's when the page was asked for. If tails were let go of since, then what is
+        erased may be in the page.
+        """
         publications = channel.encode(cohort, page.messages)
-        dense = len(page.messages) == page.through - page.after
+        dense = len(page.messages) == page.through - page.after and channel.forgotten == forgotten
         tail = cohort.tail
         if publications and dense and tail is not None and page.after < tail.floor <= page.through:
             before = tail.bytes

@@ -145,7 +145,8 @@ class Channel:
 
     `live` is the newest offset taken in without a hole, `sent` what the cohorts were given (they differ
     only within a tick), `known` the newest offset heard of. Without history the
-    numbers count what this node delivered. `epoch` is empty until the store told where it stands.
+    numbers count what this node delivered. `epoch` is empty until the store told where it stands. `forgotten`
+    counts how often the tails were let go of: what was read before may be erased by now.
     """
 
     __slots__ = (
@@ -153,6 +154,7 @@ class Channel:
         "behind",
         "cohorts",
         "epoch",
+        "forgotten",
         "healing",
         "idle_since_ms",
         "known",
@@ -175,6 +177,7 @@ class Channel:
         self.live = self.sent = self.known = 0
         self.published_ms = 0
         self.idle_since_ms = 0
+        self.forgotten = 0
         self.starting = 0  # subscribers that wait for the store
         self.healing = False
         self.pending: list[Message] = []

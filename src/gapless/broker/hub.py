@@ -91,6 +91,7 @@ class Hub:
 
     def forget_tails(self, channel: Channel) -> None:
         """Let go of what a channel's cohorts hold; the tails they get are as long as its rules say now."""
+        channel.forgotten += 1
         for cohort in channel.cohorts.values():
             if cohort.tail is not None:
                 self.tail_bytes -= cohort.tail.bytes

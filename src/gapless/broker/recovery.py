@@ -48,8 +48,9 @@ class Start(NamedTuple):
 class _Shared:
     """A page that is being read, for all who need it or the end of it; it is encoded once for each wire."""
 
-    def __init__(self, task: "asyncio.Task[Page]") -> None:
+    def __init__(self, task: "asyncio.Task[Page]", forgotten: int) -> None:
         self.task = task
+        self.forgotten = forgotten  # by the channel, when it was asked for
         self.encoded: dict[Cohort, list[bytes] | None] = {}
 
 
@@ -145,7 +146,7 @@ class Recovery:
 
     def _begin(self, channel: Channel, wire: Wire, since: Position) -> _Shared:
         task = asyncio.get_running_loop().create_task(self._learn(channel, wire, since))
-        shared = self._reads.setdefault(channel, {})[since] = _Shared(task)
+        shared = self._reads.setdefault(channel, {})[since] = _Shared(task, channel.forgotten)
 
         def ended(task: "asyncio.Task[Page]") -> None:
             if not task.cancelled():
@@ -163,8 +164,8 @@ class Recovery:
             channel.name, after=since, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
         )
         if page.epoch == channel.epoch:
-            cohort = channel.cohort(wire)
-            self._reads[channel][since].encoded[cohort] = self._catch_up.learn(channel, cohort, page)
+            cohort, shared = channel.cohort(wire), self._reads[channel][since]
+            shared.encoded[cohort] = self._catch_up.learn(channel, cohort, page, shared.forgotten)
         return page
 
     async def close(self) -> None:
@@ -184,7 +185,7 @@ class Recovery:
 
     async def _newest(self, channel: Channel, wire: Wire, since: Position) -> Start:
         """Return the newest message alone; it is all that a cache promises."""
-        end = Position(channel.epoch, channel.live + 1)
+        end, forgotten = Position(channel.epoch, channel.live + 1), channel.forgotten
         try:
             page = await self._store.read(
                 channel.name, before=end, limit_messages=1, limit_bytes=PAGE_BYTES_MAX
@@ -192,7 +193,7 @@ class Recovery:
         except PositionLost:  # this node's own: the client presented nothing that could be lost
             self._placing.foreign()
             raise Unavailable("the store has begun a new generation; try again") from None
-        publications = self._encode(channel, wire, page)
+        publications = self._encode(channel, wire, page, forgotten)
         self.outcomes["cache"] += 1
         newest = page.messages[-1].offset if page.messages else page.through  # what follows it was erased
         level = since.epoch == page.epoch and newest <= since.offset <= page.through
@@ -203,14 +204,14 @@ class Recovery:
     def _encode_shared(self, channel: Channel, wire: Wire, shared: _Shared, page: Page) -> list[bytes]:
         cohort = channel.cohort(wire)
         if shared.encoded.get(cohort) is None or page.epoch != channel.epoch:
-            shared.encoded[cohort] = self._encode(channel, wire, page)
+            shared.encoded[cohort] = self._encode(channel, wire, page, shared.forgotten)
         return shared.encoded[cohort] or []
 
-    def _encode(self, channel: Channel, wire: Wire, page: Page) -> list[bytes]:
+    def _encode(self, channel: Channel, wire: Wire, page: Page, forgotten: int) -> list[bytes]:
         if page.epoch != channel.epoch:
             self._placing.foreign()
             raise Unavailable("the store has begun a new generation; try again")
-        publications = self._catch_up.learn(channel, channel.cohort(wire), page)
+        publications = self._catch_up.learn(channel, channel.cohort(wire), page, forgotten)
         if publications is None:
             raise BinaryMessage(f"a publication of channel {channel.name!r} is not JSON")
         return publications

@@ -156,7 +156,9 @@ class Sources:
         that the store has lost.
         """
         floor, last = (await self._store.heads([name])).heads[name]
-        return last > floor or any(group.positions or group.members for group in await self._store.groups(name))
+        return last > floor or any(
+            group.positions or group.members for group in await self._store.groups(name)
+        )
 
     def _channel(self, name: str) -> tuple[Source, bool]:
         """Return a channel as a source, and whether a namespace of its own stands for it."""
