@@ -365,7 +365,7 @@ def test_a_page_of_another_generation_than_it_was_asked_in_is_not_shared() -> No
     play(scene, without=KEPT)
 
 
-def test_what_is_erased_while_a_page_is_read_is_not_kept_of_that_page(
+def test_what_is_erased_while_a_page_is_read_is_not_kept_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scene(stage: Stage) -> None:

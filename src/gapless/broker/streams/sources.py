@@ -63,7 +63,7 @@ class Declared(Struct, frozen=True):
 
 
 class Sources:
-    """The sources of a node. What is known of declared streams is up to a second old, and of this generation."""
+    """The sources of a node. It knows streams as they were declared a second ago, in this generation."""
 
     def __init__(self, store: Store, clock: Clock, broker: Broker, rules: Sequence[StreamRule] = ()) -> None:
         self._store = store
