@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from gapless.core.limits import PRESENCE_BATCH_MAX
+from gapless.ports import Present
 from tests.conversation import OPEN, Peer, rest, token
 from tests.several import Hall, Member, play_several
 
@@ -194,5 +195,19 @@ def test_a_node_that_stops_leaves_nobody_behind() -> None:
         await b.cluster.stop()
         b.is_dead = True
         assert await users(a) == []
+
+    play_several(scene, SEEN)
+
+
+def test_an_entry_that_is_not_understood_hides_nobody_else() -> None:
+    async def scene(hall: Hall) -> None:
+        a, _ = hall.members
+        ann = await come(a, "ann")
+        await hall.store.beat("x", 1_000)
+        await hall.store.enter("x", [Present("seen:1", client, b"?") for client in ("c1", "c2")])
+        await hall.pass_ms(50)
+        assert await users(a) == ["ann"]
+        await hall.pass_ms(5_000)  # x is dead by now, and whoever finds that sees its clients off
+        assert set(await hall.store.present("seen:1")) == {ann.session.info.client}
 
     play_several(scene, SEEN)

@@ -178,8 +178,8 @@ class Attendance:
         gone = {key for key, entry in (*self._flight.items(), *self._changes.items()) if entry is None}
         present = {}
         for client, told in found.items():
-            entry = _decode(told)
-            if entry.presence and (channel, client) not in gone:
+            entry = _read(told)
+            if entry is not None and entry.presence and (channel, client) not in gone:
                 present[client] = entry.info()
         return present | self.here(channel)
 
@@ -286,8 +286,8 @@ class Attendance:
                 if channel == NODES:
                     log.warning("node %s is gone", client)
                     continue
-                entry = _decode(told)
-                if entry.join_leave:
+                entry = _read(told)
+                if entry is not None and entry.join_leave:
                     self._see_off(_Change(channel, False, entry))
             if len(buried) < PRESENCE_BATCH_MAX:
                 return
@@ -297,6 +297,15 @@ class Attendance:
         if channel is not None:
             self._push(channel, change_push(change))
         self._hint(change)
+
+
+def _read(told: bytes) -> _Entry | None:
+    """Return what the store was told of somebody; None for what another version or program has told it."""
+    try:
+        return _decode(told)
+    except msgspec.MsgspecError as error:
+        log.warning("an entry of who is there is not understood: %s", error)
+        return None
 
 
 def change_push(change: _Change) -> Push:

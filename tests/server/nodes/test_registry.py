@@ -4,6 +4,8 @@ import logging
 
 import pytest
 
+from gapless.broker.presence import NODES
+from gapless.ports import Present
 from tests.broker.test_several import KEPT
 from tests.several import Hall, Member, play_several
 
@@ -106,3 +108,17 @@ def test_a_node_that_is_configured_otherwise_is_named_once(caplog: pytest.LogCap
 
     caplog.set_level(logging.ERROR)
     play_several(scene)
+
+
+def test_a_node_whose_card_is_not_understood_lives_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(hall: Hall) -> None:
+        a, _ = hall.members
+        await hall.store.beat("x", 60_000)
+        await hall.store.enter("x", [Present(NODES, "x", b"of another version")])
+        await hall.pass_ms(3_000)
+        assert await a.cluster.registry.living() == ["b", "x"]
+        assert {node.uid: node.version for node in a.cluster.registry.nodes()}["x"] == "another"
+
+    with caplog.at_level(logging.ERROR, "gapless.nodes"):
+        play_several(scene)
+    assert caplog.text.count("node x shares this store, and what it says of itself is no card") == 2

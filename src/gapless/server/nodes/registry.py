@@ -14,8 +14,8 @@ from msgspec import Struct
 from gapless.broker.broker import Broker
 from gapless.core.errors import GaplessError
 from gapless.core.limits import BEATS_MISSED_MAX, NODES_MAX
-from gapless.ports import Clock, Timer
-from gapless.server.api.info import Node
+from gapless.ports import Clock, Durability, Timer
+from gapless.server.api.info import Node, StoreInfo
 
 __all__ = ["Registry"]
 
@@ -158,7 +158,15 @@ class Registry:
     async def _look(self) -> None:
         found = await self._broker.attendance.nodes()
         found.pop(self._telling.node, None)
-        self.stored = {node: _decode(card).info for node, card in found.items()}
+        self.stored = {node: self._read(node, card) for node, card in found.items()}
+
+    def _read(self, node: str, card: bytes) -> Node:
+        try:
+            return _decode(card).info
+        except msgspec.MsgspecError as error:
+            if node not in self.stored:
+                log.error("node %s shares this store, and what it says of itself is no card: %s", node, error)
+            return _stranger(node)
 
     def _hear(self, node: str, beat: _Beat) -> None:
         if node in self._left:
@@ -225,3 +233,10 @@ class Registry:
         if deaf != self.deaf:
             log.log(logging.WARNING if deaf else logging.INFO, "%s", deaf or "the bus is heard again")
         self.deaf = deaf
+
+
+def _stranger(node: str) -> Node:
+    """Return a node of another version, of which nothing can be understood but that it lives."""
+    store = StoreInfo("?", Durability.MEMORY, "", {})
+    counts = dict.fromkeys(("num_clients", "num_users", "num_channels", "num_subs", "uptime"), 0)
+    return Node(uid=node, name=node, version="another", store=store, **counts)
