@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from unittest.mock import patch
 
 import pytest
 
@@ -10,6 +11,7 @@ from gapless import backends
 from gapless.backends import Options
 from gapless.backends.redis.backend import Backend
 from gapless.backends.redis.bus import RedisBus
+from gapless.backends.redis.connection import Connection
 from gapless.core.errors import Unavailable
 from gapless.core.limits import REDIS_CALL_MS
 from gapless.core.stream import Message, Position
@@ -176,6 +178,26 @@ async def test_a_connection_that_was_lost_is_made_anew_and_tells_what_was_missed
     await until(lambda: len(two.stands("t")) == 2)
     await append(one.store)
     await until(lambda: 6 in two.offsets())
+
+
+@two
+async def test_a_server_that_has_changed_while_it_was_dialled_is_looked_for_again(
+    server: RedisServer, one: Ear, two: Ear
+) -> None:
+    bus, reach = two.store.bus, two.store.bus._seeker.reach
+    reached: list[Connection] = []
+
+    async def reach_late(lost: Callable[[Connection], None]) -> Connection:
+        reached.append(await reach(lost))
+        if len(reached) == 1:
+            bus.reconnect()
+        return reached[-1]
+
+    with patch.object(bus._seeker, "reach", reach_late):
+        bus.reconnect()
+        await until(lambda: len(reached) == 2)
+    await two.followed()
+    assert [each.is_lost for each in reached] == [True, False]
 
 
 @two

@@ -22,7 +22,7 @@ from gapless.backends.redis.calls import Calls
 from gapless.backends.redis.connection import Connection, Lost
 from gapless.backends.redis.errors import translated
 from gapless.backends.redis.seeking import Seeker
-from gapless.core.errors import GaplessError
+from gapless.core.errors import GaplessError, Unavailable
 from gapless.core.limits import REDIS_CALL_MS, REDIS_PULSE_MS, REDIS_RETRY_MS
 from gapless.core.stream import Heads, Message, Position
 from gapless.ports import Bus, Timer
@@ -81,6 +81,7 @@ class RedisBus(Bus):
         self._confirmed: dict[str, None] = {}
         self._leaving: Counter[bytes] = Counter()  # what is about to be told as left
         self._silent_since_ns = 0
+        self._moves = 0  # how often another server was to be looked for
         self._is_closed = False
 
     # Ringing ------------------------------------------------------------------------------
@@ -216,12 +217,16 @@ class RedisBus(Bus):
         self._timer = self._options.after(REDIS_PULSE_MS, self._beat)
 
     async def _connect(self) -> None:
+        moves = self._moves
         connection = await self._seeker.reach(self._on_lost)
         try:
             await connection.call("SSUBSCRIBE", self._nodes)
         except (hiredis.ReplyError, Lost) as error:
             connection.cut()
             raise translated(str(error)) from error
+        if moves != self._moves:
+            connection.cut()
+            raise Unavailable("another server takes the writes by now")
         connection.pushed = self._pushed
         self._connection = connection
         self._silent_since_ns = 0
@@ -231,6 +236,7 @@ class RedisBus(Bus):
 
     def reconnect(self) -> None:
         """Look anew for the server: another one takes the writes, perhaps."""
+        self._moves += 1
         if self._connection is not None:
             self._connection.cut()
 
