@@ -1,12 +1,12 @@
 """A real Redis Cluster, and slots that move in it."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 
 from tests.backends.redis.opening import serving, until
 from tests.redis_server import RedisServer, free_port
 
-__all__ = ["cluster", "formed", "move", "parts"]
+__all__ = ["cluster", "formed", "move", "parts", "replica"]
 
 SLOTS = 16_384
 
@@ -15,15 +15,33 @@ SLOTS = 16_384
 def cluster(count: int) -> Iterator[list[RedisServer]]:
     """Run a Cluster of masters."""
     with ExitStack() as stack:
-        settings = {"cluster-enabled": "yes", "cluster-node-timeout": "2000"}
         buses = [free_port() for _ in range(count)]
-        servers = [stack.enter_context(serving(**settings, **{"cluster-port": str(bus)})) for bus in buses]
+        servers = [stack.enter_context(_member(bus)) for bus in buses]
         bounds = [SLOTS * number // count for number in range(count + 1)]
         for first, server in zip(bounds, servers, strict=False):
             server.command("CLUSTER", "ADDSLOTSRANGE", first, bounds[bounds.index(first) + 1] - 1)
             server.command("CLUSTER", "SET-CONFIG-EPOCH", servers.index(server) + 1)
             server.command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
         yield servers
+
+
+def _member(bus: int) -> AbstractContextManager[RedisServer]:
+    quick = {"cluster-node-timeout": "500", "repl-diskless-sync-delay": "0"}
+    return serving(**{"cluster-enabled": "yes", "cluster-port": str(bus), **quick})
+
+
+@asynccontextmanager
+async def replica(servers: list[RedisServer], master: RedisServer) -> AsyncIterator[RedisServer]:
+    """Run one more server of a Cluster, which takes over when its master is gone."""
+    bus = free_port()
+    with _member(bus) as server:
+        servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+        await formed([*servers, server])
+        server.command("CLUSTER", "REPLICATE", _node_id(master))
+        await until(lambda: "master_link_status:up" in server.command("INFO", "replication"))
+        known = f"{_node_id(server)} 127.0.0.1:{server.port}@{bus} slave"
+        await until(lambda: all(known in one.command("CLUSTER", "NODES") for one in servers))
+        yield server
 
 
 def _node_id(server: RedisServer) -> str:

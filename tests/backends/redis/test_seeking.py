@@ -9,7 +9,7 @@ import pytest
 
 from gapless.core.errors import ConfigError, OutcomeUnknown, StoreRefused, Unavailable
 from gapless.core.limits import REDIS_CONNECT_MS
-from tests.backends.redis.cluster import cluster, formed, move, parts
+from tests.backends.redis.cluster import cluster, formed, move, parts, replica
 from tests.backends.redis.fake import bulk, faking
 from tests.backends.redis.opening import Hand, calling, refusal, serving, until
 from tests.certificates import Pair, certificate
@@ -352,5 +352,26 @@ def test_a_cluster_is_asked_who_has_the_slot_and_again_when_it_moves() -> None:
             with pytest.raises(StoreRefused, match="Cluster"):
                 async with calling(owner.url):
                     pass
+
+    asyncio.run(scenario())
+
+
+def test_a_cluster_of_which_one_server_was_named_is_found_again_when_that_one_is_gone() -> None:
+    async def scenario() -> None:
+        with cluster(3) as servers:
+            await formed(servers)
+            owner, _, _ = parts(servers)
+            async with (
+                replica(servers, owner) as heir,
+                calling(f"redis+cluster://127.0.0.1:{owner.port}") as calls,
+            ):
+                before = calls.epoch
+                await calls.call("declare_stream", "a", 1, '{"partitions":1}', 10)
+                await until(lambda: heir.command("DBSIZE") == owner.command("DBSIZE"))
+                owner.kill()
+                await until(lambda: refusal(calls))
+                await until(lambda: not refusal(calls))
+                assert await calls.read("declared_streams") == [[b"a", b'{"partitions":1}']]
+                assert calls.epoch != before
 
     asyncio.run(scenario())
