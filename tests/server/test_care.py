@@ -8,6 +8,7 @@ import pytest
 
 from gapless.core.limits import BODY_BYTES_MAX
 from gapless.server.care import State
+from gapless.server.care_routes import PART_BYTES, _read_file
 from gapless.server.node import Node
 from tests.server.raw_socket import RawSocket
 from tests.server.running import call, running
@@ -44,6 +45,20 @@ async def test_a_backup_is_fetched_once_and_gone_then(tmp_path: Path) -> None:
         assert not waiting.exists()
         status, answer = await call(node, f"/api/store/backup/{job['id']}", b"", method="GET")
         assert (status, answer["error"]["reason"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@on_a_loop
+async def test_a_backup_goes_though_whoever_has_its_last_byte_leaves_at_once(
+    tmp_path: Path, parts: int
+) -> None:
+    file, size, fetched = tmp_path / "backup", 2 * PART_BYTES + 1, []
+    file.write_bytes(bytes(size))
+    body = _read_file(file, size, lambda: fetched.append(True))
+    for _ in range(parts):
+        await anext(body)
+    await body.aclose()
+    assert fetched == [True] * (parts == 3)
 
 
 @on_a_loop

@@ -1,7 +1,7 @@
 """The care of the store over HTTP, beside the server API and behind its key."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -105,8 +105,9 @@ class _Endpoints:
     async def fetch(self, request: Request) -> Response:
         id = request.path_params["id"]
         file = self._care.file(id)
-        fields = {"content-length": str(file.stat().st_size)}
-        body = _read_file(file, lambda: self._care.fetched(id))
+        size = file.stat().st_size
+        fields = {"content-length": str(size)}
+        body = _read_file(file, size, lambda: self._care.fetched(id))
         return StreamingResponse(body, headers=fields, media_type="application/vnd.sqlite3")
 
 
@@ -153,8 +154,14 @@ def _parts(request: Request) -> Callable[[], Awaitable[bytes]]:
     return part
 
 
-async def _read_file(file: Path, read: Callable[[], object]) -> AsyncIterator[bytes]:
-    with await asyncio.to_thread(file.open, "rb") as opened:
-        while data := await asyncio.to_thread(opened.read, PART_BYTES):
-            yield data
-    read()
+async def _read_file(file: Path, size: int, read: Callable[[], object]) -> AsyncGenerator[bytes]:
+    """Read a file of so many bytes in parts; `read` is called once the last one was handed over."""
+    left = size
+    try:
+        with await asyncio.to_thread(file.open, "rb") as opened:
+            while left and (data := await asyncio.to_thread(opened.read, PART_BYTES)):
+                left -= len(data)
+                yield data
+    finally:  # whoever has all may be gone before this goes on
+        if not left:
+            read()
