@@ -1,7 +1,8 @@
 """A store that was put back to an older state gives no fence or id twice, and knows no lease that it lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Rewinding:
     return REWINDING[request.param](tmp_path)
 
 
-async def rewound(place: Rewinding, lost: Callable[[Store], Awaitable[None]]) -> Store:
+@asynccontextmanager
+async def rewound(place: Rewinding, lost: Callable[[Store], Awaitable[None]]) -> AsyncIterator[Store]:
     """Open a store with two jobs, of which all that `lost` did since is lost. The clock stands still."""
     store = await place.open()
     await declare(store)
@@ -38,7 +40,11 @@ async def rewound(place: Rewinding, lost: Callable[[Store], Awaitable[None]]) ->
     await lost(store)
     await store.close()
     place.rewind()
-    return await place.open()
+    store = await place.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def test_no_fence_or_id_is_given_again_after_a_rewind(place: Rewinding) -> None:
@@ -53,10 +59,9 @@ def test_no_fence_or_id_is_given_again_after_a_rewind(place: Rewinding) -> None:
             await settle(store, claimed, Deed.RELEASE)
 
     async def scenario() -> None:
-        store = await rewound(place, work)
-        await work(store)
-        assert len(set(fences)) == len(set(ids)) == 10
-        await store.close()
+        async with rewound(place, work) as store:
+            await work(store)
+            assert len(set(fences)) == len(set(ids)) == 10
 
     asyncio.run(scenario())
 
@@ -72,9 +77,8 @@ def test_numbers_of_fences_rise_over_a_rewind_as_the_clock_does(place: Rewinding
         place.time_ms += 1
 
     async def scenario() -> None:
-        store = await rewound(place, lost)
-        assert (await claim_one(store)).fence_number > max(numbers)
-        await store.close()
+        async with rewound(place, lost) as store:
+            assert (await claim_one(store)).fence_number > max(numbers)
 
     asyncio.run(scenario())
 
@@ -86,14 +90,13 @@ def test_a_lease_that_the_store_lost_is_refused_though_the_job_is_leased_again(p
         stale.extend(await claim(store))
 
     async def scenario() -> None:
-        store = await rewound(place, lost)
-        claimed = await claim(store)
-        assert [one.id for one in claimed] == [one.id for one in stale]
-        for one in stale:
-            assert isinstance(await try_settle(store, one), LeaseLost)
-            assert isinstance(await try_extend(store, one, 1_000), LeaseLost)
-        assert [str((await settle(store, one)).state) for one in claimed] == ["gone", "gone"]
-        await store.close()
+        async with rewound(place, lost) as store:
+            claimed = await claim(store)
+            assert [one.id for one in claimed] == [one.id for one in stale]
+            for one in stale:
+                assert isinstance(await try_settle(store, one), LeaseLost)
+                assert isinstance(await try_extend(store, one, 1_000), LeaseLost)
+            assert [str((await settle(store, one)).state) for one in claimed] == ["gone", "gone"]
 
     asyncio.run(scenario())
 
@@ -105,11 +108,10 @@ def test_a_job_that_the_store_lost_is_not_mistaken_for_a_new_one(place: Rewindin
         ids.extend(await enqueue(store, b"lost"))
 
     async def scenario() -> None:
-        store = await rewound(place, lost)
-        await enqueue(store, b"new")
-        with pytest.raises(UnknownJob):
-            await store.look(ids[0])
-        assert payloads(await claim(store)) == [b"1", b"2", b"new"]
-        await store.close()
+        async with rewound(place, lost) as store:
+            await enqueue(store, b"new")
+            with pytest.raises(UnknownJob):
+                await store.look(ids[0])
+            assert payloads(await claim(store)) == [b"1", b"2", b"new"]
 
     asyncio.run(scenario())

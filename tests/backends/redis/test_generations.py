@@ -228,6 +228,26 @@ async def test_who_saw_more_is_heard_though_it_had_seen_it_only_by_reading(machi
             await read(reader, after=Position(before, 3))
 
 
+@on_a(**ALWAYS)
+async def test_a_generation_that_the_server_has_forgotten_was_lost_as_a_whole(machine: Machine) -> None:
+    async with machine.opened() as store:
+        first = store.epoch
+        await fill(store, "s", 3)
+        machine.keep()
+        machine.restart()
+        await heard(store, before=first)
+        await until_settled(store)
+        assert await fate(store) is Fate.CLEAN
+        second = store.epoch
+        await fill(store, "s", 2)
+        machine.restart(machine.put_back)
+        await heard(store, before=second)
+        await until_settled(store)
+        assert await fate(store) is Fate.LOSSY
+        with pytest.raises(PositionLost):
+            await read(store, after=Position(first, 3))
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_what_nobody_vouches_for_is_lost_when_nobody_saw_it(dies: bool) -> None:
     @on_a(**SOMETIMES)
