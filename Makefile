@@ -45,6 +45,10 @@ simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and b
 bugs: $(VENV)/installed-dev ## plant each known bug and show that it is caught
 	$(BIN)/python -m tests.simulation --bugs
 	$(BIN)/python -m tests.faults.queue_bugs
+	$(BIN)/python -m pytest --no-header -v tests/backends/test_queues_bugs.py tests/backends/test_groups_bugs.py \
+	  tests/backends/redis/test_bugs.py \
+	  tests/backends/test_sqlite_crash.py::test_a_store_that_does_not_sync_each_commit_is_caught \
+	  tests/faults/test_store_faults.py::test_a_store_that_goes_on_after_a_failed_sync_is_caught
 	$(BIN)/python -m tests.faults.cluster.bugs
 
 faults: $(VENV)/installed-dev ## nodes, Redis and clients under faults, and kill -9; MINUTES=60 ROUNDS=1000

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from gapless.backends import Options
 from gapless.backends.sqlite import Backend
 from gapless.backends.sqlite.database import Database
+from gapless.backends.sqlite.log import Order, Outcome
 from gapless.core.errors import (
     GaplessError,
     OutcomeUnknown,
@@ -247,6 +248,24 @@ def test_a_failed_commit_closes_the_store_for_good(failing: str, path: Path, dis
         await store.close()
 
     asyncio.run(fail_once())
+
+
+def test_a_store_that_goes_on_after_a_failed_sync_is_caught(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of semantics 10: what the system failed to write it may have forgotten, and says so once."""
+    transact = Database._transact
+
+    def go_on(self: Database, orders: Sequence[Order]) -> list[Outcome]:
+        try:
+            return transact(self, orders)
+        except apsw.IOError as error:
+            self._undo()
+            return [OutcomeUnknown(str(error))] * len(orders)
+
+    monkeypatch.setattr(Database, "_transact", go_on)
+    with pytest.raises(AssertionError):
+        test_a_failed_commit_closes_the_store_for_good("sync", path, disk)
 
 
 def test_what_is_queued_behind_a_failed_commit_is_refused(path: Path, disk: Disk) -> None:
