@@ -7,9 +7,9 @@ import pytest
 from gapless.broker.namespaces import STREAMS_NAMESPACE, Namespace, Namespaces
 from gapless.broker.rules import StreamRule
 from gapless.core.errors import BadRequest, UnknownStream
-from gapless.core.stream import Position
 from gapless.protocol.settings import FullStreamSettings
 from gapless.protocol.streams import AuditRequest, DeclareStreamRequest, ListStreamsRequest
+from gapless.testing.conformance.places import append
 from tests.broker.streaming import CHAT, Run, Streams, new, said
 
 
@@ -129,10 +129,11 @@ def test_a_group_that_lost_its_stream_with_the_store_hides_nothing_once_its_memb
     with_streams(scene)
 
 
-def test_a_group_that_came_somewhere_in_a_channel_is_not_hidden_by_a_stream(with_streams: Run) -> None:
+def test_a_group_of_a_channel_whose_messages_are_gone_is_not_hidden_by_a_stream(with_streams: Run) -> None:
     async def scene(streams: Streams) -> None:
+        await append(streams.store, "orders")
         await streams.store.heartbeat("orders", "billing", "one", partitions=1, session_ms=3_000)
-        await streams.store.seek("orders", "billing", {0: Position(streams.store.epoch, 0)})
+        await streams.store.trim("orders", 1)
         streams.clock.pass_ms(3_001)
         with pytest.raises(BadRequest, match="that a group reads"):
             await streams.declare()

@@ -152,13 +152,14 @@ class Sources:
     async def _is_channel(self, name: str) -> bool:
         """Tell whether a channel has messages, or a group reads it: no stream may hide it.
 
-        A group that has come nowhere, and that nobody is in any more, is what the members of a stream leave
-        that the store has lost.
+        A group that nobody is in, of a channel that never had any, is what members of a stream leave that the
+        store has lost.
         """
-        floor, last = (await self._store.heads([name])).heads[name]
-        return last > floor or any(
-            group.positions or group.members for group in await self._store.groups(name)
-        )
+        heads = (await self._store.heads([name, _NO_STREAM])).heads
+        floor, last = heads[name]
+        was_there = last > heads[_NO_STREAM].last
+        groups = await self._store.groups(name)
+        return last > floor or any(was_there or group.members for group in groups)
 
     def _channel(self, name: str) -> tuple[Source, bool]:
         """Return a channel as a source, and whether a namespace of its own stands for it."""
