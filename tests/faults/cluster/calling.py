@@ -15,7 +15,7 @@ from tests.faults.cluster.network import Network
 from tests.faults.cluster.subscriber import Place
 from tests.program import API_KEY
 
-__all__ = ["ANSWER_SECONDS", "UNKNOWN", "Api", "Refused", "session"]
+__all__ = ["ANSWER_SECONDS", "PATIENCE_SECONDS", "UNKNOWN", "Api", "Refused", "session"]
 
 ANSWER_SECONDS = 4
 PATIENCE_SECONDS = 60

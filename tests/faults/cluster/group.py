@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ import aiohttp
 from gapless.core.fences import fence_number
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
-from tests.faults.cluster.calling import Api, Refused
+from tests.faults.cluster.calling import PATIENCE_SECONDS, Api, Refused
 from tests.faults.cluster.events import Recorder
 from tests.faults.cluster.subscriber import Place
 from tests.faults.group_history import Group, findings
@@ -57,9 +58,19 @@ class Readers:
         return Api(self._session, places, Random(self._dice.getrandbits(64)))
 
     async def declare(self) -> None:
-        """Make the stream."""
-        api = self._api(0)
-        await self._declare(api)
+        """Make the stream. What a lost one has left of its group holds that up until its sessions end.
+
+        Raises:
+            Refused: it cannot be made any more.
+        """
+        api, end = self._api(0), time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._declare(api)
+            except Refused:
+                if time.monotonic() > end:
+                    raise
+            await pause(LoopClock(), PAUSE_MS)
 
     async def _declare(self, api: Api) -> None:
         options = {"partitions": PARTITIONS}

@@ -256,7 +256,8 @@ class Ordeal:
             await self._finish(self._jobs, self._readers)
 
     async def _finish(self, jobs: Jobs, readers: Readers) -> None:
-        """Wait until all jobs are done, and all messages handled."""
+        """Wait until all jobs are done, and all messages handled; a stream that was lost can be had again."""
+        await readers.declare()
         await self._until(lambda: not (jobs.producing or readers.producing), "producing")
         for left, what in ((jobs.unfinished, "jobs"), (readers.lag, "messages of the group")):
             end = time.monotonic() + PATIENCE_SECONDS
