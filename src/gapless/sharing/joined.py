@@ -373,19 +373,23 @@ class Joined(Store):
             store.bus.hear(self.bus.was_told)
         waiting, self._waiting = self._waiting, []
         for flight in waiting:
+            if flight.entries is not None:  # now: what is appended in this very turn comes after it
+                self._append_waiting(store, flight, flight.entries)
+                continue
             task = self._loop.create_task(self._hand_on(store, flight))
             self._handing.add(task)
             task.add_done_callback(self._handing.discard)
 
+    def _append_waiting(self, store: Store, flight: Flight, entries: Sequence[Entry]) -> None:
+        try:
+            store.append(entries, lambda _, outcomes: self._land(flight, outcomes))
+        except GaplessError as error:
+            self._land(flight, error)
+
     async def _hand_on(self, store: Store, flight: Flight) -> None:
         answer: Any
         try:
-            if flight.entries is not None:
-                landed = self._loop.create_future()
-                store.append(flight.entries, lambda _, outcomes: _resolve(landed, outcomes))
-                answer = await landed
-            else:
-                answer = await getattr(store, flight.verb.name)(**flight.arguments())
+            answer = await getattr(store, flight.verb.name)(**flight.arguments())
         except GaplessError as error:
             answer = error
         self._land(flight, answer)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -319,6 +320,25 @@ async def test_one_who_joined_takes_over_from_an_owner_that_closes(path: Path) -
     await until(lambda: "q" in heard)
     assert joined.statistics().commits == third.statistics().commits > 0
     await third.close()
+    await joined.close()
+
+
+@shared
+async def test_what_waited_for_an_owner_is_appended_before_what_comes_once_there_is_one(path: Path) -> None:
+    owner, joined = await pair(path)
+    take_over, told = joined._take_over, asyncio.Event()
+
+    def and_append(store: Store) -> None:
+        take_over(store)
+        joined.append([entry(data=b"late")], lambda entries, outcomes: told.set())
+
+    with patch.object(joined, "_take_over", and_append):
+        await owner.close()
+        waiting = [asyncio.ensure_future(append(joined, data=b"%d" % number)) for number in range(3)]
+        await told.wait()
+    for each in waiting:
+        await each
+    assert [message.data for message in (await read(joined)).messages] == [b"0", b"1", b"2", b"late"]
     await joined.close()
 
 
