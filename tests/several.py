@@ -144,6 +144,7 @@ class Member(Stage):
         options = SessionOptions(**{"allow_anonymous_connect_without_token": True, **given})
         sessions = Sessions(broker, clock, options, tokens=tokens, random=Random(name))
         sessions.reach(self.cluster.asking)
+        self.cluster.share_hooks(sessions.workers)
         self._line = line
         super().__init__(clock, broker, sessions, tokens)
         self.connections = Connections(sessions)

@@ -238,6 +238,25 @@ def test_without_a_worker_nobody_comes_in_and_with_one_again_they_do(workers: Wi
         assert client.answer(1)["error"]["temporary"]
 
 
+def test_workers_serve_clients_of_every_process_of_a_port(tmp_path: Path) -> None:
+    """A worker is connected to one of them, and clients are to all."""
+    several = {**CONFIG, "http_server": {"workers": 3}}
+    program = WithWorker(tmp_path, several, {"hooks": HOOKS})
+    Program.start(program)
+    try:
+        until(lambda: program.output().count("listening on port") == 3)
+        program.start_worker()
+        until(lambda: program.output().count("has workers for 6 hooks") == 2)
+        clients = [RawClient(program.port, "") for _ in range(30)]
+        for client in clients:
+            client.send({"id": 90, "rpc": {"method": "add", "data": {"a": 1, "b": 1}}})
+        assert [client.answer(90)["rpc"] for client in clients] == [{"data": 2}] * len(clients)
+        for client in clients:
+            client.close()
+    finally:
+        program.close()
+
+
 @pytest.mark.parametrize(
     ("module", "told"),
     [

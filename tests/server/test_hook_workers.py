@@ -37,7 +37,7 @@ class Floor:
 
     def __init__(self) -> None:
         self.clock = HandClock()
-        self.workers = HookWorkers(self.clock)
+        self.workers = HookWorkers(self.clock, "node")
 
     def take(self, name: str, hooks: Catalogue = ALL, **options: Any) -> "asyncio.Task[TakeAnswer]":
         request = TakeRequest(worker=name, hooks=hooks, **{"wait_ms": 20_000, **options})

@@ -25,6 +25,7 @@ __all__ = [
     "Granted",
     "HookAsked",
     "HookName",
+    "HookPlace",
     "OverrideName",
     "Publishing",
     "Refreshing",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 HookName = Literal["connect", "subscribe", "publish", "refresh", "sub_refresh", "disconnect", "rpc"]
+HookPlace = tuple[HookName, str]  # its kind, and the pattern or name of a channel or method
 OverrideName = Literal[
     "presence", "join_leave", "force_push_join_leave", "force_positioning", "force_recovery"
 ]
@@ -71,7 +73,7 @@ class Asked(Struct, kw_only=True, omit_defaults=True, tag_field="hook"):
         """Return what was sent along; `null` if nothing was."""
         return self.b64data if self.b64data is not None else bytes(self.data) or b"null"
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """Return which hook is asked, by its kind and the channel or method."""
         raise NotImplementedError
 
@@ -89,7 +91,7 @@ class Connecting(Asked, tag="connect"):
     headers: dict[str, str] = {}
     channels: list[str] = []
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return "connect", ""
 
@@ -100,7 +102,7 @@ class Subscribing(Asked, tag="subscribe"):
     channel: str
     token: bool = False
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return "subscribe", self.channel
 
@@ -111,7 +113,7 @@ class Publishing(Asked, tag="publish"):
     channel: str
     idempotency_key: str = ""
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return "publish", self.channel
 
@@ -121,7 +123,7 @@ class Refreshing(Asked, tag="refresh"):
 
     channel: str = ""
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return ("sub_refresh", self.channel) if self.channel else ("refresh", "")
 
@@ -132,7 +134,7 @@ class Disconnecting(Asked, tag="disconnect"):
     code: int = 0
     reason: str = ""
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return "disconnect", ""
 
@@ -142,7 +144,7 @@ class Calling(Asked, tag="rpc"):
 
     method: str
 
-    def place(self) -> tuple[HookName, str]:
+    def place(self) -> HookPlace:
         """See `Asked.place`."""
         return "rpc", self.method
 
@@ -216,7 +218,7 @@ class Catalogue(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=
     sub_refresh: list[Pattern] = []
     rpc: list[Pattern] = []
 
-    def places(self) -> Iterator[tuple[HookName, str]]:
+    def places(self) -> Iterator[HookPlace]:
         """Yield each hook by its kind and pattern, if it has one."""
         for kind in get_args(HookName):
             said = getattr(self, kind)

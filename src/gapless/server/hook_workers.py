@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -18,6 +19,7 @@ from gapless.protocol.hooks import (
     Decision,
     HookAsked,
     HookName,
+    HookPlace,
     TakeAnswer,
     TakenCall,
     TakeRequest,
@@ -30,6 +32,8 @@ __all__ = ["HookWorkers"]
 log: Final = logging.getLogger("gapless.hooks")
 # That nobody serves a hook is said at once, and then so often as long as it is asked for.
 MISSED_MS: Final = 60_000
+ID_NODE: Final = "-"  # in the id of a call, before the node that waits for the answer
+
 _decode: Final = msgspec.json.Decoder(Decision | None).decode
 
 
@@ -76,14 +80,15 @@ class _Take:
 
 
 class HookWorkers:
-    """Implements `server.hooks.Runner`: a call goes to the least busy worker that waits for some.
+    """Implements `server.hooks.Runner`: a call goes to the least busy worker of `node` that waits for some.
 
     What a worker held that goes away while it waits for more is told to be lost at once.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, node: str) -> None:
         self.timeout_ms = HOOK_MS  # how long whoever asks waits
         self._clock = clock
+        self._node = node
         self._workers: dict[str, _Worker] = {}
         self._takes: list[_Take] = []
         self._waiting: deque[_Call] = deque()
@@ -91,17 +96,27 @@ class HookWorkers:
         self._missed: dict[HookName, _Missed] = {}
         self._stopping = False
         self.expected = Known(Catalogue())  # the hooks for which this node asks workers
+        # What workers of other nodes serve; what asks one of them, and takes an answer to the node that waits
+        # for it: whoever serves a port of several processes answers any. Told when these serve other hooks.
+        self.places_elsewhere: Callable[[], Iterable[tuple[str, str]]] = tuple
+        self.elsewhere: Callable[[HookAsked], Awaitable[Decision] | None] = lambda asked: None
+        self.answer_elsewhere: Callable[[str, AnswerRequest], Awaitable[object]] | None = None
+        self.changed: Callable[[], object] = lambda: None
 
     async def run(self, asked: HookAsked) -> Decision:
-        """See `Runner.run`.
+        """See `Runner.run`. Where no worker of this node has the hook, one of another node is asked.
 
         Raises:
             Unavailable: no worker is there, or the one that took the call has gone or failed.
             MethodNotFound: workers are there, and none of them has the method.
         """
-        self._forget_silent()
-        if not any(worker.known.has(*asked.place()) for worker in self._workers.values()):
-            if asked.place()[0] == "rpc" and any(worker.known for worker in self._workers.values()):
+        elsewhere = None if self._serves(asked) else self.elsewhere(asked)
+        return await (self.run_here(asked) if elsewhere is None else elsewhere)
+
+    async def run_here(self, asked: HookAsked) -> Decision:
+        """Have a worker of this node decide. Raises as `run`."""
+        if not self._serves(asked):
+            if asked.place()[0] == "rpc" and any((*self.places(), *self.places_elsewhere())):
                 raise MethodNotFound(f"there is no method {asked.place()[1]!r}")
             self._miss(asked)
             raise NoWorker(f"no worker for hooks: none serves {_named(asked)}")
@@ -114,6 +129,10 @@ class HookWorkers:
             call.told.cancel()
             if call in self._waiting:
                 self._waiting.remove(call)
+
+    def _serves(self, asked: HookAsked) -> bool:
+        self._forget_silent()
+        return any(worker.known.has(*asked.place()) for worker in self._workers.values())
 
     # What workers ask ---------------------------------------------------------------------
 
@@ -148,6 +167,23 @@ class HookWorkers:
 
     async def answer(self, request: AnswerRequest) -> Nothing:
         """Take a worker's answers. What nobody waits for any more is dropped."""
+        here, elsewhere = self._apart(request)
+        self._answer_here(here)
+        if self.answer_elsewhere is not None:
+            await asyncio.gather(*(self.answer_elsewhere(*each) for each in elsewhere.items()))
+        return Nothing()
+
+    def _apart(self, request: AnswerRequest) -> tuple[AnswerRequest, dict[str, AnswerRequest]]:
+        """Tell what is for this node from what is for others, by the node in the call's id."""
+        found: dict[str, list[AnsweredCall]] = {self._node: []}
+        for answer in request.answers:
+            found.setdefault(answer.id.partition(ID_NODE)[2], []).append(answer)
+        requests = {
+            node: AnswerRequest(worker=request.worker, answers=answers) for node, answers in found.items()
+        }
+        return requests.pop(self._node), requests
+
+    def _answer_here(self, request: AnswerRequest) -> None:
         worker = self._workers.get(request.worker)
         if worker is not None:
             worker.seen_ms = self._clock.now_ms()
@@ -156,16 +192,19 @@ class HookWorkers:
                 if call is not None and not call.told.done():
                     self._answer(worker, call, answer)
             self._forget_left(worker)
-        return Nothing()
 
     def __len__(self) -> int:
         """Return how many workers serve hooks."""
         return sum(bool(worker.known) for worker in self._workers.values())
 
+    def places(self) -> list[HookPlace]:
+        """Return what the workers of this node serve."""
+        return [place for worker in self._workers.values() for place in worker.known.catalogue.places()]
+
     def unserved(self) -> Counter[str]:
         """Count the hooks that this node asks workers for and that none serves, by their kind."""
         self._forget_silent()
-        served = [place for worker in self._workers.values() for place in worker.known.catalogue.places()]
+        served = [*self.places(), *self.places_elsewhere()]
         unserved: Counter[str] = Counter()
         for kind, pattern in self.expected.catalogue.places():
             unserved[kind] += not any(kind == other and _meet(pattern, name) for other, name in served)
@@ -213,6 +252,7 @@ class HookWorkers:
             worker.known = Known(request.hooks)
             for kind in {kind for kind, _ in request.hooks.places()}:
                 self._missed.pop(kind, None)
+            self.changed()
         return worker
 
     def _hand_out(self) -> None:
@@ -228,10 +268,10 @@ class HookWorkers:
             take = min(ready, key=lambda take: len(take.worker.held))
             self._waiting.remove(call)
             self._numbers += 1
-            number = str(self._numbers)
-            take.worker.held[number] = call
+            id = f"{self._numbers}{ID_NODE}{self._node}"
+            take.worker.held[id] = call
             left_ms = max(1, call.until_ms - self._clock.now_ms())
-            take.calls.append(TakenCall(id=number, asked=call.asked, timeout_ms=left_ms))
+            take.calls.append(TakenCall(id=id, asked=call.asked, timeout_ms=left_ms))
             take.end()
 
     def _answer(self, worker: _Worker, call: _Call, answer: AnsweredCall) -> None:
@@ -262,6 +302,7 @@ class HookWorkers:
     def _lose(self, worker: _Worker, why: str) -> None:
         if self._workers.get(worker.name) is worker:
             del self._workers[worker.name]
+            self.changed()
             log.warning("worker %s, which served hooks, %s", worker.name, why)
         for call in worker.held.values():
             call.fail("the worker that took the call has gone")

@@ -212,6 +212,7 @@ class Node:
             verbs=self._verbs,
         )
         self.sessions.reach(self.cluster.asking)
+        self.cluster.share_hooks(self.sessions.workers)
 
     def _site(self) -> Site:
         """Return what the port serves."""

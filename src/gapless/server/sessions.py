@@ -99,7 +99,7 @@ class Sessions:
         self.limiting = limiting or Limiting(Limits(), clock)
         self.verbs = verbs
         self.hooks: Hooks | None = None  # whoever has some sets them
-        self.workers = HookWorkers(clock)
+        self.workers = HookWorkers(clock, broker.node)
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
         self._by_client: dict[str, Session] = {}

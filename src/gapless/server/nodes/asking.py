@@ -1,4 +1,4 @@
-"""What one node has all the others do: asked over the bus, until each has answered or is gone.
+"""What one node has all the others do, or one of them: asked over the bus until each has answered or is gone.
 
 The bus may lose what is told, or tell it twice: it is told again until it is answered, and a node knows by
 its number what it has done.
@@ -26,11 +26,12 @@ log: Final = logging.getLogger("gapless.nodes")
 
 
 class _Ask(Struct, frozen=True):
-    """Told to all nodes: carry this out. `number` is the asker's own, and rises."""
+    """Told to all nodes: carry this out, or one of them, `to`. `number` is the asker's own, and rises."""
 
     number: int
     method: str
     body: bytes
+    to: str = ""
 
 
 class _Answer(Struct, frozen=True):
@@ -103,23 +104,39 @@ class Asking:
             GaplessError: one could not do it; all have tried.
         """
         nodes = () if self._telling.is_alone else await self._living()
-        if not nodes:
-            return []
+        return await self._ask(nodes, _Ask(self._next(), method, body)) if nodes else []
+
+    async def at(self, node: str, method: str, body: bytes) -> bytes:
+        """Have one other node carry out a method; return its answer.
+
+        Raises:
+            Unavailable: it does not answer, or is gone.
+            GaplessError: it could not do it.
+        """
+        for answer in await self._ask([node], _Ask(self._next(), method, body, node)):
+            return answer
+        raise Unavailable("the node that was asked is gone: try again")
+
+    def _next(self) -> int:
         self._number += 1
-        question = _Question(_Ask(self._number, method, body), nodes)
-        self._questions[self._number] = question
-        self._telling.tell(question.ask)
+        return self._number
+
+    async def _ask(self, nodes: Collection[str], ask: _Ask) -> list[bytes]:
+        question = self._questions[ask.number] = _Question(ask, nodes)
+        self._telling.tell(ask)
         timers = {"again": self._again_later(question)}
         patience = self._clock.after(self._patience_ms, question.end)
         try:
             await question.over
         finally:
             patience.cancel()
-            del self._questions[question.ask.number]
+            del self._questions[ask.number]
             timers["again"].cancel()
         if question.waiting:
             silent = ", ".join(sorted(question.waiting))
-            raise Unavailable(f"not all nodes have answered, so try again: nothing is heard of {silent}")
+            raise Unavailable(
+                f"not all who were asked have answered, so try again: nothing is heard of {silent}"
+            )
         for answer in question.answers:
             if answer.refusal is not None:
                 raise answer.refusal.error()
@@ -156,6 +173,8 @@ class Asking:
             self._looks.add(method)
 
     def _asked(self, node: str, ask: _Ask) -> None:
+        if ask.to not in ("", self._telling.node):
+            return
         key = node, ask.number
         if key in self._done:
             answer = self._done[key]

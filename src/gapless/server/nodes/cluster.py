@@ -13,7 +13,9 @@ from gapless.core.errors import BadRequest
 from gapless.ports import Clock
 from gapless.server.api.info import Node
 from gapless.server.config import Config
+from gapless.server.hook_workers import HookWorkers
 from gapless.server.nodes.asking import Asking
+from gapless.server.nodes.hooking import HooksElsewhere
 from gapless.server.nodes.registry import Registry
 
 __all__ = ["Cluster", "fingerprint"]
@@ -48,8 +50,13 @@ class Cluster:
             patience_ms=self.registry.patience_ms,
         )
         self._broker = broker
+        self._random = random
         self.asking.serve("erased", self._erased)
         broker.removing.told_surely = self._tell_surely
+
+    def share_hooks(self, workers: HookWorkers) -> None:
+        """Let the other nodes ask these workers, and these workers' node theirs."""
+        HooksElsewhere(workers, self.registry, self.asking, self._random)
 
     async def _tell_surely(self, erased: Erased) -> None:
         await self.asking.everywhere("erased", msgspec.json.encode(erased))

@@ -5,7 +5,8 @@ A node that is known by the store alone is one that this one does not hear: then
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
@@ -25,11 +26,13 @@ log: Final = logging.getLogger("gapless.nodes")
 class _Beat(Struct, frozen=True):
     """Told to all nodes, and entered in the store: a node is there, and how it does.
 
-    `fingerprint` has a hash of each part of its configuration that must be the same for all.
+    `fingerprint` has a hash of each part of its configuration that must be the same for all, `hooks` the kind
+    and pattern of each hook that workers serve there.
     """
 
     info: Node
     fingerprint: dict[str, str]
+    hooks: list[tuple[str, str]] = []
 
 
 class _Goodbye(Struct, frozen=True):
@@ -41,6 +44,7 @@ class _Peer:
 
     def __init__(self, info: Node) -> None:
         self.info = info
+        self.hooks: list[tuple[str, str]] = []
         self.missed = 0
 
 
@@ -51,7 +55,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Beat).decode
 class Registry:
     """The other nodes, by their ids: those that are `heard`, and those that are `stored`.
 
-    `deaf` says why this node does not hear what it should, or nothing.
+    `deaf` says why this node does not hear what it should, or nothing. `hooks` tells what workers serve here.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Registry:
         self.heard: dict[str, _Peer] = {}
         self.stored: dict[str, Node] = {}
         self.deaf = ""
+        self.hooks: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._broker = broker
         self._telling = broker.telling
         self._clock = clock
@@ -125,10 +130,23 @@ class Registry:
         others = {**self.stored, **{node: peer.info for node, peer in self.heard.items()}}
         return [self._info(), *(info for node, info in others.items() if self.is_alive(node))]
 
+    def hooks_elsewhere(self) -> list[tuple[str, str]]:
+        """Return the hooks that workers serve at other nodes, by kind and pattern."""
+        return [hook for node, peer in self.heard.items() if self.is_alive(node) for hook in peer.hooks]
+
+    def serving(self, kind: str, name: str) -> list[str]:
+        """Return the other nodes at which workers serve a hook."""
+        return [
+            node
+            for node, peer in self.heard.items()
+            if self.is_alive(node)
+            and any(kind == other and fnmatchcase(name, pattern) for other, pattern in peer.hooks)
+        ]
+
     # Beats --------------------------------------------------------------------------------
 
     def _beat(self) -> _Beat:
-        return _Beat(self._info(), dict(self._fingerprint()))
+        return _Beat(self._info(), dict(self._fingerprint()), list(self.hooks()))
 
     def _turn(self) -> None:
         """Say that this node is there, and count who has not."""
@@ -177,12 +195,14 @@ class Registry:
                 return
             peer = self.heard[node] = _Peer(beat.info)
             log.info("node %s (%s) shares this store", beat.info.name, node)
-            self._hasten()
-        peer.info, peer.missed = beat.info, 0
+            self.announce()
+        if peer.hooks != beat.hooks:
+            log.info("node %s has workers for %d hooks", beat.info.name, len(beat.hooks))
+        peer.info, peer.hooks, peer.missed = beat.info, beat.hooks, 0
         self._compare(node, beat)
 
-    def _hasten(self) -> None:
-        """Let a new node know of this one, and the store of who is here, without delay."""
+    def announce(self) -> None:
+        """Let all others, and the store, know of this node as it is now, without delay."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._clock.after(0, self._turn)
