@@ -1,12 +1,13 @@
 """One end of the pipe between a worker and a process of handlers: what is sent in one turn is one write."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
-__all__ = ["Pipe"]
+__all__ = ["Pipe", "ended_by"]
 
 Frame = TypeVar("Frame")
 _PREFIX_BYTES: Final = 4  # the length of what follows, the high byte first
@@ -75,3 +76,13 @@ class Pipe(asyncio.Protocol, Generic[Frame]):
         self.flush()
         if self._transport is not None:
             self._transport.close()
+
+
+def ended_by(code: int) -> str:
+    """Return what an exit code of a child means."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

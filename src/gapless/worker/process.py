@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -25,10 +24,10 @@ from gapless.worker.frames import (
     Settle,
     Up,
 )
-from gapless.worker.pipe import Pipe
+from gapless.worker.pipe import Pipe, ended_by
 from gapless.worker.runners import CANCEL_MS, Asked, End, How, Runner, Task, timed_out
 
-__all__ = ["Process", "ended_by"]
+__all__ = ["Process"]
 
 START_MS: Final = 60_000
 FINISH_MS: Final = 10_000  # what the end of a lifespan may take
@@ -222,16 +221,6 @@ class Process(Runner):
 
     def _pid(self) -> int:
         return self._process.pid if self._process is not None else 0
-
-
-def ended_by(code: int) -> str:
-    """Return what an exit code of a child means."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 def _names(tasks: Any) -> str:

@@ -135,7 +135,7 @@ async def test_functions_that_were_flushed_are_loaded_again_once_for_all(
 async def test_functions_of_two_versions_stand_side_by_side(server: RedisServer, calls: Calls) -> None:
     other = "gapless_0123456789ab"
     text = library.load_command()[-1].replace(library.name(), other)
-    connection = calls._connection
+    connection = calls.attachment.connection
     assert connection is not None
     await connection.call("FUNCTION", "LOAD", "REPLACE", text)
     await declare(calls, "a")

@@ -108,7 +108,7 @@ def test_a_store_below_the_class_that_is_asked_for_is_not_opened(settings: dict[
     async def scenario() -> None:
         with serving(**settings) as server:
             async with calling(server.url) as calls:
-                assert calls.standing.durability is Durability.MEMORY
+                assert calls.attachment.standing.durability is Durability.MEMORY
             with pytest.raises(StoreRefused, match=r"store\.durability"):
                 async with calling(server.url, durability_min=Durability.DISK):
                     pass
@@ -127,7 +127,7 @@ def test_an_append_only_file_is_no_disk_before_its_first_rewrite_has_finished() 
             while "aof_rewrite_in_progress:1" not in server.command("INFO", "persistence"):
                 pass
             async with calling(server.url, durability_min=Durability.DISK) as calls:
-                assert calls.standing.durability is Durability.DISK
+                assert calls.attachment.standing.durability is Durability.DISK
                 assert "aof_rewrite_in_progress:0" in server.command("INFO", "persistence")
 
     asyncio.run(scenario())
@@ -166,12 +166,12 @@ def test_a_replica_that_joins_later_is_found_out() -> None:
         hand = Hand()
         with serving() as server, serving() as replica:
             async with calling(server.url, after=hand.after) as calls:
-                assert not calls.standing.may_fail_over
+                assert not calls.attachment.standing.may_fail_over
                 replica.command("REPLICAOF", "127.0.0.1", server.port)
                 await until(lambda: "connected_slaves:1" in server.command("INFO", "replication"))
                 for _ in range(PULSES_PER_JUDGEMENT):
                     await answered(calls)
                     hand.pulse()
-                await until(lambda: calls.standing.may_fail_over)
+                await until(lambda: calls.attachment.standing.may_fail_over)
 
     asyncio.run(scenario())

@@ -88,9 +88,9 @@ async def heard(*stores: Backend, before: str) -> None:
 def killed(store: Backend) -> None:
     """Let a process die: it says no goodbye."""
     calls = store._calls
-    calls._is_closed = True
-    assert calls._connection is not None
-    calls._connection.cut()
+    calls.attachment.is_closed = True
+    assert calls.attachment.connection is not None
+    calls.attachment.connection.cut()
     assert calls._timer is not None
     calls._timer.cancel()
 
@@ -390,7 +390,7 @@ async def test_what_was_seen_is_told_until_it_was_heard(machine: Machine) -> Non
         await fill(store, "s", 2)
         machine.restart(machine.put_back)
         calls = store._calls
-        await until(lambda: calls._connection is not None and calls.epoch != before)
+        await until(lambda: calls.attachment.connection is not None and calls.epoch != before)
         assert before not in calls._owed or calls._owed[before] > 0
         await until(lambda: not calls._owed)
         machine.time_ms += SETTLED_MS

@@ -248,7 +248,7 @@ def test_sentinels_are_asked_in_turn() -> None:
             ):
                 hosts = f"127.0.0.1:{free_port()},127.0.0.1:{ignorant.port},127.0.0.1:{wise.port}"
                 async with calling(f"redis+sentinel://{hosts}/main") as calls:
-                    assert calls.standing.may_fail_over
+                    assert calls.attachment.standing.may_fail_over
                     await calls.call("generations")
                 assert [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"main"] in wise.heard
                 with pytest.raises(Unavailable, match="no Redis was found"):

@@ -29,9 +29,9 @@ class Backend(RedisStreams, RedisQueues, RedisGroups, RedisPresence, Store):
         self._loop = asyncio.get_running_loop()
         self._calls = Calls(address, options)
         self._calls.begun = self._on_begun
-        self._calls.stood = self._on_stood
+        self._calls.attachment.stood = self._on_stood
         self.bus = RedisBus(self._calls, options, self.heads)
-        self._calls.attached = self.bus.reconnect
+        self._calls.moved = self.bus.reconnect
         super().__init__()
 
     @classmethod

@@ -12,13 +12,12 @@ from gapless.backends import Options, store_clock
 from gapless.backends.redis import library
 from gapless.backends.redis.address import Address
 from gapless.backends.redis.approving import approve
+from gapless.backends.redis.attaching import Attachment
 from gapless.backends.redis.connection import Connection, Lost
-from gapless.backends.redis.durability import Standing
 from gapless.backends.redis.errors import translated
 from gapless.backends.redis.pace import Pace
-from gapless.backends.redis.seeking import Seeker
-from gapless.core.errors import GaplessError, OutcomeUnknown, StoreFailed, StoreRefused, Unavailable
-from gapless.core.limits import REDIS_CALL_MS, REDIS_PULSE_MS, REDIS_RETRY_MS, REDIS_REWRITE_MS
+from gapless.core.errors import GaplessError, OutcomeUnknown, Unavailable
+from gapless.core.limits import REDIS_CALL_MS, REDIS_PULSE_MS
 from gapless.ports import Durability, Timer
 
 __all__ = ["Calls"]
@@ -40,35 +39,28 @@ log: Final = logging.getLogger("gapless.store")
 class Calls:
     """One store on one Redis, as its functions are called.
 
-    `epoch` and `seq` are the newest that any answer told, which this process is a witness of. `standing` is
-    how the server stood when it was last asked. `begun` hears of a new generation, `attached` of another
-    connection than the first, `stood` of how the server stands from now on.
+    `epoch` and `seq` are the newest that any answer told, which this process is a witness of. `begun` hears
+    of a new generation, `moved` of another connection than the first.
     """
-
-    standing: Standing
 
     def __init__(self, address: Address, options: Options) -> None:
         self.address = address
         self.epoch = ""
         self.seq = 0
         self.begun: Callable[[str], object] = lambda epoch: None
-        self.attached: Callable[[], object] = lambda: None
-        self.stood: Callable[[Standing], object] = lambda standing: None
+        self.moved: Callable[[], object] = lambda: None
         self._options = options
         self._pace = Pace(options.elapsed_ns)
-        self._seeker = Seeker(address, options.after)
+        self.attachment = Attachment(address, options)
+        self.attachment.attached = self._on_attached
+        self.attachment.lost = self._on_lost
         self.opener = f"{options.token():0>16}"[:16]
         self._loop = asyncio.get_running_loop()
-        self._refusal: Callable[[], GaplessError] = partial(Unavailable, "Redis is not connected yet")
         self._owed: dict[str, int] = {}  # what was seen of earlier generations, until that was told
         self._is_arousing = False
         self._pulses = 0
-        self._judging: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
-        self._seeking: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._pulse_since_ns = 0
-        self._is_closed = False
         self._idle: asyncio.Future[None] | None = None
 
     # Calls --------------------------------------------------------------------------------
@@ -81,14 +73,15 @@ class Calls:
         Raises:
             Unavailable: there is no connection; nothing was sent.
         """
-        if self._connection is None:
-            raise self._refusal()
-        self._say(self._connection, answered, (name, (*self._header(), *arguments)), 0)
+        connection = self.attachment.connection
+        if connection is None:
+            raise self.attachment.refusal()
+        self._say(connection, answered, (name, (*self._header(), *arguments)), 0)
 
     def publish(self, channel: bytes, said: bytes) -> None:
         """Publish a hint; it is lost where there is no connection."""
-        if self._connection is not None:
-            self._connection.send(_ignore, "SPUBLISH", channel, said)
+        if self.attachment.connection is not None:
+            self.attachment.connection.send(_ignore, "SPUBLISH", channel, said)
 
     def _header(self) -> tuple[str, str]:
         now_ms = self._options.now_ms
@@ -116,17 +109,19 @@ class Calls:
             answered(OutcomeUnknown("the connection to Redis was lost before the answer came"))
         else:
             answered(GaplessError(f"Redis answers {reply!r}"))
-        if self._idle is not None and self._connection is not None and not self._connection.is_waiting:
-            _resolve(self._idle)
+        if self._idle is not None:
+            connection = self.attachment.connection
+            if connection is not None and not connection.is_waiting:
+                _resolve(self._idle)
 
     def _tried_again(self, answered: Answered, call: Call, tries: int, told: str) -> bool:
-        connection = self._connection
+        connection = self.attachment.connection
         if connection is None or connection.is_lost:
             return False
         if told.startswith(ELSEWHERE):
             connection.cut()
             return False
-        if tries == TRIES_MAX or self._is_closed:
+        if tries == TRIES_MAX or self.attachment.is_closed:
             return False
         if "Function not found" in told:
             self._arouse(partial(connection.send, self._aroused, *library.load_command()))
@@ -156,8 +151,8 @@ class Calls:
             self._owed[before] = self.seq
         self.epoch, self.seq = epoch, seq
         if before:
-            if self._connection is not None:
-                self._say_pulses(self._connection)
+            if self.attachment.connection is not None:
+                self._say_pulses(self.attachment.connection)
             self.begun(epoch)
 
     async def call(self, name: str, *arguments: Argument) -> list[Any]:
@@ -186,7 +181,7 @@ class Calls:
 
     def _pulse(self, epoch: str, seq: int) -> Call:
         """Return the call that says that this process has the store open, and what it saw last."""
-        standing = self.standing
+        standing = self.attachment.standing
         vouches = standing.durability is Durability.DISK and not standing.may_fail_over
         generations_max = self._options.generations_max
         return "pulse", (*self._header(), self.opener, epoch, seq, int(vouches), generations_max)
@@ -207,15 +202,12 @@ class Calls:
             StoreRefused: this Redis may not be used as it is.
             Unavailable: none can be reached.
         """
-        await self._attach()
-        connection = self._connection
-        assert connection is not None
+        connection = await self.attachment.attach()
         try:
             wall_ms = store_clock()() if self._options.now_ms is None else None
             await approve(connection, self.address.tag, wall_ms)
         except BaseException:
-            self._connection = None
-            connection.cut()
+            self.attachment.detach()
             raise
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._say(connection, partial(_resolve, future), self._pulse("", 0), 0)
@@ -225,39 +217,20 @@ class Calls:
             raise error.__cause__ or error from None
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
 
-    async def _attach(self) -> None:
-        connection, standing = await self._seeker.connect(self._on_lost)
-        waited_ms = 0
-        while standing.is_rewriting and waited_ms < REDIS_REWRITE_MS:
-            connection.cut()
-            await self._pause(REDIS_RETRY_MS)
-            waited_ms += REDIS_RETRY_MS
-            connection, standing = await self._seeker.connect(self._on_lost)
-        if self._is_too_weak(standing):
-            connection.cut()
-            raise StoreRefused(
-                f"store.durability: {self._options.durability_min.value!r} is asked for, but this Redis gives"
-                f" only {standing.durability.value!r}: {standing.why}"
-            )
-        self._connection = connection
+    def _on_attached(self, connection: Connection) -> None:
         self._pulse_since_ns = 0
         self._is_arousing = False
-        self._stand(standing)
         if self.epoch:
-            self.attached()
+            self.moved()
+            self._say_pulses(connection)
 
-    def _is_too_weak(self, standing: Standing) -> bool:
-        order = list(Durability)
-        return order.index(standing.durability) < order.index(self._options.durability_min)
-
-    def _stand(self, standing: Standing) -> None:
-        self.standing = standing
-        self.stood(standing)
+    def _on_lost(self) -> None:
+        _resolve(self._idle)
 
     def _look(self) -> None:
         """Say a pulse; give up a server that does not answer."""
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
-        connection, now_ns = self._connection, self._options.elapsed_ns()
+        connection, now_ns = self.attachment.connection, self._options.elapsed_ns()
         if connection is None:
             return
         if not self._pulse_since_ns:
@@ -265,80 +238,21 @@ class Calls:
             self._say_pulses(connection)
             self._pulses += 1
             if self._pulses % PULSES_PER_JUDGEMENT == 0:
-                self._judging = self._loop.create_task(self._judge(connection))
+                self.attachment.judge()
         elif now_ns - self._pulse_since_ns > REDIS_CALL_MS * 1_000_000:
             log.warning("Redis does not answer: the connection is given up")
             connection.cut()
 
-    async def _judge(self, connection: Connection) -> None:
-        """Look whether the server stands as it did; whoever connects anew tells what is wrong with it."""
-        is_complete = self.standing.durability is Durability.DISK
-        try:
-            standing = await self._seeker.judged(connection, is_complete=is_complete)
-        except (hiredis.ReplyError, Lost, GaplessError):
-            connection.cut()
-            return
-        if self._is_too_weak(standing):
-            connection.cut()
-        elif connection is self._connection:
-            self._stand(standing)
-
-    def _on_lost(self, connection: Connection) -> None:
-        if connection is not self._connection:
-            return
-        self._connection = None
-        why = "Redis cannot be reached now; nothing was stored, it is safe to try again"
-        self._refusal = partial(Unavailable, why)
-        _resolve(self._idle)
-        if not self._is_closed:
-            log.warning("the connection to Redis is lost")
-            self._seeking = self._loop.create_task(self._seek())
-
-    async def _seek(self) -> None:
-        told = ""
-        while not self._is_closed:
-            await self._pause(REDIS_RETRY_MS)
-            try:
-                await self._attach()
-            except GaplessError as error:
-                if str(error) != told:
-                    log.warning("%s", error)
-                told = str(error)
-                self._refusal = partial(Unavailable, told)
-            except Exception as error:
-                context = {"message": "what answers there is no Redis", "exception": error}
-                self._loop.call_exception_handler(context)
-            else:
-                log.info("Redis is connected again")
-                assert self._connection is not None
-                self._say_pulses(self._connection)
-                return
-
-    async def _pause(self, pause_ms: int) -> None:
-        over: asyncio.Future[None] = self._loop.create_future()
-        timer = self._options.after(pause_ms, partial(_resolve, over))
-        try:
-            await over
-        finally:
-            timer.cancel()
-
     async def close(self) -> None:
         """Wait for what was called, but not forever, then part."""
-        if self._is_closed:
+        if self.attachment.is_closed:
             return
-        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [task for task in (self._seeking, self._judging) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        connection = self._connection
-        if connection is not None:
-            await self._part(connection)
-        self._connection = None
-        self._refusal = partial(StoreFailed, "the store is closed")
+        await self.attachment.rest()
+        if self.attachment.connection is not None:
+            await self._part(self.attachment.connection)
+        self.attachment.detach()
 
     async def _part(self, connection: Connection) -> None:
         told = (*self._header(), self.opener, self.epoch, self.seq)
@@ -347,7 +261,6 @@ class Calls:
         timer = self._options.after(REDIS_CALL_MS, connection.cut)
         await self._idle
         timer.cancel()
-        connection.cut()
 
 
 def _ignore(told: Any) -> None:

@@ -34,7 +34,7 @@ from gapless.core.limits import (
 from gapless.ports import Clock, Timer
 from gapless.server.config import Config
 from gapless.server.reloading import check_feeds, reloaded
-from gapless.worker.process import ended_by
+from gapless.worker.pipe import ended_by
 
 __all__ = ["Overseer", "Running", "Spawn"]
 
