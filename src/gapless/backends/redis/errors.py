@@ -53,7 +53,7 @@ def _translated(told: str) -> GaplessError:
         case "MISCONF":
             return StoreFull(f"Redis cannot write to its disk, and takes no more: {rest}")
         case "NOAUTH" | "WRONGPASS" | "NOPERM":
-            return StoreRefused(f"Redis refuses the user or password: {rest}")
+            return StoreRefused(f"Redis refuses the user or password ({rest})")
         case "WRONGTYPE":
             return StoreDamaged(
                 "a key of the store holds something else: another program uses the same prefix"
