@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from gapless.core.errors import LimitExceeded, MethodNotFound, Unavailable
-from gapless.core.limits import HOOK_MS, HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
+from gapless.core.limits import HOOK_MS, HOOK_WORKER_AWAY_MS, HOOK_WORKER_GONE_MS, HOOK_WORKERS_MAX
 from gapless.ports import Clock
 from gapless.protocol.hooks import (
     AnsweredCall,
@@ -96,11 +96,13 @@ class HookWorkers:
         self._missed: dict[HookName, _Missed] = {}
         self._stopping = False
         self.expected = Known(Catalogue())  # the hooks for which this node asks workers
-        # What workers of other nodes serve; what asks one of them, and takes an answer to the node that waits
-        # for it: whoever serves a port of several processes answers any. Told when these serve other hooks.
+        # What workers of other nodes serve; what asks one of them, takes an answer to the node that waits
+        # for it, and tells of a worker that leaves: one of several processes on a port talks to any of them.
+        # `changed` is called when these serve other hooks.
         self.places_elsewhere: Callable[[], Iterable[tuple[str, str]]] = tuple
         self.elsewhere: Callable[[HookAsked], Awaitable[Decision] | None] = lambda asked: None
         self.answer_elsewhere: Callable[[str, AnswerRequest], Awaitable[object]] | None = None
+        self.leave_elsewhere: Callable[[str], Awaitable[object]] | None = None
         self.changed: Callable[[], object] = lambda: None
 
     async def run(self, asked: HookAsked) -> Decision:
@@ -110,7 +112,7 @@ class HookWorkers:
             Unavailable: no worker is there, or the one that took the call has gone or failed.
             MethodNotFound: workers are there, and none of them has the method.
         """
-        elsewhere = None if self._serves(asked) else self.elsewhere(asked)
+        elsewhere = None if self._serves(asked, near=True) else self.elsewhere(asked)
         return await (self.run_here(asked) if elsewhere is None else elsewhere)
 
     async def run_here(self, asked: HookAsked) -> Decision:
@@ -121,18 +123,27 @@ class HookWorkers:
             self._miss(asked)
             raise NoWorker(f"no worker for hooks: none serves {_named(asked)}")
         call = _Call(asked, self._clock.now_ms() + self.timeout_ms)
+        # Whoever asks here has given up by then; of one who asks from another node nothing is heard.
+        late = self._clock.after(self.timeout_ms + 1, lambda: call.fail("no answer in time"))
         self._waiting.append(call)
         self._hand_out()
         try:
             return await call.told
         finally:
+            late.cancel()
             call.told.cancel()
             if call in self._waiting:
                 self._waiting.remove(call)
 
-    def _serves(self, asked: HookAsked) -> bool:
+    def _serves(self, asked: HookAsked, *, near: bool = False) -> bool:
         self._forget_silent()
-        return any(worker.known.has(*asked.place()) for worker in self._workers.values())
+        workers = self._near() if near else self._workers.values()
+        return any(worker.known.has(*asked.place()) for worker in workers)
+
+    def _near(self) -> list[_Worker]:
+        """Return the workers that take calls from this node: one may have gone on to another."""
+        away_ms = self._clock.now_ms() - HOOK_WORKER_AWAY_MS
+        return [each for each in self._workers.values() if each.takes or each.held or each.seen_ms > away_ms]
 
     # What workers ask ---------------------------------------------------------------------
 
@@ -144,10 +155,11 @@ class HookWorkers:
         Raises:
             LimitExceeded: there are too many workers.
         """
+        if self.leave_elsewhere is not None and self._leaves_elsewhere(request):
+            await self.leave_elsewhere(request.worker)
+            return TakeAnswer(calls=[], unasked=[])
         worker = self._enter(request)
-        for earlier in self._takes:
-            if earlier.worker is worker:
-                earlier.end()
+        self._end_takes(worker)
         take = _Take(worker, request.limit)
         self._takes.append(take)
         worker.takes += 1
@@ -164,6 +176,23 @@ class HookWorkers:
             self._takes.remove(take)
             self._forget_left(worker)
         return TakeAnswer(calls=take.calls, unasked=self._unasked(request.hooks))
+
+    def _leaves_elsewhere(self, request: TakeRequest) -> bool:
+        return request.hooks == Catalogue() and request.worker not in self._workers
+
+    def _end_takes(self, worker: _Worker) -> None:
+        for take in self._takes:
+            if take.worker is worker:
+                take.end()
+
+    def leave(self, name: str) -> None:
+        """Hear from another node that a worker leaves: it is given no more, and may answer what it has."""
+        worker = self._workers.get(name)
+        if worker is not None:
+            worker.known = Known(Catalogue())
+            self._end_takes(worker)
+            self._forget_left(worker)
+            self.changed()
 
     async def answer(self, request: AnswerRequest) -> Nothing:
         """Take a worker's answers. What nobody waits for any more is dropped."""
@@ -198,8 +227,10 @@ class HookWorkers:
         return sum(bool(worker.known) for worker in self._workers.values())
 
     def places(self) -> list[HookPlace]:
-        """Return what the workers of this node serve."""
-        return [place for worker in self._workers.values() for place in worker.known.catalogue.places()]
+        """Return what workers serve that take calls from this node; nothing once it stops."""
+        self._forget_silent()
+        workers = [] if self._stopping else self._near()
+        return list(dict.fromkeys(place for each in workers for place in each.known.catalogue.places()))
 
     def unserved(self) -> Counter[str]:
         """Count the hooks that this node asks workers for and that none serves, by their kind."""
@@ -213,6 +244,7 @@ class HookWorkers:
     def stop(self) -> None:
         """Let nobody wait any more: the node stops."""
         self._stopping = True
+        self.changed()
         for take in self._takes:
             take.end()
 
@@ -263,7 +295,7 @@ class HookWorkers:
                 for take in self._takes
                 if len(take.calls) < take.limit and take.worker.known.has(*call.asked.place())
             ]
-            if call.told.done() or not ready:
+            if call.told.done() or call.until_ms <= self._clock.now_ms() or not ready:
                 continue
             take = min(ready, key=lambda take: len(take.worker.held))
             self._waiting.remove(call)

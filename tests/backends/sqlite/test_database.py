@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from gapless.backends import KEY_HOUR_MS, Options
-from gapless.backends.sqlite import schema
+from gapless.backends.sqlite import schema, streams
 from gapless.backends.sqlite.database import Database
 from gapless.backends.sqlite.log import Trim
 from gapless.core.errors import PositionConflict, StoreFull, StoreRefused, Unavailable
@@ -129,8 +129,13 @@ def test_reading_and_refusing_write_nothing(store: Store) -> None:
     assert store.count("streams") == 1
 
 
-def test_a_time_is_found_however_the_times_lie(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stride", "most"), [(1_024, 1_024), (1, 1_000), (7, 3), (64, 2)])
+def test_a_time_is_found_however_the_times_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int, most: int
+) -> None:
     """In runs, one at a time, hours apart, above a floor: by each time that is there, and beside it."""
+    monkeypatch.setattr(streams, "LANDMARK_STRIDE", stride)
+    monkeypatch.setattr(streams, "LANDMARKS_MAX", most)
     store = Store(tmp_path / "store.db")
     times: list[int] = []
     for count, wait_ms in ((1, 1), (1, 3_600_000), (37, 2), (1, 1), (1, 1), (300, 86_400_000), (2, 5)):

@@ -123,8 +123,8 @@ def test_a_group_that_lost_its_stream_with_the_store_hides_nothing_once_its_memb
         with pytest.raises(BadRequest, match="that a group reads"):
             await streams.declare()
         streams.clock.pass_ms(3_001)
-        assert await streams.declare(partitions=2)
-        assert [held.partition for held in await streams.heartbeat()] == [0, 1]
+        assert await streams.declare(partitions=3)
+        assert [held.partition for held in await streams.heartbeat()] == [0, 1, 2]
 
     with_streams(scene)
 

@@ -102,7 +102,12 @@ class Attachment:
 
     async def _pause(self, pause_ms: int) -> None:
         over: asyncio.Future[None] = self._loop.create_future()
-        timer = self._options.after(pause_ms, partial(over.set_result, None))
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        timer = self._options.after(pause_ms, end)
         try:
             await over
         finally:

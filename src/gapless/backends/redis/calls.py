@@ -175,7 +175,7 @@ class Calls:
         try:
             return await self.call(name, *arguments)
         except OutcomeUnknown as error:
-            raise error.__cause__ or Unavailable("Redis did not answer; ask again") from None
+            raise Unavailable("Redis did not answer; ask again") from error
 
     # Being there --------------------------------------------------------------------------
 
@@ -211,10 +211,7 @@ class Calls:
             raise
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._say(connection, partial(_resolve, future), self._pulse("", 0), 0)
-        try:
-            await future
-        except OutcomeUnknown as error:
-            raise error.__cause__ or error from None
+        await future
         self._timer = self._options.after(REDIS_PULSE_MS, self._look)
 
     def _on_attached(self, connection: Connection) -> None:

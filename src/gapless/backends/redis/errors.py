@@ -4,7 +4,6 @@ from gapless.core import errors
 from gapless.core.errors import (
     BadRequest,
     GaplessError,
-    OutcomeUnknown,
     StoreDamaged,
     StoreFull,
     StoreRefused,
@@ -29,20 +28,8 @@ def by_code(code: str, message: str) -> GaplessError:
 
 
 def translated(told: str) -> GaplessError:
-    """Return what an error reply means. Nothing was stored, unless it is OutcomeUnknown.
-
-    That is what a function has met in its midst; its cause is what it was, for who changed nothing.
-    """
-    told, _, place = told.partition(" script: ")  # after which Redis names the function and its line
-    error = _translated(told)
-    if place and type(error) in (GaplessError, StoreDamaged) and not told.startswith("GAPLESS "):
-        unknown = OutcomeUnknown(f"{error}; what the call had done before it met that stands")
-        unknown.__cause__ = error
-        return unknown
-    return error
-
-
-def _translated(told: str) -> GaplessError:
+    """Return what an error reply means. Nothing was stored, unless it is OutcomeUnknown."""
+    told, _, _ = told.partition(" script: ")  # after which Redis names the function and its line
     kind, _, rest = told.partition(" ")
     match kind:
         case "GAPLESS":  # GAPLESS <code> <message>: of our own functions

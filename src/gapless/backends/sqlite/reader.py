@@ -147,7 +147,7 @@ class Reader:
     def find(self, name: str, at_ms: int, now_ms: int) -> Position:
         """Return the position just before the first kept message stored at or after `at_ms`."""
         stream = self._stream(name, now_ms)
-        return Position(self._epoch, self._streams.first_at_least(stream, "time_ms", at_ms) - 1)
+        return Position(self._epoch, self._streams.first_at(stream, at_ms) - 1)
 
     def generations(self) -> list[Generation]:
         """List the generations that are known."""

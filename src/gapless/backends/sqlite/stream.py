@@ -32,6 +32,7 @@ class Stream:
         "group",
         "id",
         "is_new",
+        "landmarks",
         "last",
         "lineage",
         "name",
@@ -57,6 +58,7 @@ class Stream:
         self.lineage: list[Link] = []
         self.is_new = True
         self.first_offset = self.first_ms = self.first_before = 0
+        self.landmarks: dict[int, int] = {}  # the times of some messages, by their offsets
 
     @property
     def head(self) -> Head:

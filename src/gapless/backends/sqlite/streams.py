@@ -16,6 +16,9 @@ from gapless.core.stream import Retention
 __all__ = ["Streams"]
 
 FOREVER_MS = 1 << 62
+# Each so many messages the time of one is remembered once it was looked for; of one stream so many are.
+LANDMARK_STRIDE = 1_024
+LANDMARKS_MAX = 1_024
 # How many streams that fell due are looked at in one transaction.
 DUE_STREAMS_MAX = 32
 
@@ -228,15 +231,47 @@ class Streams:
             stream.first_ms = self._column(stream, "time_ms", stream.first_offset)
             stream.first_before = self._column(stream, "before", stream.first_offset)
 
+    def first_at(self, stream: Stream, at_ms: int) -> int:
+        """Return the first kept offset stored at `at_ms` or later, or the one after the last.
+
+        Times of landmarks are remembered, so that a long stream is walked no further than a short one.
+        """
+        stride = LANDMARK_STRIDE
+        while (stream.last - stream.floor) // stride > LANDMARKS_MAX:
+            stride *= 2
+        old, end = stream.floor // stride, stream.last // stride
+        while old < end:
+            middle = (old + end + 1) // 2
+            if self._time_of(stream, middle * stride) < at_ms:
+                old = middle
+            else:
+                end = middle - 1
+        start = max(stream.floor, old * stride)
+        return self._walk(stream, "time_ms", at_ms, start, min(stream.last, (old + 1) * stride))
+
+    def _time_of(self, stream: Stream, landmark: int) -> int:
+        time_ms = stream.landmarks.get(landmark)
+        if time_ms is None:
+            time_ms = self._column(stream, "time_ms", landmark)
+            if len(stream.landmarks) > 2 * LANDMARKS_MAX:  # most of them are off the disk by now
+                stream.landmarks.clear()
+            if time_ms >= 0:
+                stream.landmarks[landmark] = time_ms
+        return time_ms
+
     def first_at_least(self, stream: Stream, column: str, value: int) -> int:
         """Return the first kept offset whose `column` has reached `value`, or the one after the last.
 
         The column must not fall from row to row.
         """
-        count = stream.last - stream.floor
-        stride = 1 << count.bit_length() >> 1  # the largest power of two that does not go beyond the end
+        return self._walk(stream, column, value, stream.floor, stream.last)
+
+    def _walk(self, stream: Stream, column: str, value: int, start: int, end: int) -> int:
+        stride = (
+            1 << (end - start).bit_length() >> 1
+        )  # the largest power of two that does not go beyond the end
         query = WALK.replace("COLUMN", column)
-        return number(self._cursor.execute(query, (stream.id, stream.last, value, stream.floor, stride))) + 1
+        return number(self._cursor.execute(query, (stream.id, end, value, start, stride))) + 1
 
     def _column(self, stream: Stream, column: str, offset: int) -> int:
         query = f'select {column} from log where stream = ? and "offset" = ?'

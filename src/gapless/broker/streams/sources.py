@@ -216,6 +216,8 @@ class Sources:
             fresh = False
             if known is None or after != before:
                 await self._check(name, known, after)
+                if known is None:
+                    await self._drop_leftovers(name)
                 fresh = await self._store.declare_stream(name, _options_of(after))
                 known = (await self.declared())[name]
             return Declared(known, fresh, changed(before, after))
@@ -234,6 +236,12 @@ class Sources:
                 f"{name!r} has had messages, and is {is_keyed} for good: make another stream that is as you"
                 " want it, and export and import what is kept"
             )
+
+    async def _drop_leftovers(self, name: str) -> None:
+        """Forget groups of a stream that the store has lost: they may have had other partitions."""
+        for group in await self._store.groups(name):
+            if not group.members:
+                await self._store.drop_group(name, group.name)
 
     async def drop(self, name: str) -> None:
         """Forget a stream, and every group that reads it."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gapless.broker.telling import Telling
 from gapless.core.errors import GaplessError, LimitExceeded, MethodNotFound, Unavailable
@@ -43,8 +44,15 @@ class _Answer(Struct, frozen=True):
     refusal: Refusal | None = None
 
 
+class _Taken(Struct, frozen=True):
+    """Told to all nodes, for the one that asked again: it is being done, and takes its time."""
+
+    asker: str
+    number: int
+
+
 class _Question:
-    """What is asked, and who has not answered yet."""
+    """What is asked, and who has not answered yet. What was `taken` need not be said in full again."""
 
     def __init__(self, ask: _Ask, nodes: Iterable[str]) -> None:
         self.ask = ask
@@ -88,6 +96,7 @@ class Asking:
         self._tasks: set[asyncio.Task[None]] = set()
         telling.hear(_Ask, self._asked)
         telling.hear(_Answer, self._answered)
+        telling.hear(_Taken, self._taken)
 
     @property
     def is_alone(self) -> bool:
@@ -164,6 +173,11 @@ class Asking:
             if not question.waiting:
                 question.end()
 
+    def _taken(self, node: str, taken: _Taken) -> None:
+        question = self._questions.get(taken.number) if taken.asker == self._telling.node else None
+        if question is not None and question.ask.to == node:
+            question.ask = replace(question.ask, body=b"")
+
     # Answering ----------------------------------------------------------------------------
 
     def serve(self, method: str, act: Act, *, looks: bool = False) -> None:
@@ -177,9 +191,7 @@ class Asking:
             return
         key = node, ask.number
         if key in self._done:
-            answer = self._done[key]
-            if answer is not None:
-                self._telling.tell(answer)
+            self._telling.tell(self._done[key] or _Taken(node, ask.number))
             return
         if ask.number <= self._forgotten.get(node, 0):
             return
@@ -205,7 +217,13 @@ class Asking:
             answer = _Answer(node, ask.number, refusal=Refusal.of(GaplessError(f"{ask.method}: {error}")))
         if ask.method not in self._looks:
             self._remember((node, ask.number), answer)
+            self._clock.after(self._patience_ms, lambda: self._spare(node, ask.number))
         self._telling.tell(answer)
+
+    def _spare(self, node: str, number: int) -> None:
+        """Keep that it was done, and not the answer: nobody waits for that any more."""
+        if (node, number) in self._done:
+            self._done[node, number] = None
 
     def _remember(self, key: tuple[str, int], answer: _Answer | None) -> None:
         self._done[key] = answer

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from gapless.core.errors import BadRequest
+from gapless.core.errors import BadRequest, MethodNotFound, Unavailable
 from gapless.protocol.hooks import AnswerRequest, Decision, HookAsked
 from gapless.server.hook_workers import HookWorkers
 from gapless.server.nodes.asking import Asking
@@ -18,6 +18,7 @@ Read = TypeVar("Read")
 
 HOOK: Final = "hook"
 ANSWER: Final = "hook_answer"
+LEAVE: Final = "hook_leave"
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_asked: Final = msgspec.json.Decoder(HookAsked).decode
@@ -40,6 +41,8 @@ class HooksElsewhere:
         workers.answer_elsewhere = self._answer_elsewhere
         asking.serve(HOOK, self._run)
         asking.serve(ANSWER, self._answer)
+        workers.leave_elsewhere = self._leave_elsewhere
+        asking.serve(LEAVE, self._leave)
 
     def _elsewhere(self, asked: HookAsked) -> Awaitable[Decision] | None:
         nodes = self._registry.serving(*asked.place())
@@ -49,7 +52,17 @@ class HooksElsewhere:
         return _decode_decision(await self._asking.at(node, HOOK, _encode(asked)))
 
     async def _run(self, body: bytes) -> bytes:
-        return _encode(await self._workers.run_here(_read(_decode_asked, body)))
+        try:
+            return _encode(await self._workers.run_here(_read(_decode_asked, body)))
+        except MethodNotFound as error:  # it was there a moment ago, and another node may have it
+            raise Unavailable(str(error)) from error
+
+    async def _leave_elsewhere(self, worker: str) -> None:
+        await self._asking.everywhere(LEAVE, worker.encode())
+
+    async def _leave(self, body: bytes) -> bytes:
+        self._workers.leave(body.decode(errors="replace"))
+        return b""
 
     async def _answer_elsewhere(self, node: str, request: AnswerRequest) -> None:
         if self._registry.is_alive(node):

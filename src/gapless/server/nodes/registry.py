@@ -82,6 +82,7 @@ class Registry:
         self._left: dict[str, None] = {}  # said goodbye: what comes of them later is old
         self._differing: dict[str, list[str]] = {}
         self._timer: Timer | None = None
+        self._saying: Timer | None = None
         self._storing: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._heard_before = self._healed_before = 0
@@ -153,17 +154,28 @@ class Registry:
         self._timer = None
         if self._is_stopped:
             return
-        if not self._telling.is_alone:
-            self._telling.tell(self._beat())
+        self._say()
         for node, peer in list(self.heard.items()):
             peer.missed += 1
             if peer.missed > BEATS_MISSED_MAX or self._telling.is_alone:
                 del self.heard[node]
                 log.warning("nothing is heard any more of node %s (%s)", peer.info.name, node)
         self._listen()
+        self._timer = self._clock.after(self._beat_ms(), self._turn)
+
+    def announce(self) -> None:
+        """Let all others, and the store, know of this node as it is now, without delay: a beat besides."""
+        if self._saying is None and self._timer is not None:
+            self._saying = self._clock.after(0, self._say)
+
+    def _say(self) -> None:
+        self._saying = None
+        if self._is_stopped:
+            return
+        if not self._telling.is_alone:
+            self._telling.tell(self._beat())
         if self._storing is None or self._storing.done():
             self._storing = asyncio.get_running_loop().create_task(self._store())
-        self._timer = self._clock.after(self._beat_ms(), self._turn)
 
     async def _store(self) -> None:
         attendance = self._broker.attendance
@@ -200,12 +212,6 @@ class Registry:
             log.info("node %s has workers for %d hooks", beat.info.name, len(beat.hooks))
         peer.info, peer.hooks, peer.missed = beat.info, beat.hooks, 0
         self._compare(node, beat)
-
-    def announce(self) -> None:
-        """Let all others, and the store, know of this node as it is now, without delay."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = self._clock.after(0, self._turn)
 
     def _see_off(self, node: str, goodbye: _Goodbye) -> None:
         peer = self.heard.pop(node, None)

@@ -229,14 +229,25 @@ function store.rollback(s, mark)
   s.seq, s.fence, s.undo = mark[2], mark[3], nil
 end
 
--- Answer, after all that changed was written.
-function store.finish(s, ...)
+-- Write what this function has to.
+local function write_all(s)
   if streams.save then streams.save(s) end
   if jobs.save then jobs.save(s) end
   store.flush(s)
   if s.seq ~= s.seq_before or s.fence ~= s.fence_before or s.now > s.time or s.wall ~= s.wall_before then
     -- HSET: what every function changes.
     redis.call('HSET', s.key, 'seq', s.seq, 'time', s.now, 'fence', s.fence, 'wall', s.wall)
+  end
+end
+
+-- Answer, after all that changed was written.
+function store.finish(s, ...)
+  local done, why = pcall(write_all, s)
+  if not done then
+    local told = tostring(type(why) == 'table' and why.err or why)
+    -- What we refuse ourselves is refused before anything is written.
+    if string.find(told, '^GAPLESS ') then error(why) end
+    error(redis.error_reply('GAPLESS unknown what was written before it failed stands: ' .. told))
   end
   return {s.epoch, s.seq, s.now, ...}
 end
