@@ -244,10 +244,10 @@ end
 function store.finish(s, ...)
   local done, why = pcall(write_all, s)
   if not done then
-    local told = tostring(type(why) == 'table' and why.err or why)
+    why = tostring(type(why) == 'table' and why.err or why)
     -- What we refuse ourselves is refused before anything is written.
-    if string.find(told, '^GAPLESS ') then error(why) end
-    error(redis.error_reply('GAPLESS unknown what was written before it failed stands: ' .. told))
+    if string.find(why, '^GAPLESS ') then error(redis.error_reply(why)) end
+    error(redis.error_reply('GAPLESS unknown what was written before it failed stands: ' .. why))
   end
   return {s.epoch, s.seq, s.now, ...}
 end
