@@ -379,16 +379,19 @@ def test_what_is_erased_while_a_page_is_read_is_not_kept_of_it(
             return page
 
         monkeypatch.setattr(store, "read", read_slowly)
-        first, second = stage.peer(), stage.peer()
-        for peer in (first, second):
+        first, second, third = stage.peer(), stage.peer(), stage.peer()
+        for peer in (first, second, third):
             await peer.connect()
         first.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": 0}})
         await rest()
         assert await stage.broker.removing.erase("a", 2)
+        second.say({"subscribe": {"channel": "a", "recover": True, "epoch": epoch, "offset": 0}})
+        await rest()
         go_on.set()
         await rest()
-        assert [each["offset"] for each in first.heard()[0]["subscribe"]["publications"]] == [1, 2, 3]
-        reply = await second.follow("a", recover=True, epoch=epoch, offset=0)
+        told = [peer.heard()[0]["subscribe"]["publications"] for peer in (first, second)]
+        assert [[each["offset"] for each in publications] for publications in told] == [[1, 2, 3], [1, 3]]
+        reply = await third.follow("a", recover=True, epoch=epoch, offset=0)
         assert [each["offset"] for each in reply["publications"]] == [1, 3]
 
     play(scene, without=KEPT)

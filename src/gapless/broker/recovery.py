@@ -48,8 +48,9 @@ class Start(NamedTuple):
 class _Shared:
     """A page that is being read, for all who need it or the end of it; it is encoded once for each wire."""
 
-    def __init__(self, task: "asyncio.Task[Page]", forgotten: int) -> None:
-        self.task = task
+    task: "asyncio.Task[Page]"
+
+    def __init__(self, forgotten: int) -> None:
         self.forgotten = forgotten  # by the channel, when it was asked for
         self.encoded: dict[Cohort, list[bytes] | None] = {}
 
@@ -62,7 +63,8 @@ class Recovery:
         self._catch_up = catch_up
         self._placing = placing
         self._store = store
-        self._reads: dict[Channel, dict[Position, _Shared]] = {}
+        # By the channel, and what it has forgotten: who comes after an erasure shares nothing older.
+        self._reads: dict[tuple[Channel, int], dict[Position, _Shared]] = {}
         self.outcomes = dict.fromkeys(RECOVERIES, 0)
         self.sizes = Histogram(SIZES)  # how many messages the recovered had missed
 
@@ -127,7 +129,7 @@ class Recovery:
         Raises:
             PositionLost: it does not hold.
         """
-        reads = self._reads.get(channel, {})
+        reads = self._reads.get((channel, channel.forgotten), {})
         before = [at for at in reads if at == since or at.epoch == since.epoch == channel.epoch]
         nearest = max((at for at in before if at.offset <= since.offset), default=None)
         if nearest is not None:
@@ -141,30 +143,33 @@ class Recovery:
                 # Of another generation, it tells nothing of a position that was not asked for.
                 if nearest == since or (page.epoch == since.epoch and since.offset < page.through):
                     return shared, page
-        shared = self._reads.get(channel, {}).get(since) or self._begin(channel, wire, since)
+        reads = self._reads.get((channel, channel.forgotten), {})
+        shared = reads.get(since) or self._begin(channel, wire, since)
         return shared, await asyncio.shield(shared.task)
 
     def _begin(self, channel: Channel, wire: Wire, since: Position) -> _Shared:
-        task = asyncio.get_running_loop().create_task(self._learn(channel, wire, since))
-        shared = self._reads.setdefault(channel, {})[since] = _Shared(task, channel.forgotten)
+        key = channel, channel.forgotten
+        shared = _Shared(channel.forgotten)
+        shared.task = asyncio.get_running_loop().create_task(self._learn(channel, wire, since, shared))
+        self._reads.setdefault(key, {})[since] = shared
 
         def ended(task: "asyncio.Task[Page]") -> None:
             if not task.cancelled():
                 task.exception()  # whoever asked may be gone
-            del self._reads[channel][since]
-            if not self._reads[channel]:
-                del self._reads[channel]
+            del self._reads[key][since]
+            if not self._reads[key]:
+                del self._reads[key]
 
-        task.add_done_callback(ended)
+        shared.task.add_done_callback(ended)
         return shared
 
-    async def _learn(self, channel: Channel, wire: Wire, since: Position) -> Page:
+    async def _learn(self, channel: Channel, wire: Wire, since: Position, shared: _Shared) -> Page:
         """Read a page, and keep what leads up to the tail before anybody else can ask for it."""
         page = await self._store.read(
             channel.name, after=since, limit_messages=PAGE_MESSAGES_MAX, limit_bytes=PAGE_BYTES_MAX
         )
         if page.epoch == channel.epoch:
-            cohort, shared = channel.cohort(wire), self._reads[channel][since]
+            cohort = channel.cohort(wire)
             shared.encoded[cohort] = self._catch_up.learn(channel, cohort, page, shared.forgotten)
         return page
 
