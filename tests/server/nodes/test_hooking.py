@@ -2,11 +2,13 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 
 from gapless.core.errors import MethodNotFound, Unavailable
+from gapless.core.limits import HOOK_MS
 from gapless.protocol.hooks import (
     AnsweredCall,
     AnswerRequest,
@@ -140,5 +142,88 @@ def test_a_node_that_dies_with_a_call_leaves_it_to_be_asked_again() -> None:
         await hall.pass_ms(10_000)
         with pytest.raises(Unavailable):
             await asking
+
+    play_several(scene)
+
+
+def test_a_call_that_no_worker_takes_in_time_is_not_made_later() -> None:
+    async def scene(hall: Hall) -> None:
+        here, there = (member.sessions.workers for member in hall.members)
+        taking = take(there)
+        await hall.pass_ms(100)
+        busy = ask(there)
+        assert len((await taking).calls) == 1
+        asking = ask(here)
+        await hall.pass_ms(HOOK_MS + 500)
+        with pytest.raises(Unavailable, match="in time"):
+            await asking
+        assert (await take(there, wait_ms=0)).calls == []
+        assert not there._waiting
+        with pytest.raises(Unavailable):
+            await busy
+
+    play_several(scene)
+
+
+def test_a_worker_that_went_on_to_another_node_is_asked_there() -> None:
+    async def scene(hall: Hall) -> None:
+        here, there = (member.sessions.workers for member in hall.members)
+        await take(here, wait_ms=0)
+        taking = take(there)
+        await hall.pass_ms(2_500)
+        asking = ask(here)
+        await hall.pass_ms(100)
+        [call] = (await taking).calls
+        await answer(there, call, Decision(decided=True))
+        await hall.pass_ms(100)
+        assert (await asking).decided
+        assert hall.members[1].cluster.registry.hooks_elsewhere() == []
+
+    play_several(scene)
+
+
+def test_a_worker_that_leaves_by_another_node_is_given_no_more() -> None:
+    async def scene(hall: Hall) -> None:
+        here, there = (member.sessions.workers for member in hall.members)
+        taking = take(there)
+        await hall.pass_ms(100)
+        leaving = take(here, Catalogue(), wait_ms=0)
+        await hall.pass_ms(100)
+        assert ((await leaving).calls, (await taking).calls) == ([], [])
+        with pytest.raises(NoWorker):
+            await ask(here)
+
+    play_several(scene)
+
+
+def test_a_node_that_stops_offers_its_workers_no_more() -> None:
+    async def scene(hall: Hall) -> None:
+        here, there = (member.sessions.workers for member in hall.members)
+        taking = take(there)
+        await hall.pass_ms(100)
+        there.stop()
+        await hall.pass_ms(100)
+        assert (await taking).calls == []
+        with pytest.raises(NoWorker):
+            await ask(here)
+
+    play_several(scene)
+
+
+def test_a_call_that_takes_its_time_is_said_in_full_but_a_few_times() -> None:
+    async def scene(hall: Hall) -> None:
+        here, there = (member.sessions.workers for member in hall.members)
+        telling = hall.members[0].broker.telling
+        with patch.object(telling, "tell", wraps=telling.tell) as tell:
+            taking = take(there)
+            await hall.pass_ms(100)
+            asking = ask(here, data=payload(b'"' + b"x" * 10_000 + b'"'))
+            await hall.pass_ms(3_000)
+            [call] = (await taking).calls
+            await answer(there, call, Decision(decided=True))
+            await hall.pass_ms(100)
+            assert (await asking).decided
+        bodies = [getattr(call.args[0], "body", b"") for call in tell.call_args_list]
+        assert 1 <= sum(len(body) > 10_000 for body in bodies) <= 2
 
     play_several(scene)

@@ -110,6 +110,19 @@ def test_a_node_that_is_configured_otherwise_is_named_once(caplog: pytest.LogCap
     play_several(scene)
 
 
+def test_who_has_much_to_announce_forgets_nobody_by_that() -> None:
+    async def scene(hall: Hall) -> None:
+        a, b = hall.members
+        for _ in range(20):
+            a.cluster.registry.announce()
+            await hall.pass_ms(10, 10)
+        assert names(a) == names(b) == ["a", "b"]
+        assert list(a.cluster.registry.heard) == ["b"]
+        assert a.cluster.registry.deaf == ""
+
+    play_several(scene)
+
+
 def test_a_node_whose_card_is_not_understood_lives_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     async def scene(hall: Hall) -> None:
         a, _ = hall.members
