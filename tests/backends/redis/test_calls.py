@@ -5,11 +5,14 @@ import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
+import hiredis
 import pytest
 
 from gapless.backends.redis import library
 from gapless.backends.redis.calls import Calls
+from gapless.backends.redis.connection import Connection
 from gapless.core.errors import (
     GaplessError,
     OutcomeUnknown,
@@ -129,6 +132,24 @@ async def test_functions_that_were_flushed_are_loaded_again_once_for_all(
     await asyncio.gather(*(declare(calls, f"s{number}") for number in range(50)))
     assert len(await declared(calls)) == 50
     assert "cmdstat_function|load:calls=1," in server.command("INFO", "commandstats")
+
+
+@with_server
+async def test_a_read_goes_on_though_something_has_to_be_written_again_and_again(
+    server: RedisServer, calls: Calls
+) -> None:
+    """So it is where streams grow old one after the other, faster than it is asked again."""
+    send, left = Connection.send, iter(range(20))
+
+    def too_early(self: Connection, answered: Callable[[Any], object], *command: Any) -> None:
+        if "declared_streams" in str(command[1]) and next(left, None) is not None:
+            asyncio.get_running_loop().call_soon(answered, hiredis.ReplyError("AGAIN something is due"))
+        else:
+            send(self, answered, *command)
+
+    with patch.object(Connection, "send", too_early):
+        assert await declared(calls) == []
+    assert next(left, None) is None
 
 
 @with_server

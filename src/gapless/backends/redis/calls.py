@@ -28,6 +28,8 @@ Call = tuple[str, tuple[Argument, ...]]
 """A function's name, and what is handed to it."""
 
 TRIES_MAX: Final = 2
+# Where streams grow old one after the other, something may have to be written before each of many reads.
+AGAIN_MAX: Final = 100
 # How often a server is asked how it stands.
 PULSES_PER_JUDGEMENT: Final = 10
 # What tells that the server at the other end is not, or not yet, the one that takes writes.
@@ -121,7 +123,8 @@ class Calls:
         if told.startswith(ELSEWHERE):
             connection.cut()
             return False
-        if tries == TRIES_MAX or self.attachment.is_closed:
+        most = AGAIN_MAX if told.startswith("AGAIN") else TRIES_MAX
+        if tries >= most or self.attachment.is_closed:
             return False
         if "Function not found" in told:
             self._arouse(partial(connection.send, self._aroused, *library.load_command()))
