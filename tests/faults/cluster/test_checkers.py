@@ -138,6 +138,7 @@ def test_what_retention_dropped_from_a_short_channel_is_no_loss() -> None:
 
 def test_a_fence_that_is_given_twice_or_falls_when_the_store_is_rewound_is_told() -> None:
     assert list(fence_reused([(0, 5), (0, 4), (1, 6), (1, 7)])) == []
+    assert list(fence_reused([(0, 5), (0, 6), (1, 7), (0, 4)])) == []  # asked for before, told of after
     assert list(fence_reused([(0, 5), (0, 5)]))
     assert list(fence_reused([(0, 5), (0, 6), (1, 4)]))
 
