@@ -17,7 +17,8 @@ __all__ = ["DISK_MEBIBYTES", "File", "Redis", "Shared"]
 
 DISK_MEBIBYTES = 192
 OOM_BYTES = 1_000_000
-KEY_DELAY_US = 10_000
+KEY_DELAY_US_MAX = 10_000
+REWRITING_US_MAX = 5_000_000  # well within the patience of who waits for the end of it
 LOOK_MS, FOLLOW_MS_MAX = 20, 20_000
 
 
@@ -167,7 +168,9 @@ class Redis:
         shutil.rmtree(self.replica.folder, ignore_errors=True)
         await asyncio.to_thread(self.replica.start)
         if rewriting_slowly:
-            self.replica.command("CONFIG", "SET", "rdb-key-save-delay", KEY_DELAY_US)
+            keys = max(1, int(self.main.command("DBSIZE")))
+            delay_us = min(KEY_DELAY_US_MAX, REWRITING_US_MAX // keys)
+            self.replica.command("CONFIG", "SET", "rdb-key-save-delay", delay_us)
         self.replica.command("REPLICAOF", "127.0.0.1", self.main.port)
         clock, tries = LoopClock(), 0
         while "master_link_status:up" not in self.replica.command("INFO", "replication"):
