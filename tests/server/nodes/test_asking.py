@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gapless.broker.namespaces import Namespace
-from gapless.core.errors import GaplessError, LimitExceeded, Unavailable
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, Unavailable
 from gapless.core.limits import ACTS_REMEMBERED_MAX
 from gapless.server.api.requests import (
     ChannelsRequest,
@@ -270,3 +270,13 @@ def test_who_is_alone_asks_nobody_and_no_store() -> None:
         assert a.bus.tells == 0
 
     play_several(scene, nodes=1, without=OPEN)
+
+
+@pytest.mark.parametrize("method", ["erased", "hook", "hook_answer", "channels", "disconnect", "single_out"])
+def test_what_another_node_cannot_read_is_told_to_who_asked(method: str) -> None:
+    async def scene(hall: Hall) -> None:
+        a, _ = hall.members
+        with pytest.raises(BadRequest, match="cannot be read"):
+            await while_time_passes(hall, a.cluster.asking.everywhere(method, b"no JSON"))
+
+    play_several(scene)

@@ -145,11 +145,7 @@ def _decoded(
     decode = msgspec.json.Decoder(kind).decode
 
     async def acted(body: bytes) -> bytes:
-        try:
-            request = decode(body)
-        except msgspec.MsgspecError as error:
-            raise BadRequest(f"another node asks for what cannot be read: {error}") from error
-        work = act(request)
+        work = act(decode(body))
         if work is not None:
             await work
         return DONE

@@ -12,7 +12,7 @@ import msgspec
 
 from gapless.broker.broker import Broker
 from gapless.broker.permissions import hide_system, is_system
-from gapless.core.errors import BadRequest, BinaryMessage, Unavailable
+from gapless.core.errors import BinaryMessage, Unavailable
 from gapless.core.limits import PAGE_MESSAGES_MAX
 from gapless.core.stream import Message, Position
 from gapless.protocol.codec import codec
@@ -99,11 +99,7 @@ class Looking:
         return encode(told)
 
     async def _channels_here(self, body: bytes) -> bytes:
-        try:
-            request = msgspec.json.decode(body, type=ChannelsRequest)
-        except msgspec.MsgspecError as error:
-            raise BadRequest(f"another node asks for what cannot be read: {error}") from error
-        return encode(self._page(request))
+        return encode(self._page(msgspec.json.decode(body, type=ChannelsRequest)))
 
     def _page(self, request: ChannelsRequest) -> _Channels:
         fits = compiled(translate(request.pattern)).fullmatch if request.pattern else None

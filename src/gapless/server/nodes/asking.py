@@ -9,11 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gapless.broker.telling import Telling
-from gapless.core.errors import GaplessError, LimitExceeded, MethodNotFound, Unavailable
+from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, Unavailable
 from gapless.core.limits import ACTS_REMEMBERED_MAX, ASK_AGAIN_MS, TOLD_BYTES_MAX
 from gapless.ports import Clock, Timer
 from gapless.sharing.frames import Refusal
@@ -21,7 +22,7 @@ from gapless.sharing.frames import Refusal
 __all__ = ["Act", "Asking"]
 
 Act = Callable[[bytes], Awaitable[bytes]]
-"""Does what is asked, and returns the answer."""
+"""Does what is asked, and returns the answer. What it cannot decode is told to who asked as a BadRequest."""
 
 log: Final = logging.getLogger("gapless.nodes")
 
@@ -212,6 +213,9 @@ class Asking:
             answer = _Answer(node, ask.number, result)
         except GaplessError as error:
             answer = _Answer(node, ask.number, refusal=Refusal.of(error))
+        except msgspec.MsgspecError as error:
+            unread = BadRequest(f"another node asks for what cannot be read: {error}")
+            answer = _Answer(node, ask.number, refusal=Refusal.of(unread))
         except Exception as error:
             log.exception("what another node asked for failed: %s", ask.method)
             answer = _Answer(node, ask.number, refusal=Refusal.of(GaplessError(f"{ask.method}: {error}")))

@@ -9,7 +9,6 @@ import msgspec
 from gapless.broker.broker import Broker
 from gapless.broker.removing import Erased
 from gapless.broker.rounds import spread
-from gapless.core.errors import BadRequest
 from gapless.ports import Clock
 from gapless.server.api.info import Node
 from gapless.server.config import Config
@@ -62,10 +61,7 @@ class Cluster:
         await self.asking.everywhere("erased", msgspec.json.encode(erased))
 
     async def _erased(self, body: bytes) -> bytes:
-        try:
-            erased = msgspec.json.decode(body, type=Erased)
-        except msgspec.MsgspecError as error:
-            raise BadRequest(f"another node tells what cannot be read: {error}") from error
+        erased = msgspec.json.decode(body, type=Erased)
         self._broker.removing.forget(erased.channel)
         return b"{}"
 

@@ -1,20 +1,18 @@
 """Hooks that workers of other nodes serve: a node that has no worker for one asks a node that has."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from gapless.core.errors import BadRequest, MethodNotFound, Unavailable
+from gapless.core.errors import MethodNotFound, Unavailable
 from gapless.protocol.hooks import AnswerRequest, Decision, HookAsked
 from gapless.server.hook_workers import HookWorkers
 from gapless.server.nodes.asking import Asking
 from gapless.server.nodes.registry import Registry
 
 __all__ = ["HooksElsewhere"]
-
-Read = TypeVar("Read")
 
 HOOK: Final = "hook"
 ANSWER: Final = "hook_answer"
@@ -53,7 +51,7 @@ class HooksElsewhere:
 
     async def _run(self, body: bytes) -> bytes:
         try:
-            return _encode(await self._workers.run_here(_read(_decode_asked, body)))
+            return _encode(await self._workers.run_here(_decode_asked(body)))
         except MethodNotFound as error:  # it was there a moment ago, and another node may have it
             raise Unavailable(str(error)) from error
 
@@ -69,11 +67,4 @@ class HooksElsewhere:
             await self._asking.at(node, ANSWER, _encode(request))
 
     async def _answer(self, body: bytes) -> bytes:
-        return _encode(await self._workers.answer(_read(_decode_answer, body)))
-
-
-def _read(decode: Callable[[bytes], Read], body: bytes) -> Read:
-    try:
-        return decode(body)
-    except msgspec.MsgspecError as error:
-        raise BadRequest(f"another node asks what cannot be read: {error}") from error
+        return _encode(await self._workers.answer(_decode_answer(body)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from gapless.core.errors import BadRequest, GaplessError
+from gapless.core.errors import GaplessError
 from gapless.protocol.codes import Disconnect
 from gapless.server.nodes.asking import Asking
 
@@ -64,10 +64,7 @@ class Singling:
 
     async def _part(self, body: bytes) -> bytes:
         """Part with a user's connections; of two that come at once, the one with the higher id stays."""
-        try:
-            newest = _decode(body)
-        except msgspec.MsgspecError as error:
-            raise BadRequest(str(error)) from error
+        newest = _decode(body)
         staying = self._announced.get(newest.user, "")
         for session in self._sessions.of(newest.user):
             client = session.info.client
