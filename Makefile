@@ -8,11 +8,12 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 NODE_SDK := tests/acceptance/node/node_modules/.package-lock.json
+WEB := tools/web/node_modules/.package-lock.json
 AUTOBAHN := .cache/autobahn/wstest
 # Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
 OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser tests/docs)
 
-.PHONY: help dev test check format docs simulate bugs faults bench test-pythons pure clean
+.PHONY: help dev test check format vendor docs simulate bugs faults bench test-pythons pure clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -20,7 +21,7 @@ help: ## list what can be made
 dev: $(VENV)/installed ## install gapless and run it with all defaults: insecure, for development
 	@$(BIN)/gapless dev
 
-test: $(VENV)/installed-dev $(NODE_SDK) $(AUTOBAHN) check ## install all that the tests need, then run every check and test
+test: $(VENV)/installed-dev $(NODE_SDK) $(WEB) $(AUTOBAHN) check ## install all that the tests need, then run every check and test
 	@tools/install-programs
 	@tools/install-proxies
 	$(BIN)/pytest --numprocesses $(WORKERS) $(OUTSIDE:%=--ignore=%)
@@ -35,6 +36,9 @@ check: $(VENV)/installed-dev ## format, lint, types, imports
 format: $(VENV)/installed-dev ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+vendor: $(WEB) ## take what browsers load of others from the packages that tools/web pins
+	tools/vendor
 
 docs: $(VENV)/installed-dev ## build the documentation into .cache/docs
 	$(BIN)/python -m mkdocs build --strict
@@ -69,7 +73,7 @@ pure: $(VENV)/installed-dev
 
 clean: ## remove all that was installed or cached here
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
-	rm -rf tests/acceptance/node/node_modules
+	rm -rf tests/acceptance/node/node_modules tools/web/node_modules
 
 $(VENV)/pyvenv.cfg:
 	tools/make-venv $(VENV) "$(PYTHON)"
@@ -83,7 +87,10 @@ $(VENV)/installed-dev: $(VENV)/pyvenv.cfg pyproject.toml
 	@touch $@
 
 $(NODE_SDK): tests/acceptance/node/package-lock.json
-	tools/install-node
+	tools/install-node tests/acceptance/node
+
+$(WEB): tools/web/package-lock.json
+	tools/install-node tools/web
 
 $(AUTOBAHN): tools/install-autobahn
 	tools/install-autobahn

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 NODE_PACKAGES = ROOT / "tests/acceptance/node/node_modules"
+WEB_PACKAGES = ROOT / "tools/web/node_modules"
 WSTEST = ROOT / ".cache/autobahn/wstest"
 
 # How long an example takes is the machine's affair, and no test's.
