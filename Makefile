@@ -32,6 +32,7 @@ check: $(VENV)/installed-dev ## format, lint, types, imports
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	tools/check-js
 
 format: $(VENV)/installed-dev ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
