@@ -99,6 +99,18 @@ TOKEN_HEADERS_REMEMBERED_MAX: Final = 256
 RSA_BITS_MIN: Final = 2048
 RSA_BITS_MAX: Final = 8192
 
+# A session of the console, unless configured otherwise. Wrong passwords and keys that it hears in a minute, from
+# one address and from all together; addresses that are counted; who may wait to be heard; how long what is
+# said may be; and what one hash of a password may cost in memory and rounds.
+CONSOLE_SESSION_MS: Final = 12 * 3600 * 1000
+CONSOLE_WRONG_PER_MINUTE: Final = 5
+CONSOLE_WRONG_OF_ALL_PER_MINUTE: Final = 100
+CONSOLE_ADDRESSES_MAX: Final = 1_000
+CONSOLE_LOGINS_WAITING_MAX: Final = 16
+CONSOLE_LOGIN_BYTES_MAX: Final = 4 * 1024
+PASSWORD_HASH_BYTES_MAX: Final = 256 * 1024 * 1024
+PASSWORD_ROUNDS_MAX: Final = 16
+
 # A set of public keys that is fetched: its size; how long a fetch may take, less than SDKs wait for a reply;
 # how long keys are good without asking again, and how long it is believed that there is no such key; the
 # pause between two fetches; and how many unknown keys one answer decides on.
@@ -161,6 +173,17 @@ TICKS_MAX: Final = 1_000
 # Rates are measured over so long, at steps of so long.
 RATES_MS: Final = 60_000
 RATES_STEP_MS: Final = 10_000
+# Numbers over time, for the console: how often a node keeps a sample and for how long, for plots of hours and of
+# days; how often it tells one that is not kept while somebody follows; samples that are kept at most; queues
+# and groups that are told of; and how many times as long as finding these took it is rested.
+SAMPLE_MS: Final = 10_000
+SAMPLED_MINUTES_MS: Final = 6 * 3600 * 1000
+SAMPLE_SLOW_MS: Final = 300_000
+SAMPLED_DAYS_MS: Final = 30 * 24 * 3600 * 1000
+SAMPLE_FAST_MS: Final = 1_000
+SAMPLES_MAX: Final = 50_000
+SAMPLED_MAX: Final = 50
+SAMPLING_REST: Final = 10
 # What is kept of the audit stream.
 AUDIT_MESSAGES_MAX: Final = 100_000
 JOB_DELAY_MAX_MS: Final = 366 * 24 * 3600 * 1000

@@ -6,7 +6,7 @@ A field that ends in `_ms` stands in a file without these letters, as a duration
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
@@ -19,6 +19,7 @@ from gapless.core.limits import (
     BODY_BYTES_MAX,
     CHANNEL_NAME_BYTES_MAX,
     CHECK_INTERVAL_MS,
+    CONSOLE_SESSION_MS,
     HOOK_MS,
     IDEMPOTENCY_WINDOW_MS,
     MESSAGE_BYTES_MAX,
@@ -32,6 +33,8 @@ __all__ = [
     "Channel",
     "Client",
     "Config",
+    "Console",
+    "ConsoleUser",
     "Engine",
     "EngineType",
     "ErrorMode",
@@ -48,6 +51,7 @@ __all__ = [
     "PersonalChannel",
     "Prometheus",
     "Rates",
+    "Role",
     "Shutdown",
     "Store",
     "SubscriptionToken",
@@ -63,6 +67,7 @@ Some = Annotated[int, Meta(ge=1)]  # a duration that may not be nothing
 UrlPath = Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]$")]
 Limit = Annotated[int, Meta(ge=0, le=10**9)]  # 0 is no limit
 Boundary = Annotated[str, Meta(min_length=1)]
+_CONSOLE_NAME: Final = re.compile(r"[\w.@+-]{1,64}")
 
 
 class Tls(Struct, frozen=True, kw_only=True):
@@ -308,6 +313,49 @@ class Messages(Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
 
 
+class Role(StrEnum):
+    """What somebody may do in the console: everything, or only look."""
+
+    OPERATOR = "operator"
+    READ_ONLY = "read_only"
+
+
+class ConsoleUser(Struct, frozen=True, kw_only=True):
+    """Somebody who may log in to the console. The password is itself, or a hash of it.
+
+    `gapless console-password` makes a hash: `scrypt:<n>:<r>:<p>:<salt>:<hash>`.
+    """
+
+    name: str = ""
+    role: Role = Role.READ_ONLY
+    password: str = ""
+
+    def __post_init__(self) -> None:
+        if not _CONSOLE_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"console.users: a name has 1 to 64 letters, digits or ._@+-, not {self.name[:64]!r}"
+            )
+        if not self.password:
+            raise ConfigError(
+                f"console.users: {self.name!r} needs a password, or a hash of it as"
+                " `gapless console-password` makes one"
+            )
+
+
+class Console(Struct, frozen=True, kw_only=True):
+    """The console for operators, in a browser (ours). Its `users` log in, or who has the key of `http_api`.
+
+    With `insecure` nobody has to, and everybody is an operator. A session lasts for `session_ttl`, and
+    ends with the password, role or key that it was begun with.
+    """
+
+    enabled: bool = False
+    handler_prefix: UrlPath = "/console"
+    insecure: bool = False
+    session_ttl_ms: Annotated[int, Meta(ge=60_000)] = CONSOLE_SESSION_MS
+    users: tuple[ConsoleUser, ...] = ()
+
+
 class Rates(Struct, frozen=True, kw_only=True):
     """How much may come; 0 is no limit. After a rest, as much as in a second may come at once."""
 
@@ -402,6 +450,7 @@ class Config(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     prometheus: Prometheus = field(default_factory=Prometheus)
     messages: Messages = field(default_factory=Messages)
+    console: Console = field(default_factory=Console)
     queues: tuple[QueueRule, ...] = ()
     streams: tuple[StreamRule, ...] = ()
     hooks: HooksAsked = field(default_factory=HooksAsked)
