@@ -1,6 +1,6 @@
 import pytest
 
-from gapless.core.lineage import Fate, Generation, Link, holds
+from gapless.core.lineage import Fate, Generation, Link, holds, why_lost
 from gapless.core.stream import Head, Position
 
 CLEAN = [Generation("g1", 0), Generation("g2", 10), Generation("g3", 20)]
@@ -40,3 +40,26 @@ def test_a_quiet_stream_keeps_old_positions_through_restarts() -> None:
 
 def test_a_generation_that_was_forgotten_cuts_nothing() -> None:
     assert holds(Position("g2", 8), Head(0, 8), CLEAN[1:], [Link("g1", 1), Link("g2", 4)])
+
+
+@pytest.mark.parametrize(
+    ("position", "why"),
+    [
+        (Position("g3", 1), "it is older than what is kept, which follows offset 2"),
+        (Position("g2", 1), "it is older than what is kept, which follows offset 2"),
+        (Position("g3", 11), "it is ahead of the end, offset 10"),
+        (Position("g2", 9), "a later generation wrote other messages there"),
+        (Position("g0", 3), "it is of a generation that the store does not know"),
+        (Position("", 3), "it names no generation"),
+        (Position("g2", 8), ""),
+    ],
+)
+def test_why_a_position_is_lost_is_told_in_words(position: Position, why: str) -> None:
+    assert why_lost(position, HEAD, CLEAN, LINKS) == why
+
+
+def test_a_loss_is_told_before_what_else_is_wrong() -> None:
+    generations = [Generation("g1", 0), Generation("g2", 10, Fate.LOSSY)]
+    assert why_lost(Position("g1", 99), HEAD, generations, LINKS) == (
+        "what the store had acknowledged was lost after it"
+    )

@@ -11,12 +11,13 @@ those that do not exist. A position at the floor holds from that generation on.
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 from gapless.core.stream import Head, Position
 
-__all__ = ["Fate", "Generation", "Link", "holds"]
+__all__ = ["Fate", "Generation", "Link", "holds", "why_lost"]
 
 
 class Fate(StrEnum):
@@ -47,15 +48,32 @@ def holds(position: Position, head: Head, generations: Sequence[Generation], lin
 
     `generations` are ordered oldest first; `lineage` are the stream's links in the same order.
     """
-    if not head.floor <= position.offset <= head.last:
-        return False
-    if generations and position.epoch == generations[-1].id:
-        return True
+    return not why_lost(position, head, generations, lineage)
+
+
+def why_lost(
+    position: Position, head: Head, generations: Sequence[Generation], lineage: Sequence[Link]
+) -> str:
+    """Return why a position does not hold, in words for whoever looks after it; nothing if it does."""
+    epoch, offset = position
+    if generations and epoch == generations[-1].id:
+        return _outside(offset, head)
     order = {generation.id: index for index, generation in enumerate(generations)}
-    mine = order.get(position.epoch)
+    mine = order.get(epoch)
     if mine is None:
-        return False
+        return "it is of a generation that the store does not know" if epoch else "it names no generation"
     if any(generation.fate is Fate.LOSSY for generation in generations[mine + 1 :]):
-        return False
-    later = (link for link in lineage if order.get(link.gen, -1) > mine)
-    return all(position.offset < link.first_offset for link in later)
+        return "what the store had acknowledged was lost after it"
+    if head.floor <= offset <= head.last:
+        later = (link for link in lineage if order.get(link.gen, -1) > mine)
+        return "" if all(offset < link.first_offset for link in later) else _CUT
+    return _outside(offset, head)
+
+
+_CUT: Final = "a later generation wrote other messages there"
+
+
+def _outside(offset: int, head: Head) -> str:
+    if offset < head.floor:
+        return f"it is older than what is kept, which follows offset {head.floor}"
+    return f"it is ahead of the end, offset {head.last}" if offset > head.last else ""

@@ -30,7 +30,7 @@ from gapless.core.errors import (
 from gapless.core.fences import Fences
 from gapless.core.groups import StreamOptions
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.lineage import Fate, Generation, Link, holds
+from gapless.core.lineage import Fate, Generation, Link, holds, why_lost
 from gapless.core.membership import Membership
 from gapless.core.roster import Roster
 from gapless.core.stream import (
@@ -538,8 +538,9 @@ class MemoryStreams(Streams):
         return holds(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
 
     def _check_holds(self, position: Position, log: _Log) -> None:
-        if not self._holds(position, log):
-            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold")
+        why = why_lost(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
+        if why:
+            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold: {why}")
 
 
 def _digest(entry: Entry) -> bytes:

@@ -11,7 +11,7 @@ from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
 from gapless.core.errors import PositionLost, StoreDamaged
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.lineage import Generation, holds
+from gapless.core.lineage import Generation, why_lost
 from gapless.core.stream import Heads, Message, Page, Position
 
 __all__ = ["Reader"]
@@ -154,5 +154,6 @@ class Reader:
         return list(self._generations)
 
     def _check_holds(self, position: Position, stream: Stream) -> None:
-        if not holds(position, stream.head, self._generations, stream.lineage):
-            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold")
+        why = why_lost(position, stream.head, self._generations, stream.lineage)
+        if why:
+            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold: {why}")

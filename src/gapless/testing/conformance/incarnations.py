@@ -99,7 +99,7 @@ class Incarnations:
             store = await place.open()
             await fill(store, "s", 5)
             for wrong in (6, 10):
-                with pytest.raises(PositionLost):
+                with pytest.raises(PositionLost, match="a later generation wrote other messages there"):
                     await read(store, after=Position(old, wrong))
                 with pytest.raises(PositionLost):
                     await read(store, before=Position(old, wrong + 1))
@@ -146,7 +146,7 @@ class Incarnations:
                 await store.close()
             store = await place.open()
             assert [one.id for one in await store.generations()] == [*epochs[2:], store.epoch]
-            with pytest.raises(PositionLost):
+            with pytest.raises(PositionLost, match="of a generation that the store does not know"):
                 await read(store, after=Position(epochs[1], 1))
             assert offsets(await read(store, after=Position(epochs[2], 3))) == [4]
             await store.close()

@@ -65,8 +65,10 @@ class Keeping:
             await append(store, retention=Retention(count=3))
         assert await head(store) == Head(17, 20)
         assert offsets(await read(store)) == [18, 19, 20]
-        with pytest.raises(PositionLost):
+        with pytest.raises(PositionLost, match="older than what is kept, which follows offset 17"):
             await read(store, after=Position(store.epoch, 16))
+        with pytest.raises(PositionLost, match="ahead of the end, offset 20"):
+            await read(store, after=Position(store.epoch, 21))
 
     @promise
     async def test_retention_by_bytes_counts_data_and_meta(self, place: Place, store: Streams) -> None:

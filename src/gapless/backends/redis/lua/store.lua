@@ -263,20 +263,33 @@ function store.next_fence(s)
   return s.fence
 end
 
--- Return whether all up to an offset is what its reader has read (core/lineage.py); nil: not settled yet.
--- The lineage is a list of {gen, first_offset}.
+local function outside(offset, floor, last)
+  if offset < floor then
+    return false, string.format('it is older than what is kept, which follows offset %.0f', floor)
+  end
+  if offset > last then return false, string.format('it is ahead of the end, offset %.0f', last) end
+  return true
+end
+
+-- Return whether all up to an offset is what its reader has read (core/lineage.py), and why not; nil: not
+-- settled yet. The lineage is a list of {gen, first_offset}.
 function store.holds(s, epoch, offset, floor, last, lineage)
-  if offset < floor or offset > last then return false end
-  if epoch == s.epoch then return true end
+  if epoch == s.epoch then return outside(offset, floor, last) end
   local order = store.order(s)
   local mine = order[epoch]
-  if not mine then return false end
-  for i = mine + 1, #s.gens do
-    if s.gens[i][3] == 'lossy' then return false end
-    if s.gens[i][3] == 'suspect' then return nil end
+  if not mine then
+    return false, epoch == '' and 'it names no generation' or 'it is of a generation that the store does not know'
   end
+  local holds, why = outside(offset, floor, last)
+  for i = mine + 1, #s.gens do
+    if s.gens[i][3] == 'lossy' then return false, 'what the store had acknowledged was lost after it' end
+    if s.gens[i][3] == 'suspect' and holds then return nil end
+  end
+  if not holds then return false, why end
   for _, link in ipairs(lineage) do
-    if (order[link[1]] or 0) > mine and offset >= link[2] then return false end
+    if (order[link[1]] or 0) > mine and offset >= link[2] then
+      return false, 'a later generation wrote other messages there'
+    end
   end
   return true
 end

@@ -5,15 +5,15 @@ local CHUNK_MIN, CHUNK_MAX = 8, 256
 local SHAPE_BYTES = 9
 local TOTAL, STORED = streams.TOTAL, streams.STORED
 
-local function lost(epoch, offset)
-  return string.format('GAPLESS position_lost position %s:%.0f does not hold', epoch, offset)
+local function lost(epoch, offset, why)
+  return string.format('GAPLESS position_lost position %s:%.0f does not hold: %s', epoch, offset, why)
 end
 
 -- Return an error if a position does not hold.
 local function broken(s, h, epoch, offset)
-  local holds = store.holds(s, epoch, offset, h.floor, h.last, streams.lineage(s, h))
+  local holds, why = store.holds(s, epoch, offset, h.floor, h.last, streams.lineage(s, h))
   if holds then return nil end
-  return redis.error_reply(holds == nil and 'GAPLESS unavailable ' .. streams.UNSETTLED or lost(epoch, offset))
+  return redis.error_reply(holds == nil and 'GAPLESS unavailable ' .. streams.UNSETTLED or lost(epoch, offset, why))
 end
 
 -- A page takes messages in the order in which they are read, until one has no room. Those that were erased
