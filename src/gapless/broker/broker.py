@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
-from gapless.broker.appending import in_lanes
+from gapless.broker.appending import Appending, in_lanes
 from gapless.broker.arrivals import Arrivals
 from gapless.broker.catch_up import CatchUp
 from gapless.broker.channel import Channel, Reader, Subscription
@@ -131,6 +131,10 @@ class Broker:
         await self.placing.close()
 
     # Publish ------------------------------------------------------------------------------
+
+    def append_by(self, way: Callable[[Appending], Appending]) -> None:
+        """Append by another way from now on, which is told the one before."""
+        self._append = way(self._append)
 
     def publish(self, channel: str, data: bytes, answer: Answer, **options: Unpack[PublishOptions]) -> None:
         """Publish `data`; `answer` is told when it is stored, or at once where there is no history.

@@ -27,6 +27,7 @@ from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
+from gapless.server.extension import Extension
 from gapless.server.front import Front, cannot_listen
 from gapless.server.handshake import WebSocketEndpoint
 from gapless.server.health import NAMESPACE, Heartbeat
@@ -58,7 +59,7 @@ class Node:
     """Everything that runs behind one port. `failed` is done when the store had to close.
 
     An `app` is begun before anybody can connect, and ended when nobody is connected any more. Where several
-    processes serve one port, `gather` finds the metrics of all of them.
+    processes serve one port, `gather` finds the metrics of all of them. An `extension` adds to the node.
     """
 
     sources: Sources
@@ -70,10 +71,12 @@ class Node:
         random: Random,
         app: "App | None" = None,
         gather: Gather | None = None,
+        extension: Extension | None = None,
     ) -> None:
         self._config = config
         self._app = app
         self._gather = gather
+        self._extension = extension or Extension()
         self._stack = AsyncExitStack()  # what the application holds
         self._own: list[tuple[Known, Runner]] = []
         self._clock = clock
@@ -133,6 +136,7 @@ class Node:
 
     async def _assemble(self) -> None:
         config, clock = self._config, self._clock
+        self._extension.attach(self)
         self._assemble_broker()
         self._assemble_sessions()
         self._hooks = Hooks(clock)
@@ -141,7 +145,8 @@ class Node:
         self._door = Door(
             Api(
                 self._broker,
-                every_method(self.sessions, self._revoking, self.cluster.registry.nodes, self._verbs),
+                every_method(self.sessions, self._revoking, self.cluster.registry.nodes, self._verbs)
+                | dict(self._extension.methods()),
             ),
             config.http_api,
         )
@@ -185,9 +190,11 @@ class Node:
             config.channel.compiled(NAMESPACE),
             soon=asyncio.get_running_loop().call_soon,
             node=self.uid,
+            bus=self._extension.bus(self._store.bus),
             message_bytes_max=message_bytes_max(config),
             check_ms=spread(config.store.check_interval_ms, self._random.random),
         )
+        self._broker.append_by(self._extension.appending)
         self._verbs = verbs_over(self._store, clock, self._broker, config)
         self.cluster = Cluster(
             self._broker,
@@ -249,6 +256,7 @@ class Node:
         routes = care_routes(self._care, self._door, prefix, self._broker.removing.erase)
         if self._verbs is not None:
             routes.append(replay_route(self._verbs.streaming.replay, self._door, prefix))
+        routes += self._extension.routes()
         site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
         app = build(config, self._door, self._heartbeat, self.sources, routes)
         site.app = Counted(app, site.count, site.lockout)

@@ -6,6 +6,8 @@ and an end to every wait.
 
 import asyncio
 import logging
+import socket
+import struct
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ LOST: Final = 1006
 _REGISTERED: Final = frozenset(range(1000, 1015)) - {1004, NO_CODE, LOST}
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # what is closed is reset (socket(7))
 _OPEN, _CLOSING, _CLOSED = range(3)  # the second: our close frame is out, the receiver is not told yet
 
 log: Final = logging.getLogger("gapless.websocket")
@@ -109,6 +112,13 @@ class WebSocket(asyncio.BufferedProtocol):
             self._state = _CLOSING
             self._code, self._reason = code, reason
             self._send_close(code, reason)
+
+    def cut(self) -> None:
+        """End the connection as a lost network does: a reset, and no close frame."""
+        connected = self._transport.get_extra_info("socket")
+        if connected is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._transport.abort()
 
     def buffered_bytes(self) -> int:
         """See `Socket.buffered_bytes`."""
