@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["API_KEY", "Program", "free_port", "merged"]
+__all__ = ["API_KEY", "GAPLESS", "Program", "free_port", "merged"]
 
 API_KEY = "key"
 GAPLESS = str(Path(sys.executable).with_name("gapless"))
@@ -68,6 +68,11 @@ class Program:
     def url(self) -> str:
         """Where WebSockets connect."""
         return f"ws://127.0.0.1:{self.port}/connection/websocket"
+
+    @property
+    def origin(self) -> str:
+        """Where browsers find its pages."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def api_url(self) -> str:

@@ -1,0 +1,61 @@
+"""What the tests in a browser share: Chromium, who visits, and servers to visit."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.servers import SERVED, Dev
+from tests.browser.visitors import ARGUMENTS, NARROW, Visitors
+from tests.program import Program
+
+
+@pytest.fixture(scope="module")  # while it runs, this thread has a loop: other tests need theirs
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no Chromium: `make test` installs it as root on Debian")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitors(browser: Browser) -> Iterator[Visitors]:
+    """Those who come in this test; what goes wrong in their pages fails it."""
+    visitors = Visitors(browser)
+    yield visitors
+    visitors.leave()
+
+
+@pytest.fixture
+def page(visitors: Visitors) -> Page:
+    """A page as wide as on a desk."""
+    return visitors.page()
+
+
+@pytest.fixture
+def narrow_page(visitors: Visitors) -> Page:
+    """A page as wide as a phone."""
+    return visitors.page(NARROW)
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """`gapless dev`: everybody may do everything."""
+    dev = Dev(tmp_path_factory.mktemp("dev"))
+    dev.start()
+    yield dev
+    dev.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """`gapless serve` with a console where ann acts and bob looks (`PASSWORDS`)."""
+    served = Program(tmp_path_factory.mktemp("served"), SERVED)
+    served.start()
+    yield served
+    served.close()

@@ -1,0 +1,60 @@
+"""The program for people with a browser: as a developer starts it, and as it is run for others."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.program import GAPLESS, Program
+
+__all__ = ["PASSWORDS", "SERVED", "Dev", "open_console"]
+
+PASSWORDS = {"ann": "an operator's password", "bob": "a reader's password"}
+SERVED: dict[str, Any] = {
+    "console": {
+        "enabled": True,
+        "users": [
+            {"name": "ann", "role": "operator", "password": PASSWORDS["ann"]},
+            {"name": "bob", "role": "read_only", "password": PASSWORDS["bob"]},
+        ],
+    },
+    "channel": {
+        "without_namespace": {
+            "history_size": 10_000,
+            "history_ttl": "24h",
+            "force_recovery": True,
+            "presence": True,
+            "allow_subscribe_for_client": True,
+        }
+    },
+    "client": {"token": {"hmac_secret_key": "a secret of thirty-two characters"}},
+}
+
+
+class Dev(Program):
+    """`gapless dev`, with a store of its own, and `settings` by their dotted names."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder)
+        self.settings = settings or {}
+
+    def command(self) -> list[str]:
+        settings = [f"--set={key}={value}" for key, value in self.settings.items()]
+        store = f"sqlite:{self.folder / 'gapless.db'}"
+        return [GAPLESS, "dev", "--port", str(self.port), "--store", store, *settings]
+
+
+def open_console(page: Page, server: Program, route: str = "#/overview", *, as_name: str = "") -> None:
+    """Open a screen of the console, logged in `as_name` where somebody has to be."""
+    if as_name:
+        said = {"name": as_name, "password": PASSWORDS[as_name]}
+        answer = page.request.post(f"{server.origin}/console/login", data=said)
+        assert answer.ok, answer.text()
+        page.goto(f"{server.origin}/console/about.json")
+        page.evaluate(
+            "session => sessionStorage.setItem('gapless.session', session)", json.dumps(answer.json())
+        )
+    page.goto(f"{server.origin}/console/{route}")
+    page.locator("main").wait_for()
