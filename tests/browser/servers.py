@@ -57,4 +57,4 @@ def open_console(page: Page, server: Program, route: str = "#/overview", *, as_n
             "session => sessionStorage.setItem('gapless.session', session)", json.dumps(answer.json())
         )
     page.goto(f"{server.origin}/console/{route}")
-    page.locator("main").wait_for()
+    page.locator("#main").wait_for()

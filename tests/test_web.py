@@ -1,0 +1,70 @@
+"""What browsers load: little, safe by its form, and part of what is shipped."""
+
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+ROOT = Path(__file__).parent.parent
+WEB = ROOT / "src/gapless/web"
+LOADED = (".css", ".html", ".js", ".svg")
+
+CONSOLE_BYTES_MAX = 120_000
+MODULE_LINES_MAX = 600
+
+# What makes a text into more than text, or a script or style of what a policy cannot tell from ours.
+UNSAFE = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function\(|srcdoc"
+    r"|setAttribute\(\s*[\"'](style|on)|\sstyle=[\"'`]|\son\w+=[\"'`]|javascript:"
+)
+
+
+def loaded(*folders: str) -> list[Path]:
+    """What a page loads from these folders."""
+    paths = [path for folder in folders for path in sorted((WEB / folder).rglob("*"))]
+    return [path for path in paths if path.suffix in LOADED]
+
+
+def own() -> list[Path]:
+    """What is written here."""
+    return loaded("console", "demo", "shared")
+
+
+def test_the_whole_console_is_small() -> None:
+    paths = loaded("console", "shared", "vendor")
+    sizes = {str(path.relative_to(WEB)): len(gzip.compress(path.read_bytes(), 9)) for path in paths}
+    told = "\n".join(f"{size:7,} {path}" for path, size in sorted(sizes.items(), key=lambda item: -item[1]))
+    total = sum(sizes.values())
+    assert total < CONSOLE_BYTES_MAX, f"{total:,} bytes, where {CONSOLE_BYTES_MAX:,} are the limit:\n{told}"
+
+
+def test_text_in_a_page_stays_text() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number} {line.strip()}"
+        for path in own()
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if UNSAFE.search(line)
+    ]
+    assert not found
+
+
+def test_a_script_can_be_read_in_one_sitting() -> None:
+    lines = {
+        str(path.relative_to(WEB)): len(path.read_text().splitlines())
+        for path in own()
+        if path.suffix == ".js"
+    }
+    assert not {path: count for path, count in lines.items() if count > MODULE_LINES_MAX}
+
+
+def test_what_is_shipped_holds_all_that_browsers_load(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as shipped:
+        names = {name for name in shipped.namelist() if name.startswith("gapless/web/")}
+    files = {f"gapless/web/{path.relative_to(WEB)}" for path in WEB.rglob("*") if path.is_file()}
+    assert names == files
+    assert any(name.startswith("gapless/web/vendor/LICENSES/") for name in names)
