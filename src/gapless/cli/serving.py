@@ -27,6 +27,7 @@ from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, Source, examine, from_all, from_flags
 from gapless.server.config.model import HttpServer
+from gapless.server.extension import Extension
 from gapless.server.node import App, Node
 
 __all__ = ["dev", "serve"]
@@ -100,8 +101,11 @@ def serve(sources: Sources, lenient: bool, target: str, workers: int | None) -> 
 @override
 def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
+    from gapless.cli.dev.demo import PREFIX, Demo, with_demo
+    from gapless.cli.dev.lab import Lab
+
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments, "http_server.workers=1"]
-    config = checked(examine([DEV, *from_all(None, os.environ, chosen)]), store_clock()())
+    config = with_demo(checked(examine([DEV, *from_all(None, os.environ, chosen)]), store_clock()()))
     start_logging(config.log)
 
     def started(node: Node) -> None:
@@ -111,6 +115,7 @@ def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> Non
             "INSECURE: anybody who reaches this port may read and publish everything.", fg="red", bold=True
         )
         click.echo(f"""
+  Demo        http://{url}{PREFIX}
   WebSocket   ws://{url}{config.websocket.handler_prefix}
   API         http://{url}{api}
   Health      http://{url}{config.health.handler_prefix}
@@ -125,7 +130,8 @@ and publish to it:
   curl http://{url}{api}/publish -d '{{"channel": "chat", "data": {{"text": "hello"}}}}'
 """)
 
-    run(config, started, app=app_of(target))
+    demo = Demo(config, SystemRandom(), app_of(target))
+    run(config, started, app=demo.running, extension=Lab(demo.routes()))
 
 
 def run(
@@ -133,17 +139,19 @@ def run(
     started: Callable[[Node], None],
     reread: Callable[[], Config] | None = None,
     app: App | None = None,
+    extension: Extension | None = None,
 ) -> None:
     """Run a node until it is asked to stop; asked again, the process ends at once.
 
-    `reread` reads the configuration anew when the process gets a SIGHUP. An `app` runs beside the node.
+    `reread` reads the configuration anew when the process gets a SIGHUP. An `app` runs beside the node,
+    an `extension` adds to it.
 
     Raises:
         ConfigError, StoreRefused: it could not start.
         StoreError: the store had to close.
     """
     raise_open_files_limit()
-    uvloop.run(_run(config, started, reread, app))
+    uvloop.run(_run(config, started, reread, app, extension))
 
 
 async def _run(
@@ -151,12 +159,13 @@ async def _run(
     started: Callable[[Node], None],
     reread: Callable[[], Config] | None,
     app: App | None,
+    extension: Extension | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked)
-    node = Node(config, LoopClock(), SystemRandom(), app)
+    node = Node(config, LoopClock(), SystemRandom(), app, extension=extension)
     if reread is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     await node.start()

@@ -1,0 +1,58 @@
+"""The crowd of the demo: friends who talk while somebody looks, each message published to both channels."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import cycle, islice
+from random import Random
+from typing import Any, Final
+
+from gapless.cli.dev.conversation import CONVERSATION
+from gapless.core.errors import GaplessError
+from gapless.ports import Clock
+from gapless.server.parting import pause
+
+__all__ = ["Crowd"]
+
+LOOK_MS: Final = 250
+# Between two messages: at least, and up to so much more. That is 1.4 a second on average.
+GAP_MS: Final = 300
+GAP_MORE_MS: Final = 800
+
+log: Final = logging.getLogger("gapless.demo")
+
+
+class Crowd:
+    """Talks by `say` while `is_heard`; what cannot be said now is skipped."""
+
+    def __init__(
+        self,
+        say: Callable[[dict[str, Any]], Awaitable[object]],
+        is_heard: Callable[[], bool],
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._say = say
+        self._is_heard = is_heard
+        self._clock = clock
+        self._random = random
+
+    async def run(self) -> None:
+        """Talk until cancelled."""
+        begin = self._random.randrange(len(CONVERSATION))
+        lines = islice(cycle(CONVERSATION), begin, None)
+        while True:
+            if not self._is_heard():
+                await pause(self._clock, LOOK_MS)
+                continue
+            name, text = next(lines)
+            message = {
+                "id": f"{self._random.getrandbits(64):016x}",
+                "name": name,
+                "text": text,
+                "at": self._clock.now_ms(),
+            }
+            try:
+                await self._say(message)
+            except GaplessError as error:
+                log.debug("the crowd was not heard: %s", error)
+            await pause(self._clock, GAP_MS + self._random.randrange(GAP_MORE_MS))
