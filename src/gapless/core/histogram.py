@@ -27,3 +27,16 @@ class Histogram:
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             total += count
             yield bound, total
+
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """Return what was observed after an earlier state of this histogram."""
+        later = Histogram(self.bounds)
+        later.counts = [now - then for now, then in zip(self.counts, earlier.counts, strict=True)]
+        later.sum = self.sum - earlier.sum
+        return later
+
+    def quantile(self, share: float) -> float:
+        """Return the bound below which this share of the values is; of no values 0, of huge ones the last."""
+        wanted = share * sum(self.counts)
+        reached = (bound for bound, count in self.cumulative() if count >= wanted)
+        return min(next(reached), self.bounds[-1]) if wanted else 0

@@ -173,9 +173,9 @@ TICKS_MAX: Final = 1_000
 # Rates are measured over so long, at steps of so long.
 RATES_MS: Final = 60_000
 RATES_STEP_MS: Final = 10_000
-# Numbers over time, for the console: how often a node keeps a sample and for how long, for plots of hours and of
-# days; how often it tells one that is not kept while somebody follows; samples that are kept at most; queues
-# and groups that are told of; and how many times as long as finding these took it is rested.
+# Numbers over time, for the console: how often a node keeps a sample and for how long, for plots of hours and
+# of days; how often it tells one that is not kept while somebody follows; samples that are kept at most;
+# queues and groups that are told of; and how many times as long as finding these took it is rested.
 SAMPLE_MS: Final = 10_000
 SAMPLED_MINUTES_MS: Final = 6 * 3600 * 1000
 SAMPLE_SLOW_MS: Final = 300_000

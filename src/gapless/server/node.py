@@ -26,6 +26,8 @@ from gapless.server.app import Counted, build
 from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
+from gapless.server.console import sampling
+from gapless.server.console.sampling import Sampling
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.extension import Extension
 from gapless.server.front import Front, cannot_listen
@@ -179,15 +181,17 @@ class Node:
                 await self._verbs.stop()
             await self._broker.close()
             raise
-        if config.prometheus.enabled:
+        if config.prometheus.enabled or config.console.enabled:
             self._lag.start()
+        if config.console.enabled:
+            self._sampling.start()
 
     def _assemble_broker(self) -> None:
         config, clock = self._config, self._clock
         self._broker = Broker(
             self._store,
             clock,
-            config.channel.compiled(NAMESPACE),
+            namespaces_of(config),
             soon=asyncio.get_running_loop().call_soon,
             node=self.uid,
             bus=self._extension.bus(self._store.bus),
@@ -252,6 +256,7 @@ class Node:
             self.cluster,
             self._gather,
         )
+        self._sampling = Sampling(self.sources, self._verbs, lambda: self.name)
         prefix = config.http_api.handler_prefix
         routes = care_routes(self._care, self._door, prefix, self._broker.removing.erase)
         if self._verbs is not None:
@@ -302,7 +307,7 @@ class Node:
             ConfigError: a key or certificate cannot be used; nothing has changed then.
         """
         now = reloaded(self._config, config)
-        namespaces = now.channel.compiled(NAMESPACE)
+        namespaces = namespaces_of(now)
         check_feeds(self._broker.namespaces, namespaces)
         secured = tls_context(now.http_server.tls, self._clock.now_ms())
         self._tokens.replace(*self._trusts.read(now.client))
@@ -363,6 +368,7 @@ class Node:
         await self._stack.aclose()
         await self._front.shutdown(max(0, cut_ms - clock.now_ms()))
         self._lag.stop()
+        await self._sampling.stop()
         self._tokens.close()
         await self._revoking.stop()
         await self._care.close()
@@ -413,6 +419,11 @@ class Node:
 
 App = Callable[[Node], AbstractAsyncContextManager[list[tuple[Known, Runner]]]]
 """Runs an application beside a node; gives its hooks."""
+
+
+def namespaces_of(config: Config) -> Namespaces:
+    """Return the namespaces that are configured, and those of the system."""
+    return config.channel.compiled(NAMESPACE, sampling.NAMESPACE)
 
 
 def session_options(config: Config) -> SessionOptions:
