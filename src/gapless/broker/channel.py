@@ -100,6 +100,13 @@ class Subscription:
         self.active = True
 
     @property
+    def stands(self) -> int:
+        """How far its socket was given the stream, level or not."""
+        if not self.level:
+            return self.offset
+        return self.channel.sent - self.channel.cohort(self.reader.wire).owed.get(self, 0)
+
+    @property
     def info(self) -> ClientInfo:
         """Return who reads, with what the grant says of it."""
         info = self.reader.info

@@ -76,10 +76,11 @@ class Hub:
         subscription.channel.cohort(subscription.reader.wire).join(subscription, missed)
 
     def part(self, subscription: Subscription) -> None:
-        """Give a subscription a position of its own."""
-        self.level -= subscription.level
-        channel = subscription.channel
-        channel.cohort(subscription.reader.wire).leave(subscription, channel.sent)
+        """Give a subscription a position of its own, unless it has one."""
+        if subscription.level:
+            self.level -= 1
+            channel = subscription.channel
+            channel.cohort(subscription.reader.wire).leave(subscription, channel.sent)
 
     def remove(self, channel: Channel) -> None:
         """Forget a channel that nobody follows."""

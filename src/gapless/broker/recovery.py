@@ -20,11 +20,25 @@ from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, SUBSCRIBED_BY
 from gapless.core.stream import Message, Page, Position
 from gapless.ports import Streams
 
-__all__ = ["RECOVERIES", "Recovery", "Start"]
+__all__ = ["RECOVERIES", "Presented", "Recovery", "Start"]
 
 # How a presented position is answered: from the tail, the store, with the newest of a cache, or refused.
 RECOVERIES: Final = ("tail", "store", "cache", "lost")
 SIZES: Final = (0, 1, 10, 100, 300, 1_000, 10_000, 100_000)
+
+
+class Presented(NamedTuple):
+    """What became of a position that was presented: how it was answered, one of `RECOVERIES`.
+
+    `last` is where the channel ended then, `missed` how many messages lay between, and `why` says why the
+    position was lost; it is empty if it holds.
+    """
+
+    since: Position
+    how: str
+    last: int
+    missed: int = 0
+    why: str = ""
 
 
 class Start(NamedTuple):
@@ -39,6 +53,7 @@ class Start(NamedTuple):
     through: int
     recovered: bool = False
     publications: Sequence[bytes] = ()
+    presented: Presented | None = None
 
     def bare(self) -> "Start":
         """Return the start without its page: all of it is to follow as ordinary publications."""
@@ -68,9 +83,11 @@ class Recovery:
         self.outcomes = dict.fromkeys(RECOVERIES, 0)
         self.sizes = Histogram(SIZES)  # how many messages the recovered had missed
 
-    def _recovered(self, how: str, missed: int) -> None:
+    def _recovered(self, since: Position, how: str, last: int) -> Presented:
+        missed = last - since.offset
         self.outcomes[how] += 1
         self.sizes.observe(missed)
+        return Presented(since, how, last, missed)
 
     def start_now(
         self, channel: Channel, wire: Wire, since: Position | None, *, counted: str = "tail"
@@ -90,8 +107,9 @@ class Recovery:
         )
         if publications is None:
             return None
-        self._recovered(counted, channel.sent - since.offset)
-        return Start(channel.epoch, since.offset, since.offset + len(publications), True, publications)
+        presented = self._recovered(since, counted, channel.sent)
+        through = since.offset + len(publications)
+        return Start(channel.epoch, since.offset, through, True, publications, presented)
 
     async def start(self, channel: Channel, wire: Wire, since: Position | None) -> Start:
         """Answer, asking the store where this node does not know.
@@ -107,21 +125,21 @@ class Recovery:
         if channel.rules.namespace.force_recovery_mode is RecoveryMode.CACHE:
             return await self._newest(channel, wire, since)
         if since.offset and not since.epoch:
-            return self._refused(channel)  # offsets alone do not tell one timeline from another
+            return self._refused(channel, since, "it names no generation")
         try:
             shared, page = await self._read(
                 channel, wire, Position(since.epoch or channel.epoch, since.offset)
             )
-        except PositionLost:
-            return self._refused(channel)
+        except PositionLost as error:
+            return self._refused(channel, since, _reason(error))
         if channel.sent >= page.through:  # with what was learned from the page, the tail may reach back to it
             start = self.start_now(channel, wire, since, counted="store")
             if start is not None:
                 return start
         publications = self._encode_shared(channel, wire, shared, page)
         skipped = bisect_right(page.messages, since.offset, key=lambda message: message.offset)
-        self._recovered("store", page.head - since.offset)
-        return _first_page(page, since.offset, page.messages[skipped:], publications[skipped:])
+        presented = self._recovered(since, "store", page.head)
+        return _first_page(page, presented, page.messages[skipped:], publications[skipped:])
 
     async def _read(self, channel: Channel, wire: Wire, since: Position) -> tuple[_Shared, Page]:
         """Read the page after a position, or return one with it that others of this moment read.
@@ -180,13 +198,14 @@ class Recovery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _refused(self, channel: Channel) -> Start:
+    def _refused(self, channel: Channel, since: Position, why: str) -> Start:
         """Return the head and no publications: an application that reloads must not see them twice."""
         self._hub.flush(channel)
         if not channel.epoch:
             raise Unavailable("the store has begun a new generation; try again")
         self.outcomes["lost"] += 1
-        return Start(channel.epoch, channel.sent, channel.sent)
+        presented = Presented(since, "lost", channel.sent, why=why)
+        return Start(channel.epoch, channel.sent, channel.sent, presented=presented)
 
     async def _newest(self, channel: Channel, wire: Wire, since: Position) -> Start:
         """Return the newest message alone; it is all that a cache promises."""
@@ -203,8 +222,10 @@ class Recovery:
         newest = page.messages[-1].offset if page.messages else page.through  # what follows it was erased
         level = since.epoch == page.epoch and newest <= since.offset <= page.through
         if level or not publications:
-            return Start(page.epoch, page.through, page.through, level)
-        return Start(page.epoch, newest - 1, page.through, True, publications)
+            presented = Presented(since, "cache", page.head, why="" if level else "the cache holds nothing")
+            return Start(page.epoch, page.through, page.through, level, presented=presented)
+        presented = Presented(since, "cache", page.head, missed=1)
+        return Start(page.epoch, newest - 1, page.through, True, publications, presented)
 
     def _encode_shared(self, channel: Channel, wire: Wire, shared: _Shared, page: Page) -> list[bytes]:
         cohort = channel.cohort(wire)
@@ -222,9 +243,17 @@ class Recovery:
         return publications
 
 
-def _first_page(page: Page, offset: int, messages: Sequence[Message], publications: Sequence[bytes]) -> Start:
+def _reason(error: PositionLost) -> str:
+    """Return what a store says after naming the position."""
+    return str(error).partition(" does not hold: ")[2] or str(error)
+
+
+def _first_page(
+    page: Page, presented: Presented, messages: Sequence[Message], publications: Sequence[bytes]
+) -> Start:
     """Return a recovery with as much of a page as its reply may carry; the rest follows as publications."""
     sizes = accumulate(map(len, publications))
     fitting = max(1, sum(size <= SUBSCRIBED_BYTES_MAX for size in sizes))
     through = page.through if fitting >= len(publications) else messages[fitting - 1].offset
-    return Start(page.epoch, offset, through, True, publications[:fitting])
+    first = publications[:fitting]
+    return Start(page.epoch, presented.since.offset, through, True, first, presented)
