@@ -42,6 +42,7 @@ DEV: Final = Source(
         "http_server": {"address": "127.0.0.1"},
         "client": {"insecure": True, "allowed_origins": ["*"]},
         "http_api": {"insecure": True},
+        "console": {"enabled": True, "insecure": True},
         "channel": {
             "without_namespace": {
                 "history_size": 1_000,
@@ -151,7 +152,7 @@ def run(
         StoreError: the store had to close.
     """
     raise_open_files_limit()
-    uvloop.run(_run(config, started, reread, app, extension))
+    uvloop.run(_run(effective, started, reread, app, extension))
 
 
 async def _run(
@@ -165,7 +166,8 @@ async def _run(
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked)
-    node = Node(config, LoopClock(), SystemRandom(), app, extension=extension)
+    config, origins = effective
+    node = Node(config, LoopClock(), SystemRandom(), app, extension=extension, origins=origins)
     if reread is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     await node.start()

@@ -83,6 +83,20 @@ UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
 # A socket that is full and from which nothing drains for so long is dead.
 SOCKET_STUCK_MS: Final = 30_000
 
+# What a node with a console remembers of what happened to connections, in all and of one; how many earlier ones
+# a story is followed through, and who is looked at to find the one before.
+STORY_EVENTS_MAX: Final = 20_000
+STORY_EVENTS_PER_CONNECTION_MAX: Final = 100
+STORY_CHAIN_MAX: Final = 20
+STORY_CANDIDATES_MAX: Final = 32
+# Connections of one answer, the subscriptions that are told of each, and what one node tells at once; and
+# names with versions of SDKs that connections share.
+CONNECTIONS_PAGE_MAX: Final = 1_000
+CONNECTIONS_PAGE: Final = 100
+CONNECTION_SUBSCRIPTIONS_MAX: Final = 1_000
+CONNECTIONS_BYTES_MAX: Final = 1024 * 1024
+SDKS_SHARED_MAX: Final = 1_000
+
 # The largest offset any store can hold.
 OFFSET_MAX: Final = 2**63 - 1
 MESSAGE_BYTES_MAX: Final = 64 * 1024
@@ -100,12 +114,12 @@ RSA_BITS_MIN: Final = 2048
 RSA_BITS_MAX: Final = 8192
 
 # A session of the console, unless configured otherwise. Wrong passwords and keys that it hears in a minute, from
-# one address and from all together; addresses that are counted; who may wait to be heard; how long what is
-# said may be; and what one hash of a password may cost in memory and rounds.
+# one address and from all together; how many of them an hour are recorded, since others go for them; who may
+# wait to be heard; how long what is said may be; and what one hash of a password may cost in memory and rounds.
 CONSOLE_SESSION_MS: Final = 12 * 3600 * 1000
 CONSOLE_WRONG_PER_MINUTE: Final = 5
 CONSOLE_WRONG_OF_ALL_PER_MINUTE: Final = 100
-CONSOLE_ADDRESSES_MAX: Final = 1_000
+CONSOLE_WRONG_RECORDED_PER_HOUR: Final = 60
 CONSOLE_LOGINS_WAITING_MAX: Final = 16
 CONSOLE_LOGIN_BYTES_MAX: Final = 4 * 1024
 PASSWORD_HASH_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -310,3 +324,4 @@ REDIS_CALL_MS: Final = 4_000
 
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX
+assert CONNECTIONS_BYTES_MAX * 2 <= TOLD_BYTES_MAX

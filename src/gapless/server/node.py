@@ -3,16 +3,19 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from random import Random
 from typing import Final
 
+from starlette.routing import Route
+
 from gapless import __version__
 from gapless.broker.broker import Broker
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
+from gapless.broker.revocations import Revocations
 from gapless.broker.rounds import spread
 from gapless.broker.tokens import Verifier
 from gapless.broker.verbs import Verbs
@@ -27,6 +30,8 @@ from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config
 from gapless.server.console import sampling
+from gapless.server.console.console import Console
+from gapless.server.console.passes import ConsoleTokens, Passes
 from gapless.server.console.sampling import Sampling
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.extension import Extension
@@ -62,6 +67,8 @@ class Node:
 
     An `app` is begun before anybody can connect, and ended when nobody is connected any more. Where several
     processes serve one port, `gather` finds the metrics of all of them. An `extension` adds to the node.
+    `origins` tell where each key of the configuration was set. Processes that serve one port have a common
+    `secret`: it signs what the configuration has no secret for.
     """
 
     sources: Sources
@@ -74,6 +81,7 @@ class Node:
         app: "App | None" = None,
         gather: Gather | None = None,
         extension: Extension | None = None,
+        origins: SetAt | None = None,
     ) -> None:
         self._config = config
         self._app = app
@@ -85,6 +93,7 @@ class Node:
         self._random = random
         self._trusts = Trusts(clock)
         self.uid = f"{random.getrandbits(128):032x}"
+        self.secret = ""
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -147,7 +156,13 @@ class Node:
         self._door = Door(
             Api(
                 self._broker,
-                every_method(self.sessions, self._revoking, self.cluster.registry.nodes, self._verbs)
+                every_method(
+                    self.sessions,
+                    self._revoking,
+                    self.cluster.registry.nodes,
+                    lambda: self.effective,
+                    self._verbs,
+                )
                 | dict(self._extension.methods()),
             ),
             config.http_api,
@@ -217,14 +232,20 @@ class Node:
             self._broker,
             clock,
             session_options(config),
-            tokens=self._tokens,
+            tokens=self._tokens if self._passes is None else ConsoleTokens(self._passes, self._tokens),
             random=self._random,
+        revocations = Revocations()
+        self._passes: Passes | None = None
+        if config.console.enabled:
+            shared = self.secret or f"{self._random.getrandbits(256):064x}"
+            self._passes = Passes(config, clock, shared, revocations)
             limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
             verbs=self._verbs,
         )
         self.sessions.reach(self.cluster.asking)
         self.cluster.share_hooks(self.sessions.workers)
 
+            revocations=revocations,
     def _site(self) -> Site:
         """Return what the port serves."""
         config = self._config
@@ -261,7 +282,8 @@ class Node:
         routes = care_routes(self._care, self._door, prefix, self._broker.removing.erase)
         if self._verbs is not None:
             routes.append(replay_route(self._verbs.streaming.replay, self._door, prefix))
-        routes += self._extension.routes()
+        added = self._extension.routes()
+        routes += [*added, *self._console_routes(added)]
         site.lockout = Lockout(self.sessions.limiting, self._addresses, self._clock)
         app = build(config, self._door, self._heartbeat, self.sources, routes)
         site.app = Counted(app, site.count, site.lockout)
@@ -273,6 +295,13 @@ class Node:
         self._serve_hooks(self._config)
 
     def _serve_hooks(self, config: Config) -> None:
+    def _console_routes(self, added: Sequence[Route]) -> list[Route]:
+        self._console: Console | None = None
+        if self._passes is None:
+            return []
+        self._console = Console(self._config, self._passes, self._clock, self._addresses, self._broker)
+        return self._console.routes(added, self._door.methods)
+
         """Ask the application's hooks, and workers for those that are configured."""
         workers = self.sessions.workers
         workers.expected = Known(config.hooks.catalogue())
@@ -297,7 +326,7 @@ class Node:
 
     # Reload -------------------------------------------------------------------------------
 
-    def reload(self, config: Config) -> None:
+    def reload(self, config: Config, origins: SetAt | None = None) -> None:
         """Go on with another configuration, as far as that needs no restart; what does is told in a warning.
 
         It holds at once: subscriptions that it does not allow any more are ended (2000). Files that it names

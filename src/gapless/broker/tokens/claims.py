@@ -74,6 +74,9 @@ class Claims(Struct, frozen=True):
 
     Where a hook had its say (`by_hook`), `data` is told to the client, and a `renewable` connection has its
     time from it.
+
+    Who `watches` looks on from the console: at every channel, also the system's, unseen by others. No token
+    of a backend's says so.
     """
 
     user: str
@@ -89,6 +92,7 @@ class Claims(Struct, frozen=True):
     data: Payload = NO_PAYLOAD
     by_hook: bool = False
     renewable: bool = False
+    watches: bool = False
 
 
 class SubscriptionClaims(Struct, frozen=True):

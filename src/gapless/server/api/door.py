@@ -59,6 +59,11 @@ class Door:
             ("POST", f"{self._prefix}/{method}"): partial(self._serve, method) for method in (*HOT, *verbs)
         }
 
+    @property
+    def methods(self) -> Iterable[str]:
+        """Return the names of all methods."""
+        return self._api.methods
+
     async def answer(self, method: str, headers: Headers, query: bytes, body: bytes) -> Answer:
         """Carry out one call; return the status and the body."""
         permitted, transport_mode = self._read(headers, query)

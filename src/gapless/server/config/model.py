@@ -67,6 +67,7 @@ Some = Annotated[int, Meta(ge=1)]  # a duration that may not be nothing
 UrlPath = Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]$")]
 Limit = Annotated[int, Meta(ge=0, le=10**9)]  # 0 is no limit
 Boundary = Annotated[str, Meta(min_length=1)]
+_CONSOLE_NAMES_TAKEN: Final = ("key", "anybody")  # what the others are called who come in
 _CONSOLE_NAME: Final = re.compile(r"[\w.@+-]{1,64}")
 
 
@@ -334,6 +335,10 @@ class ConsoleUser(Struct, frozen=True, kw_only=True):
         if not _CONSOLE_NAME.fullmatch(self.name):
             raise ConfigError(
                 f"console.users: a name has 1 to 64 letters, digits or ._@+-, not {self.name[:64]!r}"
+            )
+        if self.name in _CONSOLE_NAMES_TAKEN:
+            raise ConfigError(
+                f"console.users: {self.name!r} is somebody without a password: write another name"
             )
         if not self.password:
             raise ConfigError(

@@ -1,7 +1,6 @@
 """What the console's page is told first, by whomever it is asked for: where everything is."""
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -12,17 +11,12 @@ from starlette.routing import Route
 from gapless import __version__
 from gapless.server.config import Config
 from gapless.server.console.files import SECURITY
-from gapless.server.extension import Extension
 
 __all__ = ["about_route"]
 
 
-DEMO: Final = "/demo"
-LAB: Final = "lab/"
-
-
 class About(Struct):
-    """The answer. Paths are the server's; the messages of a channel are at `<messages>/<channel>/messages`."""
+    """The answer. Paths are the server's; messages of a channel are at `<messages>/<channel>/messages`."""
 
     version: str
     login: bool
@@ -34,14 +28,13 @@ class About(Struct):
     demo: bool
 
 
-def about_route(config: Callable[[], Config], extension: Extension) -> Route:
-    """Return the route; `config` is what the node runs with now, with what `extension` adds."""
-    demo = any(route.path.startswith(DEMO) for route in extension.routes())
-    lab = any(method.startswith(LAB) for method in extension.methods())
+def about_route(config: Callable[[], Config], *, demo: bool, lab: bool) -> Route:
+    """Return the route; `config` is what the node runs with now. Only `gapless dev` has a demo and a lab."""
 
     async def answer(request: Request) -> Response:
         body = msgspec.json.encode(_about(config(), demo=demo, lab=lab))
-        return Response(body, 200, {**SECURITY, "cache-control": "no-store"}, media_type="application/json")
+        fields = {**SECURITY, "cache-control": "no-store"}
+        return Response(body, 200, fields, media_type="application/json")
 
     return Route(f"{config().console.handler_prefix}/about.json", answer)
 
