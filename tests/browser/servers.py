@@ -9,8 +9,9 @@ from playwright.sync_api import Page
 
 from tests.program import GAPLESS, Program
 
-__all__ = ["PASSWORDS", "SERVED", "Dev", "open_console"]
+__all__ = ["PASSWORDS", "SECRET", "SERVED", "Dev", "open_console"]
 
+SECRET = "a secret of thirty-two characters"  # of tokens
 PASSWORDS = {"ann": "an operator's password", "bob": "a reader's password"}
 SERVED: dict[str, Any] = {
     "console": {
@@ -27,10 +28,14 @@ SERVED: dict[str, Any] = {
             "force_recovery": True,
             "presence": True,
             "allow_subscribe_for_client": True,
+            "allow_publish_for_client": True,
         }
     },
-    "client": {"token": {"hmac_secret_key": "a secret of thirty-two characters"}},
+    "client": {"token": {"hmac_secret_key": SECRET}},
 }
+
+
+DEV = {"client.token.hmac_secret_key": SECRET}
 
 
 class Dev(Program):
@@ -41,7 +46,7 @@ class Dev(Program):
         self.settings = settings or {}
 
     def command(self) -> list[str]:
-        settings = [f"--set={key}={value}" for key, value in self.settings.items()]
+        settings = [f"--set={key}={value}" for key, value in {**DEV, **self.settings}.items()]
         store = f"sqlite:{self.folder / 'gapless.db'}"
         return [GAPLESS, "dev", "--port", str(self.port), "--store", store, *settings]
 
