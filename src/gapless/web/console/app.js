@@ -6,20 +6,23 @@ import { href, route } from "./route.js";
 import { about, logout, session } from "./session.js";
 import { Acting } from "./ui/acting.js";
 import { Badge, Empty, ErrorNote } from "./ui/basics.js";
+import { Keys } from "./ui/keys.js";
 
-/** @typedef {{key: string, title: string, load: () => Promise<{Screen: any}>, dev?: boolean}} Screen */
+/** @typedef {{key: string, letter: string, title: string, load: () => Promise<{Screen: any}>, dev?: boolean}} Screen */
 
 /** @type {Screen[]} */
 const SCREENS = [
-  { key: "overview", title: "Overview", load: () => import("./screens/overview.js") },
-  { key: "channels", title: "Channels", load: () => import("./screens/channels.js") },
-  { key: "connections", title: "Connections", load: () => import("./screens/connections.js") },
-  { key: "queues", title: "Queues", load: () => import("./screens/queues.js") },
-  { key: "streams", title: "Streams", load: () => import("./screens/streams.js") },
-  { key: "playground", title: "Playground", load: () => import("./screens/playground.js") },
-  { key: "lab", title: "Failure lab", load: () => import("./screens/lab.js"), dev: true },
-  { key: "settings", title: "Settings", load: () => import("./screens/settings.js") },
+  { key: "overview", letter: "o", title: "Overview", load: () => import("./screens/overview.js") },
+  { key: "channels", letter: "c", title: "Channels", load: () => import("./screens/channels.js") },
+  { key: "connections", letter: "n", title: "Connections", load: () => import("./screens/connections.js") },
+  { key: "queues", letter: "q", title: "Queues", load: () => import("./screens/queues.js") },
+  { key: "streams", letter: "s", title: "Streams", load: () => import("./screens/streams.js") },
+  { key: "playground", letter: "p", title: "Playground", load: () => import("./screens/playground.js") },
+  { key: "lab", letter: "l", title: "Failure lab", load: () => import("./screens/lab.js"), dev: true },
+  { key: "settings", letter: "e", title: "Settings", load: () => import("./screens/settings.js") },
 ];
+
+const shown = () => SCREENS.filter((screen) => !screen.dev || about.value?.lab);
 
 /** @param {{failed: Error | null}} props */
 export function App({ failed }) {
@@ -36,6 +39,7 @@ function Shell() {
     <${Nav} chosen=${key} />
     <main id="main" tabindex="-1"><${Chosen} key=${key} screen=${key} /></main>
     <${Acting} />
+    <${Keys} places=${Object.fromEntries(shown().map((screen) => [screen.letter, screen]))} />
   `;
 }
 
@@ -53,6 +57,8 @@ function Header() {
       <${Connected} />
       <span class="who">${name && html`<span>${name}</span>`}${role === "read_only" && html`<${Badge}>read-only<//>`}</span>
       ${about.value?.demo && html`<a href="../demo/">Demo</a>`}
+      <button type="button" class="plain wide-only" aria-label="Keys" title="Keys (?)"
+        onClick=${() => dispatchEvent(new Event("gapless:keys"))}>?</button>
       <button type="button" class="plain" aria-label="Light or dark" title="Light or dark"
         onClick=${() => dispatchEvent(new Event("gapless:choose-theme"))}>◐</button>
       ${about.value?.login && html`<button type="button" class="plain" onClick=${logout}>Log out</button>`}
@@ -67,11 +73,10 @@ function Connected() {
 
 /** @param {{chosen: string}} props */
 function Nav({ chosen }) {
-  const shown = SCREENS.filter((screen) => !screen.dev || about.value?.lab);
   return html`
     <nav aria-label="Screens">
       <ul>
-        ${shown.map(({ key, title }) => html`
+        ${shown().map(({ key, title }) => html`
           <li key=${key}><a href=${href([key])} aria-current=${key === chosen ? "page" : undefined}>${title}</a></li>
         `)}
       </ul>
@@ -83,7 +88,7 @@ function Nav({ chosen }) {
 function Chosen({ screen }) {
   const [loaded, setLoaded] = useState(/** @type {{Screen: any} | null} */ (null));
   const [failed, setFailed] = useState(/** @type {Error | null} */ (null));
-  const known = SCREENS.find(({ key, dev }) => key === screen && (!dev || about.value?.lab));
+  const known = shown().find(({ key }) => key === screen);
   useEffect(() => {
     document.title = `${known?.title ?? "Nothing here"} · gapless`;
     known?.load().then(setLoaded, setFailed);
