@@ -1,0 +1,43 @@
+"""The console from its door: it opens, at any width, for those who may come in."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.seeding import Shop
+from tests.browser.servers import Dev, open_console
+from tests.browser.visitors import axe
+from tests.program import Program
+
+
+@pytest.fixture(scope="module")
+def shop(dev: Dev) -> Iterator[Shop]:
+    shop = Shop(dev)
+    shop.open()
+    yield shop
+    shop.close()
+
+
+@pytest.mark.usefixtures("shop")
+def test_nobody_has_to_log_in_to_a_server_for_development(page: Page, dev: Dev) -> None:
+    page.goto(f"{dev.origin}/console")
+    expect(page).to_have_url(re.compile("/console/"))
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    expect(page.get_by_role("status").first).to_have_text("live")
+    axe(page)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_first_screen_fits_on_a_phone(narrow_page: Page, dev: Dev) -> None:
+    open_console(narrow_page, dev)
+    expect(narrow_page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    assert narrow_page.evaluate("document.documentElement.scrollWidth") <= 380
+    axe(narrow_page)
+
+
+def test_who_may_only_look_comes_in_too(page: Page, served: Program) -> None:
+    open_console(page, served, as_name="bob")
+    expect(page.get_by_text("read-only")).to_be_visible()
+    axe(page)
