@@ -41,6 +41,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "unblock": {"user": "bob"},
     "disconnect": {"user": "bob"},
     "history_remove": {"channel": "chat"},
+    "config": {},
+    "channel_options": {"channel": "chat"},
 }
 
 
@@ -59,7 +61,7 @@ def held(value: Any, kind: type[Struct]) -> None:
 
 
 def test_every_method_stands_in_the_reference_with_its_request() -> None:
-    methods = every_method(Mock(), Mock(), list, Verbs(Mock(), Mock()))
+    methods = every_method(Mock(), Mock(), list, Mock(), Verbs(Mock(), Mock()))
     served = {name: kind for name, (kind, _) in methods.items()}
     publishing: dict[str, type[Struct]] = {
         "publish": requests.PublishRequest,

@@ -25,7 +25,8 @@ from gapless.core.limits import SERVER_WORKERS_MAX
 from gapless.core.masking import masked_url
 from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config, Source, examine, from_all, from_flags
+from gapless.server.config import Effective, Source, examine, from_all, from_flags
+from gapless.server.config.fields import leaves
 from gapless.server.config.model import HttpServer
 from gapless.server.extension import Extension
 from gapless.server.node import App, Node
@@ -77,22 +78,22 @@ def serve(sources: Sources, lenient: bool, target: str, workers: int | None) -> 
     """
     asked = [] if workers is None else [f"http_server.workers={workers}"]
 
-    def read_with(tell: Callable[[str], object]) -> Config:
+    def read_with(tell: Callable[[str], object]) -> Effective:
         found = examine([*sources(), *from_flags(asked)], lenient=lenient)
         for remark in found.remarks:
             tell(remark)
-        return checked(found, store_clock()())
+        return Effective(checked(found, store_clock()()), found.origins)
 
     warn: Callable[[str], object] = partial(log.warning, "%s")
     told: list[str] = []
-    config = read_with(told.append)
-    start_logging(config.log)
+    read = read_with(told.append)
+    start_logging(read.config.log)
     for message in told:
         warn(message)
-    if config.http_server.workers > 1:
-        run_several(config, target, partial(read_with, warn))
+    if read.config.http_server.workers > 1:
+        run_several(read, target, partial(read_with, warn))
     else:
-        run(config, lambda node: None, partial(read_with, warn), app_of(target))
+        run(read, lambda node: None, partial(read_with, warn), app_of(target))
 
 
 @click.command()
@@ -106,7 +107,8 @@ def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> Non
     from gapless.cli.dev.lab import Lab
 
     chosen = [f"http_server.port={port}", f"store.url={store}", *assignments, "http_server.workers=1"]
-    config = with_demo(checked(examine([DEV, *from_all(None, os.environ, chosen)]), store_clock()()))
+    found = examine([DEV, *from_all(None, os.environ, chosen)])
+    config = with_demo(checked(found, store_clock()()))
     start_logging(config.log)
 
     def started(node: Node) -> None:
@@ -132,13 +134,15 @@ and publish to it:
 """)
 
     demo = Demo(config, SystemRandom(), app_of(target))
-    run(config, started, app=demo.running, extension=Lab(demo.routes()))
+    added = {path for path, _, _ in leaves(config)} - {path for path, _, _ in leaves(found.checked())}
+    origins = {**dict.fromkeys(added, DEV.name), **found.origins}
+    run(Effective(config, origins), started, app=demo.running, extension=Lab(demo.routes()))
 
 
 def run(
-    config: Config,
+    effective: Effective,
     started: Callable[[Node], None],
-    reread: Callable[[], Config] | None = None,
+    reread: Callable[[], Effective] | None = None,
     app: App | None = None,
     extension: Extension | None = None,
 ) -> None:
@@ -156,9 +160,9 @@ def run(
 
 
 async def _run(
-    config: Config,
+    effective: Effective,
     started: Callable[[Node], None],
-    reread: Callable[[], Config] | None,
+    reread: Callable[[], Effective] | None,
     app: App | None,
     extension: Extension | None,
 ) -> None:
@@ -192,13 +196,13 @@ def _ask(asked: asyncio.Future[None]) -> None:
     asked.set_result(None)
 
 
-def _reload(node: Node, reread: Callable[[], Config]) -> None:
+def _reload(node: Node, reread: Callable[[], Effective]) -> None:
     """Read the configuration again; one that cannot be read changes nothing."""
     tell_reloading()
     try:
-        config = reread()
-        node.reload(config)
-        set_level(config.log.level)
+        read = reread()
+        node.reload(*read)
+        set_level(read.config.log.level)
     except GaplessError as error:
         log.error("the configuration stays as it was: %s", error)
     tell_ready()

@@ -28,7 +28,7 @@ from gapless.server.api import Api, Door, every_method
 from gapless.server.app import Counted, build
 from gapless.server.care import StoreCare
 from gapless.server.care_routes import UPLOAD, care_routes
-from gapless.server.config import Config
+from gapless.server.config import Config, Effective, SetAt
 from gapless.server.console import sampling
 from gapless.server.console.console import Console
 from gapless.server.console.passes import ConsoleTokens, Passes
@@ -45,7 +45,7 @@ from gapless.server.metrics import Gather, LoopLag, Sources
 from gapless.server.nodes.cluster import Cluster, fingerprint
 from gapless.server.origin import Origins
 from gapless.server.parting import part_with, pause
-from gapless.server.reloading import changes, check_feeds, may_stay, reloaded
+from gapless.server.reloading import changes, check_feeds, may_stay, origins_now, reloaded
 from gapless.server.replaying import replay_route
 from gapless.server.revoking import Revoking
 from gapless.server.sessions import SessionOptions, Sessions
@@ -84,6 +84,7 @@ class Node:
         origins: SetAt | None = None,
     ) -> None:
         self._config = config
+        self._set_at: SetAt = origins or {}
         self._app = app
         self._gather = gather
         self._extension = extension or Extension()
@@ -92,8 +93,8 @@ class Node:
         self._clock = clock
         self._random = random
         self._trusts = Trusts(clock)
-        self.uid = f"{random.getrandbits(128):032x}"
         self.secret = ""
+        self.uid = f"{random.getrandbits(128):032x}"
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -110,6 +111,11 @@ class Node:
     def config(self) -> Config:
         """What it runs with."""
         return self._config
+
+    @property
+    def effective(self) -> Effective:
+        """What it runs with, and where each key was set."""
+        return Effective(self._config, self._set_at)
 
     @property
     def clock(self) -> Clock:
@@ -228,24 +234,24 @@ class Node:
     def _assemble_sessions(self) -> None:
         config, clock = self._config, self._clock
         self._tokens = Verifier(*self._trusts.read(config.client))
+        revocations = Revocations()
+        self._passes: Passes | None = None
+        if config.console.enabled:
+            shared = self.secret or f"{self._random.getrandbits(256):064x}"
+            self._passes = Passes(config, clock, shared, revocations)
         self.sessions = Sessions(
             self._broker,
             clock,
             session_options(config),
             tokens=self._tokens if self._passes is None else ConsoleTokens(self._passes, self._tokens),
             random=self._random,
-        revocations = Revocations()
-        self._passes: Passes | None = None
-        if config.console.enabled:
-            shared = self.secret or f"{self._random.getrandbits(256):064x}"
-            self._passes = Passes(config, clock, shared, revocations)
+            revocations=revocations,
             limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
             verbs=self._verbs,
         )
         self.sessions.reach(self.cluster.asking)
         self.cluster.share_hooks(self.sessions.workers)
 
-            revocations=revocations,
     def _site(self) -> Site:
         """Return what the port serves."""
         config = self._config
@@ -289,12 +295,6 @@ class Node:
         site.app = Counted(app, site.count, site.lockout)
         return site
 
-    async def _begin_app(self) -> None:
-        if self._app is not None:
-            self._own = await self._stack.enter_async_context(self._app(self))
-        self._serve_hooks(self._config)
-
-    def _serve_hooks(self, config: Config) -> None:
     def _console_routes(self, added: Sequence[Route]) -> list[Route]:
         self._console: Console | None = None
         if self._passes is None:
@@ -302,6 +302,12 @@ class Node:
         self._console = Console(self._config, self._passes, self._clock, self._addresses, self._broker)
         return self._console.routes(added, self._door.methods)
 
+    async def _begin_app(self) -> None:
+        if self._app is not None:
+            self._own = await self._stack.enter_async_context(self._app(self))
+        self._serve_hooks(self._config)
+
+    def _serve_hooks(self, config: Config) -> None:
         """Ask the application's hooks, and workers for those that are configured."""
         workers = self.sessions.workers
         workers.expected = Known(config.hooks.catalogue())
@@ -330,7 +336,7 @@ class Node:
         """Go on with another configuration, as far as that needs no restart; what does is told in a warning.
 
         It holds at once: subscriptions that it does not allow any more are ended (2000). Files that it names
-        are read again.
+        are read again. `origins` tell where its keys were set.
 
         Raises:
             ConfigError: a key or certificate cannot be used; nothing has changed then.
@@ -345,6 +351,7 @@ class Node:
             log.info("configuration changed: %s", change)
         for change in changes(now, config):
             log.warning("not changed before a restart: %s", change)
+        self._set_at = origins_now(self.effective, Effective(config, origins or {}), now)
         before, self._config = self._config, now
         self._origins.replace(now.client.allowed_origins)
         self._door.open_to(now.http_api)

@@ -38,6 +38,8 @@ METHODS: Final[dict[str, type[Struct]]] = {
     "channels": requests.ChannelsRequest,
     "info": requests.InfoRequest,
     "rpc": requests.RpcRequest,
+    "config": requests.ConfigRequest,
+    "channel_options": requests.ChannelOptionsRequest,
     "revoke": requests.RevokeRequest,
     "block": requests.BlockRequest,
     "unblock": requests.UnblockRequest,

@@ -10,11 +10,11 @@ from gapless.broker.namespaces import Namespaces
 from gapless.broker.permissions import is_system, subscribes
 from gapless.core.errors import ConfigError, GaplessError
 from gapless.core.masking import HIDDEN
-from gapless.server.config import Config
+from gapless.server.config import Config, Effective, SetAt
 from gapless.server.config.fields import leaves
 from gapless.server.config.showing import masked
 
-__all__ = ["changes", "check_feeds", "may_stay", "reloaded"]
+__all__ = ["changes", "check_feeds", "may_stay", "origins_now", "reloaded"]
 
 
 def reloaded(running: Config, read: Config) -> Config:
@@ -46,6 +46,17 @@ def reloaded(running: Config, read: Config) -> Config:
         log=log,
         shutdown=read.shutdown,
     )
+
+
+def origins_now(before: Effective, read: Effective, now: Config) -> SetAt:
+    """Return where each key was set of what a node goes on with `now`: where it is read, or was `before`."""
+    held, told = _values(now), _values(read.config)
+    origins = {}
+    for path, value in held.items():
+        place = (read if path in told and told[path] == value else before).origins.get(path)
+        if place is not None:
+            origins[path] = place
+    return origins
 
 
 def changes(before: Config, after: Config) -> Iterator[str]:

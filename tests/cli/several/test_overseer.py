@@ -29,6 +29,7 @@ from gapless.core.limits import (
     SERVER_WORKERS_TELL_MS,
 )
 from gapless.server.checking import mistakes
+from gapless.server.config import Effective
 from gapless.server.config.model import Config, HttpServer, Node, Shutdown, Store
 from gapless.server.sums import Measured
 from gapless.sharing.frames import Refusal
@@ -37,6 +38,7 @@ from tests.server.serving import HandClock, on_a_loop
 STOP_MS = 3_000
 COUNTER = "gapless_publications_total"
 KILLED = -9
+ORIGINS = {"http_server.port": "--set"}
 
 
 class Fake:
@@ -74,7 +76,7 @@ class Crew:
             shutdown=Shutdown(timeout_ms=STOP_MS),
             node=Node(name="here"),
         )
-        self.overseer = Overseer(self.config, "app:gl", self.clock, self._spawn)
+        self.overseer = Overseer(Effective(self.config, ORIGINS), "app:gl", self.clock, self._spawn)
         self.overseer.start()
 
     def _spawn(self, heard: Callable[[Up], object], ended: Callable[[int], object]) -> Fake:
@@ -97,7 +99,8 @@ class Crew:
 @on_a_loop
 async def test_all_begin_with_a_number_and_the_same_configuration() -> None:
     crew = Crew(3)
-    assert [fake.told for fake in crew.started] == [[Begin(n, crew.of(n), "app:gl")] for n in (1, 2, 3)]
+    begun = [[Begin(n, crew.of(n), "app:gl", ORIGINS)] for n in (1, 2, 3)]
+    assert [fake.told for fake in crew.started] == begun
     for fake in crew.started:
         assert not crew.overseer.up.done()
         fake.say(Ready())
@@ -204,8 +207,9 @@ async def test_a_reload_is_over_when_all_have_done_it_or_are_gone() -> None:
     read = replace(
         crew.config, shutdown=Shutdown(timeout_ms=9_000), http_server=HttpServer(port=1, workers=7)
     )
-    crew.overseer.reload(read, lambda: done.append(1))
-    assert [fake.told[-1] for fake in crew.started] == [Reload(crew.of(n, read)) for n in (1, 2, 3)]
+    origins = {"shutdown.timeout": "g.toml:9", "http_server.port": "g.toml:2"}
+    crew.overseer.reload(Effective(read, origins), lambda: done.append(1))
+    assert [fake.told[-1] for fake in crew.started] == [Reload(crew.of(n, read), origins) for n in (1, 2, 3)]
     crew.started[0].say(Reloaded())
     crew.started[1].end(KILLED)
     assert not done
@@ -216,6 +220,7 @@ async def test_a_reload_is_over_when_all_have_done_it_or_are_gone() -> None:
     assert isinstance(begin, Begin)
     assert begin.config.shutdown.timeout_ms == 9_000, "who is started later has it too"
     assert begin.config.http_server == crew.config.http_server, "but for what needs a restart of all"
+    assert begin.origins == {"shutdown.timeout": "g.toml:9", "http_server.port": "--set"}
 
 
 def told(number: int) -> Measured:

@@ -28,17 +28,22 @@ __all__ = [
 
 
 class Begin(Struct, tag="begin", array_like=True):
-    """First of all: which of them this one is, what it runs with, and the application if there is one."""
+    """First of all: which of them this one is, what it runs with, and the application if there is one.
+
+    `origins` tell where each key of the configuration was set.
+    """
 
     number: int
     config: Config
     target: str = ""
+    origins: dict[str, str] = {}
 
 
 class Reload(Struct, tag="reload", array_like=True):
     """Go on with another configuration; `Reloaded` follows in any case."""
 
     config: Config
+    origins: dict[str, str] = {}
 
 
 class Stop(Struct, tag="stop", array_like=True):

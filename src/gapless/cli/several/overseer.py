@@ -32,8 +32,8 @@ from gapless.core.limits import (
     SERVER_WORKER_STARTS_MAX,
 )
 from gapless.ports import Clock, Timer
-from gapless.server.config import Config
-from gapless.server.reloading import check_feeds, reloaded
+from gapless.server.config import Config, Effective
+from gapless.server.reloading import check_feeds, origins_now, reloaded
 from gapless.worker.pipe import ended_by
 
 __all__ = ["Overseer", "Running", "Spawn"]
@@ -73,11 +73,11 @@ class Overseer:
     with None, or with the error for which all was given up.
     """
 
-    def __init__(self, config: Config, target: str, clock: Clock, spawn: Spawn) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, effective: Effective, target: str, clock: Clock, spawn: Spawn) -> None:
+        loop, config = asyncio.get_running_loop(), effective.config
         self.up: asyncio.Future[None] = loop.create_future()
         self.over: asyncio.Future[GaplessError | None] = loop.create_future()
-        self._config = config
+        self._effective = effective
         self._target = target
         self._clock = clock
         self._spawn = spawn
@@ -97,7 +97,8 @@ class Overseer:
     def _begin(self, worker: _Worker) -> None:
         worker.again = worker.failure = None
         worker.running = self._spawn(partial(self._heard, worker), partial(self._ended, worker))
-        worker.running.send(Begin(worker.number, _of(worker, self._config), self._target))
+        config, origins = self._effective
+        worker.running.send(Begin(worker.number, _of(worker, config), self._target, dict(origins)))
 
     # What is heard ------------------------------------------------------------------------
 
@@ -162,19 +163,21 @@ class Overseer:
 
     # All of them --------------------------------------------------------------------------
 
-    def reload(self, read: Config, done: Callable[[], object]) -> None:
+    def reload(self, read: Effective, done: Callable[[], object]) -> None:
         """Have all go on with what was read, as far as that needs no restart; then call `done`.
 
         Raises:
             ConfigError: another number of partitions of a namespace; nothing has changed then.
         """
-        check_feeds(self._config.channel.compiled(), read.channel.compiled())
-        self._config = reloaded(self._config, read)
+        before = self._effective
+        check_feeds(before.config.channel.compiled(), read.config.channel.compiled())
+        now = reloaded(before.config, read.config)
+        self._effective = Effective(now, origins_now(before, read, now))
         self._reloaded = done
         running = [one for one in self._workers if one.running is not None]
         self._reloading = {one.number for one in running}
         for one in running:
-            self._say(one, Reload(_of(one, read)))
+            self._say(one, Reload(_of(one, read.config), dict(read.origins)))
         if not running:
             done()
 
@@ -194,7 +197,7 @@ class Overseer:
                 worker.again.cancel()
             self._say(worker, Stop())
         self._cut = self._clock.after(
-            self._config.shutdown.timeout_ms + SERVER_WORKER_CUT_MS, self._cut_short
+            self._effective.config.shutdown.timeout_ms + SERVER_WORKER_CUT_MS, self._cut_short
         )
         self._end_if_none_runs()
 

@@ -22,7 +22,7 @@ from gapless.core.errors import GaplessError
 from gapless.core.limits import CLOSE_MS
 from gapless.ports import Clock
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config
+from gapless.server.config import Effective
 from gapless.server.front import cannot_listen, reserve
 from gapless.worker.pipe import Pipe
 
@@ -34,7 +34,7 @@ CANNOT_START: Final = 126  # as a shell says of a command
 log: Final = logging.getLogger("gapless.cli")
 
 
-def run_several(config: Config, target: str, reread: Callable[[], Config]) -> None:
+def run_several(effective: Effective, target: str, reread: Callable[[], Effective]) -> None:
     """Run a server of several processes until it is asked to stop; asked again, all end at once.
 
     `reread` reads the configuration anew when the process gets a SIGHUP. Each runs the Gapless at `target`,
@@ -44,18 +44,18 @@ def run_several(config: Config, target: str, reread: Callable[[], Config]) -> No
         GaplessError: it could not start; or one did not end in good order.
     """
     raise_open_files_limit()
-    uvloop.run(_run(config, target, reread))
+    uvloop.run(_run(effective, target, reread))
 
 
-async def _run(config: Config, target: str, reread: Callable[[], Config]) -> None:
+async def _run(effective: Effective, target: str, reread: Callable[[], Effective]) -> None:
     loop, clock = asyncio.get_running_loop(), LoopClock()
-    server = config.http_server
+    server = effective.config.http_server
     try:
         kept = reserve(server.address, server.port)
     except OSError as error:
         raise cannot_listen(server.address, server.port, error) from error
     at_port = partial(_at_port, server.port, kept[0].getsockname()[1])
-    overseer = Overseer(at_port(config), target, clock, partial(_Child, clock))
+    overseer = Overseer(at_port(effective), target, clock, partial(_Child, clock))
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked, overseer)
@@ -71,13 +71,14 @@ async def _run(config: Config, target: str, reread: Callable[[], Config]) -> Non
         raise failure
 
 
-def _at_port(asked: int, port: int, config: Config) -> Config:
+def _at_port(asked: int, port: int, effective: Effective) -> Effective:
     """Return a configuration with the port that was found where any was asked for, and a name."""
+    config, origins = effective
     server, node = config.http_server, config.node
     if server.port == asked:
         server = replace(server, port=port)
     name = node.name or f"{socket.gethostname()}_{port}"
-    return replace(config, http_server=server, node=replace(node, name=name))
+    return Effective(replace(config, http_server=server, node=replace(node, name=name)), origins)
 
 
 def _ask(asked: "asyncio.Future[None]", overseer: Overseer) -> None:
@@ -90,15 +91,15 @@ def _ask(asked: "asyncio.Future[None]", overseer: Overseer) -> None:
     overseer.stop()
 
 
-def _reload(overseer: Overseer, reread: Callable[[], Config]) -> None:
+def _reload(overseer: Overseer, reread: Callable[[], Effective]) -> None:
     """Read the configuration again; one that cannot be read changes nothing."""
     if overseer.up.done():
         tell_reloading()
     over = tell_ready if overseer.up.done() else _nothing
     try:
-        config = reread()
-        overseer.reload(config, over)
-        set_level(config.log.level)
+        read = reread()
+        overseer.reload(read, over)
+        set_level(read.config.log.level)
     except GaplessError as error:
         log.error("the configuration stays as it was: %s", error)
         over()

@@ -33,7 +33,6 @@ from gapless.cli.several.frames import (
 from gapless.core.errors import GaplessError, StoreFailed, Unavailable
 from gapless.core.limits import SERVER_WORKERS_TELL_MS
 from gapless.server.clock import LoopClock
-from gapless.server.config import Config
 from gapless.server.metrics import Samples, measured, owns_writer
 from gapless.server.node import App, Node
 from gapless.server.sums import heard, told
@@ -71,7 +70,7 @@ class Child:
         self._gathering: dict[int, asyncio.Future[Samples]] = {}
         self._numbers = count()
         self._node: Node | None = None
-        self._read: Config | None = None  # while it started
+        self._read: Reload | None = None  # while it started
         self._is_over = False
 
     async def run(self) -> int:
@@ -93,7 +92,7 @@ class Child:
     async def _serve(self, begin: Begin) -> None:
         raise_open_files_limit()
         app = app_of(begin.target)
-        node = Node(begin.config, self._clock, SystemRandom(), app, self._gather)
+        node = Node(begin.config, self._clock, SystemRandom(), app, self._gather, origins=begin.origins)
         await node.start()
         self._node = node
         if self._read is not None:
@@ -109,8 +108,8 @@ class Child:
         match frame:
             case Begin():
                 self._begun.set_result(frame)
-            case Reload(config):
-                self._reload(config)
+            case Reload():
+                self._reload(frame)
                 self.pipe.send(Reloaded())
             case Stop():
                 if not self._asked.done():
@@ -122,13 +121,13 @@ class Child:
                 if asked is not None and not asked.done():
                     asked.set_result(heard(numbers))
 
-    def _reload(self, config: Config) -> None:
+    def _reload(self, read: Reload) -> None:
         if self._node is None:
-            self._read = config
+            self._read = read
             return
         try:
-            self._node.reload(config)
-            set_level(config.log.level)
+            self._node.reload(read.config, read.origins)
+            set_level(read.config.log.level)
         except GaplessError as error:
             log.error("the configuration stays as it was: %s", error)
 

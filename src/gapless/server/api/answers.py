@@ -1,15 +1,25 @@
 """What the HTTP API answers, as types, for its documents. Tests hold them against what a server says."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gapless.protocol import hooks, queues, streams
 from gapless.protocol.messages import Payload
 from gapless.protocol.payloads import Failure, Nothing
 from gapless.server.api.info import Node
+from gapless.server.config.showing import Line
 
-__all__ = ["ANSWERS", "Called", "FailedCall", "Items"]
+__all__ = [
+    "ANSWERS",
+    "Called",
+    "ChannelOptions",
+    "Configuration",
+    "FailedCall",
+    "Items",
+    "Option",
+    "Partition",
+]
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -99,6 +109,42 @@ class Info(Struct):
     nodes: list[Node]
 
 
+class Configuration(Struct):
+    """What a node runs with: every key, in the order of the options."""
+
+    version: str
+    node: str
+    lines: list[Line]
+
+
+class Option(Struct):
+    """An option by its name in a file; `origin` is where it was set, or `default`, or `built in`."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+class Partition(Struct):
+    """A partition of a declared stream, which is followed as a channel."""
+
+    stream: str
+    partition: int
+
+
+class ChannelOptions(Struct):
+    """What holds in a channel: its namespace (empty: none), and the options of that.
+
+    Only a subscription token opens a `private` one; `users` are those that it is limited to, if it is.
+    """
+
+    namespace: str
+    options: list[Option]
+    private: bool
+    users: list[str] | UnsetType = UNSET
+    stream: Partition | UnsetType = UNSET
+
+
 class Called(Struct, omit_defaults=True):
     """What a method answers. What is not JSON has `data: null` and `b64data`."""
 
@@ -167,6 +213,8 @@ ANSWERS: dict[str, type[Struct]] = {
     "channels": Channels,
     "info": Info,
     "rpc": Called,
+    "config": Configuration,
+    "channel_options": ChannelOptions,
     **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},
 }
 """The result of each method, but for a batch's, which has none of its own."""

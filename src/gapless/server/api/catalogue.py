@@ -12,7 +12,9 @@ from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
 from gapless.server.api.revoking import Revoke
+from gapless.server.api.settings import Settings
 from gapless.server.api.verbs import verb_methods
+from gapless.server.config import Effective
 from gapless.server.revoking import Revoking
 from gapless.server.sessions import Sessions
 
@@ -20,15 +22,20 @@ __all__ = ["every_method"]
 
 
 def every_method(
-    sessions: Sessions, revoking: Revoking, nodes: Callable[[], list[Node]], verbs: Verbs | None = None
+    sessions: Sessions,
+    revoking: Revoking,
+    nodes: Callable[[], list[Node]],
+    effective: Callable[[], Effective],
+    verbs: Verbs | None = None,
 ) -> dict[str, tuple[type[Any], Answering]]:
-    """Return each method with the type of its request. `nodes` tells how the nodes are.
+    """Return each method with the type of its request. `nodes` tells how the nodes are, this one first.
 
-    `verbs` are those of queues and streams, if this node has them.
+    `effective` is what the node runs with now. `verbs` are those of queues and streams, if it has them.
     """
     looking = Looking(sessions.broker, nodes, sessions.elsewhere)
     connections = Connections(sessions)
     revoke = Revoke(revoking, sessions.clock)
+    settings = Settings(sessions.broker, nodes, effective)
     return {
         "subscribe": (requests.SubscribeRequest, connections.subscribe),
         "unsubscribe": (requests.UnsubscribeRequest, connections.unsubscribe),
@@ -45,6 +52,8 @@ def every_method(
         "channels": (requests.ChannelsRequest, looking.channels),
         "info": (requests.InfoRequest, looking.info),
         "rpc": (requests.RpcRequest, Rpc(sessions).rpc),
+        "config": (requests.ConfigRequest, settings.config),
+        "channel_options": (requests.ChannelOptionsRequest, settings.channel_options),
         "hooks/take": (hooks.TakeRequest, _encoded(sessions.workers.take)),
         "hooks/answer": (hooks.AnswerRequest, _encoded(sessions.workers.answer)),
         **(verb_methods(verbs) if verbs is not None else {}),

@@ -22,8 +22,10 @@ __all__ = [
     "BatchRequest",
     "BlockRequest",
     "BroadcastRequest",
+    "ChannelOptionsRequest",
     "ChannelsRequest",
     "Command",
+    "ConfigRequest",
     "Content",
     "DisconnectRequest",
     "Going",
@@ -225,6 +227,16 @@ class RefreshRequest(Whom, gc=False):
     def conn_info(self) -> Payload:
         """Return what others see of them from now on, if that changes."""
         return _read(self.info, None)
+
+
+class ConfigRequest(Struct, gc=False):
+    """Ask what the node runs with, and where each key was set; secrets are not shown (ours)."""
+
+
+class ChannelOptionsRequest(Struct, gc=False):
+    """Ask which options hold in a channel, and where each was set (ours)."""
+
+    channel: str = ""
 
 
 class RevokeRequest(Struct, gc=False):

@@ -9,10 +9,11 @@ from msgspec.structs import FieldInfo
 
 from gapless.core.durations import spelled
 from gapless.core.masking import HIDDEN, masked_url
+from gapless.server.config.effective import SetAt
 from gapless.server.config.fields import DURATION, are_durations, is_secret, leaves
 from gapless.server.config.model import Config
 
-__all__ = ["Line", "lines", "masked"]
+__all__ = ["Line", "lines", "lines_of", "masked"]
 
 DEFAULT: Final = "default"
 PEM: Final = ("-----BEGIN ", "LS0tLS1CRUdJTi")  # as it is, and in base64
@@ -26,10 +27,15 @@ class Line(Struct, frozen=True):
     origin: str
 
 
-def lines(config: Config, origins: dict[str, str]) -> Iterator[Line]:
+def lines(config: Config, origins: SetAt) -> Iterator[Line]:
     """Return every key that there is, in the model's order."""
-    for path, field, value in leaves(config):
-        yield Line(path, masked(path, _written(field, value)), origins.get(path, DEFAULT))
+    return lines_of(config, "", origins)
+
+
+def lines_of(section: Struct, path: str, origins: SetAt) -> Iterator[Line]:
+    """Return every key of the section that stands at a path."""
+    for key, field, value in leaves(section, path):
+        yield Line(key, masked(key, _written(field, value)), origins.get(key, DEFAULT))
 
 
 def _written(field: FieldInfo, value: Any) -> Any:
