@@ -1,10 +1,13 @@
 /** Plots over time (uPlot), in the colours of the theme, with what is under the pointer, or newest, in words. */
+import { count } from "../format.js";
 import { html, useEffect, useRef, useState } from "../lib.js";
+import { history, RANGES } from "../samples.js";
 import uPlot from "../vendor/uplot.js";
 
 /** @typedef {{label: string, series: import("../samples.js").Series}} Line */
 
 const HEIGHT = 150;
+const WHOLE = [1, 2, 5].flatMap((step) => Array.from({ length: 13 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
 
 /** @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -87,9 +90,15 @@ function options(element, labels, unit, pointed) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
-    axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map(unit) }],
+    scales: { x: { range: period }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
+    axes: [axis, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 56, values: (_, ticks) => ticks.map(unit) }],
     series: [{}, ...lines],
     hooks: { setCursor: [(plot) => pointed(plot.cursor.idx ?? null)] },
   };
+}
+
+/** The whole range, so that plots beside each other show the same time, and none jumps as it fills. @returns {uPlot.Range.MinMax} */
+function period() {
+  const now_s = Date.now() / 1_000;
+  return [now_s - (RANGES[history.peek().range]?.length_s ?? 3_600), now_s];
 }
