@@ -31,6 +31,7 @@ from gapless.server.care_routes import UPLOAD, care_routes
 from gapless.server.config import Config, Effective, SetAt
 from gapless.server.console import sampling
 from gapless.server.console.console import Console
+from gapless.server.console.desk import Desk
 from gapless.server.console.passes import ConsoleTokens, Passes
 from gapless.server.console.sampling import Sampling
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
@@ -172,6 +173,7 @@ class Node:
                 | dict(self._extension.methods()),
             ),
             config.http_api,
+            None if self._passes is None else Desk(self._passes, self._broker),
         )
         self._care = StoreCare(self._store, clock, self._random, self._broker.placing.check_generation)
         self._origins = Origins(config.client.allowed_origins)

@@ -18,19 +18,19 @@ __all__ = ["replay_route"]
 
 Replay = Callable[[ReplayRequest], AsyncIterator[list[ReplayedMessage]]]
 
+METHOD: Final = "stream/replay"
 LINES: Final = "application/x-ndjson"
 _encoder: Final = msgspec.json.Encoder()
 _decode: Final = msgspec.json.Decoder(ReplayRequest).decode
 
 
 def replay_route(replay: Replay, door: Door, prefix: str) -> Route:
-    """Return the route of `POST stream/replay`, which asks for the API's key."""
+    """Return the route of `POST stream/replay`, for whoever has the API's key or a session."""
 
     async def answer(request: Request) -> Response:
         scope = request.scope
         try:
-            if not door.permits(scope["headers"], scope["query_string"]):
-                raise door.unauthorized()
+            door.check(scope["headers"], scope["query_string"], METHOD)
             pages = replay(_asked(await request.body()))
             first: list[ReplayedMessage] = await anext(pages, [])  # what is refused is told by the status
         except ClientDisconnect:
@@ -40,7 +40,7 @@ def replay_route(replay: Replay, door: Door, prefix: str) -> Route:
             return Response(body, error.http_status, media_type="application/json")
         return StreamingResponse(_lines(first, pages), media_type=LINES)
 
-    return Route(f"{prefix}/stream/replay", answer, methods=["POST"])
+    return Route(f"{prefix}/{METHOD}", answer, methods=["POST"])
 
 
 def _asked(body: bytes) -> ReplayRequest:

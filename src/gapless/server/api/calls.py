@@ -1,5 +1,6 @@
 """What a call is: a request in, an outcome told once."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final
@@ -8,7 +9,18 @@ import msgspec
 
 from gapless.core.errors import GaplessError
 
-__all__ = ["Answering", "Outcome", "Told", "Work", "encode", "error_body", "refusal_body", "telling", "text"]
+__all__ = [
+    "Answering",
+    "Outcome",
+    "Told",
+    "Work",
+    "encode",
+    "error_body",
+    "outcome_of",
+    "refusal_body",
+    "telling",
+    "text",
+]
 
 Outcome = bytes | GaplessError
 """What became of a call: its result in JSON, or why there is none."""
@@ -43,6 +55,20 @@ async def _tell(answer: Coroutine[Any, Any, bytes], told: Told) -> None:
     except GaplessError as error:
         outcome = error
     told(outcome)
+
+
+async def outcome_of(begin: Callable[[Told], Work | None]) -> Outcome:
+    """Return what a call comes to that `begin` begins."""
+    done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def told(outcome: Outcome) -> None:
+        if not done.done():  # given up, when the node stops
+            done.set_result(outcome)
+
+    work = begin(told)
+    if work is not None:
+        await work
+    return await done
 
 
 @lru_cache(maxsize=4)

@@ -10,12 +10,21 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gapless.broker.verbs import WAITING
-from gapless.core.errors import BadRequest, GaplessError, LimitExceeded, MethodNotFound, Unauthorized
+from gapless.core.errors import (
+    BadRequest,
+    GaplessError,
+    LimitExceeded,
+    MethodNotFound,
+    PermissionDenied,
+    Unauthorized,
+)
 from gapless.core.limits import API_ANSWER_BYTES_MAX
-from gapless.server.api.calls import Outcome, Work, error_body, refusal_body
+from gapless.server.api.calls import Outcome, Work, error_body, outcome_of, refusal_body
 from gapless.server.api.methods import Api
 from gapless.server.api.requests import LegacyCommand, legacy_commands
 from gapless.server.config.model import ErrorMode, HttpApi
+from gapless.server.console.desk import Desk
+from gapless.server.console.passes import PREFIX
 from gapless.server.origin import Origins
 from gapless.server.request import TEXT, Request
 from gapless.server.site import Handler
@@ -25,6 +34,9 @@ __all__ = ["Door"]
 # Answered straight from the parser's callbacks, as the verbs of queues and streams are; every method is
 # reached through `answer` too.
 HOT: Final = ("publish", "broadcast", "batch")
+
+BEARER: Final = b"bearer "
+CONSOLE: Final = PREFIX.encode()
 
 # Web pages that may call an API which asks for no key: those of its own origin. A browser of somebody who
 # develops would carry out the calls of any page.
@@ -37,10 +49,11 @@ Answer = tuple[int, bytes]
 
 
 class Door:
-    """The API behind its key."""
+    """The API behind its key. Sessions of the console call at the `desk`, if there is one."""
 
-    def __init__(self, api: Api, options: HttpApi) -> None:
+    def __init__(self, api: Api, options: HttpApi, desk: Desk | None = None) -> None:
         self._api = api
+        self._desk = desk
         self._prefix = options.handler_prefix
         self._tasks: set[asyncio.Task[None]] = set()
         self.errors: Counter[int] = Counter()  # by code
@@ -66,12 +79,15 @@ class Door:
 
     async def answer(self, method: str, headers: Headers, query: bytes, body: bytes) -> Answer:
         """Carry out one call; return the status and the body."""
-        permitted, transport_mode = self._read(headers, query)
-        if not permitted:
-            return self._refusal(self.unauthorized())
+        permitted, transport_mode, session = self._read(headers, query)
+        if not permitted and not session:
+            return self._refusal(self._unauthorized())
+        return await self._called(method, body, session, transport_mode=transport_mode)
+
+    async def _called(self, method: str, body: bytes, session: bytes, *, transport_mode: bool) -> Answer:
         try:
-            outcome = await self._outcome(method, body)
-        except (BadRequest, MethodNotFound) as error:
+            outcome = await self._outcome(method, body, session)
+        except (Unauthorized, PermissionDenied, BadRequest, MethodNotFound) as error:
             return self._refusal(error)
         return self._answer(method, transport_mode, outcome)
 
@@ -81,56 +97,73 @@ class Door:
         Each is answered on a line of its own. An error is always told in the body. What comes after
         API_ANSWER_BYTES_MAX of answers is refused.
         """
-        permitted, _ = self._read(headers, query)
-        if not permitted:
-            return self._refusal(self.unauthorized())
+        permitted, _, session = self._read(headers, query)
+        if not permitted and not session:
+            return self._refusal(self._unauthorized())
         try:
+            if session:
+                self._at_desk().known(session)
             commands = legacy_commands(body)
-        except BadRequest as error:
+        except (Unauthorized, PermissionDenied, BadRequest) as error:
             return self._refusal(error)
         answers, size_bytes = [], 0
         for command in commands:
-            answers.append(await self._legacy(command, refused=size_bytes >= API_ANSWER_BYTES_MAX))
+            refused = size_bytes >= API_ANSWER_BYTES_MAX
+            answers.append(await self._legacy(command, session, refused=refused))
             size_bytes += len(answers[-1])
         return 200, b"\n".join(answers)
 
-    async def _legacy(self, command: LegacyCommand, *, refused: bool) -> bytes:
+    async def _legacy(self, command: LegacyCommand, session: bytes, *, refused: bool) -> bytes:
         told = b'"id":%d,' % command.id if command.id else b""
         method = command.method.lower()
         try:
             if refused:
                 raise LimitExceeded(f"an answer has up to {API_ANSWER_BYTES_MAX} bytes")
-            outcome = await self._outcome(method, bytes(command.params))
-        except (BadRequest, MethodNotFound, LimitExceeded) as error:
+            outcome = await self._outcome(method, bytes(command.params), session)
+        except (Unauthorized, PermissionDenied, BadRequest, MethodNotFound, LimitExceeded) as error:
             outcome = error
         return b"{%b%b" % (told, self._in_body(method, outcome)[1:])
 
-    async def _outcome(self, method: str, body: bytes) -> Outcome:
-        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    async def _outcome(self, method: str, body: bytes, session: bytes) -> Outcome:
+        if session:
+            return await self._at_desk().call(self._api, session, method, body)
+        return await outcome_of(partial(self._api.call, method, body))
 
-        def told(outcome: Outcome) -> None:
-            if not done.done():  # given up, when the node stops
-                done.set_result(outcome)
-
-        work = self._api.call(method, body, told)
-        if work is not None:
-            await work
-        return await done
+    def _at_desk(self) -> Desk:
+        if self._desk is None:
+            raise Unauthorized("this is a token of a console, and there is none here")
+        return self._desk
 
     def permits(self, headers: Headers, query: bytes) -> bool:
-        """Tell whether a caller may call."""
+        """Tell whether a caller may call everything; a session of the console may not."""
         return self._read(headers, query)[0]
 
-    def unauthorized(self) -> Unauthorized:
-        """Return why a caller may not call."""
+    def check(self, headers: Headers, query: bytes, method: str) -> None:
+        """Refuse who may not call a method that is answered elsewhere.
+
+        Raises:
+            Unauthorized: the key or token is missing or wrong.
+            PermissionDenied: a session may not do this.
+        """
+        permitted, _, session = self._read(headers, query)
+        if session:
+            self._at_desk().known(session, method)
+        elif not permitted:
+            raise self._unauthorized()
+
+    def _unauthorized(self) -> Unauthorized:
         if self._insecure:
             return Unauthorized("a web page of another origin may not call an API without a key")
         return Unauthorized("the API key is missing or wrong")
 
     def _serve(self, method: str, request: Request) -> None:
-        permitted, transport_mode = self._read(request.headers, request.query)
+        permitted, transport_mode, session = self._read(request.headers, request.query)
         if not permitted:
-            request.respond(*self._refusal(self.unauthorized()))
+            if session:
+                work = self._respond(method, request, session, transport_mode=transport_mode)
+                self._begin(method, work, request)
+            else:
+                request.respond(*self._refusal(self._unauthorized()))
             return
 
         def told(outcome: Outcome) -> None:
@@ -142,33 +175,41 @@ class Door:
             request.respond(*self._refusal(error))
             return
         if work is not None:
-            task = self._run(work, request)
-            if method in WAITING or method == "hooks/take":
-                request.left = task.cancel
+            self._begin(method, work, request)
 
-    def _run(self, work: Work, request: Request) -> asyncio.Task[None]:
+    async def _respond(self, method: str, request: Request, session: bytes, *, transport_mode: bool) -> None:
+        request.respond(*await self._called(method, request.body, session, transport_mode=transport_mode))
+
+    def _begin(self, method: str, work: Work, request: Request) -> None:
         task = asyncio.get_running_loop().create_task(_finish(work, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        if method in WAITING or method == "hooks/take":
+            request.left = task.cancel
 
-    def _read(self, headers: Headers, query: bytes) -> tuple[bool, bool]:
-        """Return whether the caller may call, and whether errors are to be told in transport mode."""
-        key, transport_mode, from_page = b"", self._transport_mode, False
+    def _read(self, headers: Headers, query: bytes) -> tuple[bool, bool, bytes]:
+        """Return whether the caller may call everything, and whether errors are to be told in transport mode.
+
+        Who brings a token of the console is no more than that, whatever else would open the door; last comes
+        that token.
+        """
+        key, transport_mode, from_page, session = b"", self._transport_mode, False, b""
         for name, value in headers:
             if name == b"x-api-key":
                 key = value
             elif name == b"origin":
                 from_page = True
-            elif name == b"authorization" and not key and value[:7].lower() == b"apikey ":
-                key = value[7:].strip()
+            elif name == b"authorization":
+                key, session = _presented(value, key, session)
             elif name == b"x-centrifugo-error-mode":
                 transport_mode = value == b"transport"
+        if session:
+            return False, transport_mode, session
         if self._insecure:
-            return not (from_page and _is_foreign_page(dict(headers))), transport_mode
+            return not (from_page and _is_foreign_page(dict(headers))), transport_mode, b""
         if not key and query:
             key = parse_qs(query.decode("latin-1")).get("api_key", [""])[0].encode()
-        return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode
+        return bool(self._key) and hmac.compare_digest(key, self._key), transport_mode, b""
 
     def _answer(self, method: str, transport_mode: bool, outcome: Outcome) -> Answer:
         if transport_mode and isinstance(outcome, GaplessError):
@@ -191,6 +232,14 @@ class Door:
     def _note(self, method: str, error: GaplessError) -> None:
         log.debug("API call failed", extra={"method": method, "code": error.number, "reason": str(error)})
         self.errors[error.number] += 1
+
+
+def _presented(value: bytes, key: bytes, session: bytes) -> tuple[bytes, bytes]:
+    """Return the key and the token of the console, with what an Authorization field says in their place."""
+    kind, shown = value[:7].lower(), value[7:].strip()
+    if kind == b"apikey " and not key:
+        return shown, session
+    return key, shown if kind == BEARER and shown.startswith(CONSOLE) else session
 
 
 def _is_foreign_page(fields: Mapping[bytes, bytes]) -> bool:

@@ -27,6 +27,7 @@ from gapless.server.api.requests import (
     Content,
     PublishRequest,
 )
+from gapless.server.api.verbs import Verb
 
 __all__ = ["Api"]
 
@@ -44,6 +45,7 @@ class Api:
             "batch": (BatchRequest, self.batch),
             **{name: (kind, telling(method)) for name, (kind, method) in others.items()},
         }
+        self._verbs = {name: method for name, (_, method) in others.items() if isinstance(method, Verb)}
         self._runs = {name: run for name, (_, run) in methods.items()}
         self._decoders = {name: msgspec.json.Decoder(kind).decode for name, (kind, _) in methods.items()}
 
@@ -59,20 +61,30 @@ class Api:
             MethodNotFound: there is no such method.
             BadRequest: the body is not what the method takes.
         """
+        if method == "batch" and self._publish_plain(body, told):
+            return None
+        return self._runs[method](self.asked(method, body), told)
+
+    def call_as(self, who: str, method: str, request: Any, told: Told) -> Work | None:
+        """Do as `call` with what `asked` returned; it is `who` that did it, where that is recorded."""
+        verb = self._verbs.get(method)
+        if verb is not None:
+            return telling(partial(verb, who=who))(request, told)
+        return self._runs[method](request, told)
+
+    def asked(self, method: str, body: bytes) -> Any:
+        """Return what a call asks for; raises as `call` does."""
         decode = self._decoders.get(method)
         if decode is None:
             raise MethodNotFound(f"there is no method {method!r}")
         try:
             if not body.isascii():
                 body.decode()  # what is published goes out as it is
-            if method == "batch" and self._publish_plain(body, told):
-                return None
-            request = decode(body or b"{}")
+            return decode(body or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"malformed request: {error}") from error
         except RecursionError as error:
             raise BadRequest("malformed request: nested too deep") from error
-        return self._runs[method](request, told)
 
     # Publications -------------------------------------------------------------------------
 
@@ -140,10 +152,12 @@ class Api:
     def _publish_plain(self, body: bytes, told: Told) -> bool:
         """Carry out a plain batch. False, and nothing is done, if it is none or a publication is refused."""
         try:
+            if not body.isascii():
+                body.decode()
             entries = plain.entries(body, self._broker.plain_entry)
             if entries is not None:
                 self._broker.append(entries, partial(_published_plain, told))
-        except GaplessError:
+        except (GaplessError, UnicodeDecodeError, RecursionError):
             return False
         return entries is not None
 

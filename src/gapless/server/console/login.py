@@ -86,8 +86,10 @@ class Users:
 
     async def right(self, name: str, password: str) -> bool:
         """Tell whether that is the password of `name`; hashes are found beside the loop."""
-        hashed = self._costs and await asyncio.to_thread(self._right_hash, name, password)
-        return bool(same(password, self._plain.get(name, "")) and name in self._plain) or bool(hashed)
+        right = same(password, self._plain.get(name, "")) and name in self._plain
+        if self._costs:
+            right |= await asyncio.to_thread(self._right_hash, name, password)
+        return right
 
     def _right_hash(self, name: str, password: str) -> bool:
         known, right = self._hashed.get(name), False

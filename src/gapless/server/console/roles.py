@@ -32,8 +32,8 @@ ACTS: Final = frozenset(
 )  # fmt: skip
 """Methods that change something: they need an operator."""
 
-NOBODY: Final = frozenset(("batch",))
-"""Methods that no session may call: what is in one could not be told apart."""
+NOBODY: Final = frozenset(("batch", "store"))
+"""What no session may call: a batch, of which nobody could say what it did, and the care of the store."""
 
 RECORDED_BY_THE_BROKER: Final = frozenset(
     (
@@ -51,7 +51,7 @@ def check(role: Role, method: str) -> None:
     A method that is placed nowhere is an act: whoever only looks cannot call it.
     """
     if method in NOBODY:
-        raise PermissionDenied(f"the console does not call {method!r}: call its commands one by one")
+        raise PermissionDenied(f"{method!r} is not for the console: it needs the key of the API")
     if role is not Role.OPERATOR and method not in LOOKS:
         raise PermissionDenied(f"{method!r} needs the role {Role.OPERATOR.value!r}, you may only look")
 
