@@ -63,7 +63,8 @@ class Api:
         """
         if method == "batch" and self._publish_plain(body, told):
             return None
-        return self._runs[method](self.asked(method, body), told)
+        request = self.asked(method, body)
+        return self._runs[method](request, told)
 
     def call_as(self, who: str, method: str, request: Any, told: Told) -> Work | None:
         """Do as `call` with what `asked` returned; it is `who` that did it, where that is recorded."""
