@@ -10,7 +10,7 @@ import { Table } from "../../ui/table.js";
 export function About() {
   const made = useLoaded(() => fetch("vendor/versions.json").then((answer) => answer.json()), []);
   return html`
-    <${Panel} title="gapless">
+    <${Panel} title="This server">
       <dl class="facts">
         <dt>Version</dt><dd>${about.value?.version}</dd>
         <dt>API</dt><dd class="mono">${about.value?.api}</dd>
@@ -18,7 +18,6 @@ export function About() {
         <dt>Messages</dt><dd class="mono">${about.value?.messages ?? "off"}</dd>
         <dt>Started by</dt><dd>${about.value?.dev ? html`<code>gapless dev</code>: for development only` : html`<code>gapless serve</code>`}</dd>
       </dl>
-      <p class="muted small">This console is a client of the public API and the client protocol, like any other.</p>
     <//>
     <${Panel} title="What this page loads of others">
       <${Loaded} loaded=${made}>${(/** @type {Vendored[]} */ all) => html`<${Table} label="Libraries" columns=${COLUMNS} rows=${packages(all)} id=${(/** @type {Vendored} */ each) => each.package} />`}<//>

@@ -55,8 +55,8 @@ function Section({ name, lines }) {
 /** @type {import("../../ui/table.js").Column<Line>[]} */
 const COLUMNS = [
   { key: "key", title: "Option", wide: true, cell: (line) => html`<span class=${`mono ${isSet(line) ? "set" : ""}`}>${line.key}</span>` },
-  { key: "value", title: "Value", wide: true, cell: (line) => html`<span class="mono">${written(line.value)}</span>` },
-  { key: "origin", title: "From", cell: (line) => (isSet(line) ? html`<${Badge} tone="accent" title=${line.origin}>${line.origin}<//>` : html`<span class="muted">default</span>`) },
+  { key: "value", title: "Value", cell: (line) => html`<span class="mono wraps">${written(line.value)}</span>` },
+  { key: "origin", title: "From", cell: (line) => html`<span class=${isSet(line) ? "wraps from" : "muted"}>${line.origin}</span>` },
 ];
 
 /** @param {Line} line */
