@@ -132,8 +132,10 @@ async def may_read(hooks: "Hooks", claims: Claims, channel: str, *, token: bool)
 
 
 def left(session: "Session", code: int, reason: str) -> None:
-    """Let the hook know, if there is one, that a connection is over."""
+    """Let the hook know, if there is one, that a connection is over; of the console's it heard nothing."""
     hooks = session.node.hooks
+    if session.claims.watches:
+        return
     if hooks is not None and session.connected and hooks.has("disconnect"):
         hooks.tell(Disconnecting(**who(session), code=code, reason=reason))
 

@@ -21,7 +21,7 @@ from gapless.broker.tokens import Verifier
 from gapless.broker.verbs import Verbs
 from gapless.core.errors import StoreError
 from gapless.ports import Clock, Durability
-from gapless.protocol.codes import Unsubscribe
+from gapless.protocol.codes import Disconnect, Unsubscribe
 from gapless.server import api
 from gapless.server.addresses import Addresses
 from gapless.server.api import Api, Door, every_method
@@ -357,6 +357,7 @@ class Node:
         before, self._config = self._config, now
         self._origins.replace(now.client.allowed_origins)
         self._door.open_to(now.http_api)
+        self._follow_console(now)
         self._messages.forget_tokens()
         self.sessions.limit_anew(
             session_options(now), now.limits, connects_per_second=now.client.connection_rate_limit
@@ -367,6 +368,16 @@ class Node:
             self._verbs.follow(now.queues, now.streams)
         self._serve_hooks(now)
         log.info("configuration read again")
+
+    def _follow_console(self, config: Config) -> None:
+        """Let in to the console whom this configuration does; end connections that it would not."""
+        if self._passes is None or self._console is None:
+            return
+        self._passes.follow(config)
+        self._console.follow(config)
+        for session in list(self.sessions.all):
+            if session.claims.watches and not self._passes.holds(session.claims):
+                session.disconnected(Disconnect.INVALID_TOKEN)
 
     def _govern(self, namespaces: Namespaces) -> None:
         for session in self.sessions.all:

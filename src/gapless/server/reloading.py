@@ -21,14 +21,18 @@ def reloaded(running: Config, read: Config) -> Config:
     """Return what a node goes on with that runs with one configuration and reads another.
 
     Namespaces, rules for queues and streams, hooks of workers, clients' options with their keys and origins,
-    limits, the API's key, the certificate, how much is logged and how a stop is spread are those that were
-    read; all else needs a restart.
+    limits, the API's key, who may log in to the console, the certificate, how much is logged and how a stop
+    is spread are those that were read; all else needs a restart.
     """
     api = replace(
         running.http_api,
         key=read.http_api.key,
         insecure=read.http_api.insecure,
         error_mode=read.http_api.error_mode,
+    )
+    console, people = running.console, read.console
+    console = replace(
+        console, users=people.users, insecure=people.insecure, session_ttl_ms=people.session_ttl_ms
     )
     log = replace(running.log, level=read.log.level)
     server, asked = running.http_server, read.http_server
@@ -42,6 +46,7 @@ def reloaded(running: Config, read: Config) -> Config:
         streams=read.streams,
         hooks=read.hooks,
         http_api=api,
+        console=console,
         limits=read.limits,
         log=log,
         shutdown=read.shutdown,

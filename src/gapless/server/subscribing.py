@@ -55,9 +55,11 @@ def terms_of(
     asked: Asked = NOTHING_ASKED,
     server_side: bool = False,
 ) -> Terms:
-    """Return what a subscription of `session` is like."""
+    """Return what a subscription of `session` is like; others are told nothing of who watches."""
     namespace = session.node.broker.namespaces.of(channel).namespace
-    return Terms.of(namespace, grant, asked=asked, server_side=server_side, ends_ms=ends_ms(session, grant))
+    ends = ends_ms(session, grant)
+    terms = Terms.of(namespace, grant, asked=asked, server_side=server_side, ends_ms=ends)
+    return terms._replace(presence=False, join_leave=False) if session.claims.watches else terms
 
 
 def ends_ms(session: "Session", grant: Grant | None) -> int:

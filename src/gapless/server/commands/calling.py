@@ -30,6 +30,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def rpc(session: Session, id: int, request: RpcRequest) -> Work | None:
     """Call a method of the node."""
+    rights.check_acting(session)
     if request.method == "gapless.publish":
         return publishing.rpc(session, id, request)
     hooks = session.node.hooks

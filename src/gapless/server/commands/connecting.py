@@ -83,6 +83,11 @@ async def _connect_by_hook(session: Session, id: int, request: ConnectRequest, h
     if not session.open:
         return
     session.info = ClientInfo(client=session.node.new_client_id(), user=claims.user if claims else "")
+    if claims is not None and claims.watches:  # the console is none of the application's business
+        work = _admit(session, id, request, claims)
+        if work is not None:
+            await work
+        return
     session.claims = claims or ANONYMOUS
     asked = Connecting(
         **hooking.who(session, request.data),
@@ -124,14 +129,15 @@ def _admit(session: Session, id: int, request: ConnectRequest, claims: Claims) -
         session.disconnected(Disconnect.CHANNEL_LIMIT)
         return None
     beginnings = _beginnings(session, grants, request) if grants else []
-    if session.node.options.single_connection and claims.user:
+    single = session.node.options.single_connection and claims.user and not claims.watches
+    if single:
         for other in session.node.of(claims.user):
             if other is not session:
                 other.disconnected(Disconnect.CONNECTION_LIMIT)
-    if not _within_limits(session, claims.user):
+    if not _within_limits(session, claims):
         return None
     session.identify(claims)
-    if session.node.options.single_connection and claims.user and session.node.singling is not None:
+    if single and session.node.singling is not None:
         session.node.singling.announce(session)
     starts = subscribing.found(session, beginnings)
     if starts is None:
@@ -153,10 +159,10 @@ def _beginnings(
     ]
 
 
-def _within_limits(session: Session, user: str) -> bool:
+def _within_limits(session: Session, claims: Claims) -> bool:
     """Tell whether the user may have one connection more, or end it."""
-    node = session.node
-    most = node.options.user_connection_limit
+    node, user = session.node, claims.user
+    most = 0 if claims.watches else node.options.user_connection_limit
     if most and user and sum(other is not session for other in node.of(user)) >= most:
         session.disconnected(Disconnect.CONNECTION_LIMIT)
     elif not node.limiting.connects(session.allowance, user):
@@ -176,7 +182,7 @@ def _authenticated(session: Session, token: str) -> Claims | None:
     claims = _believed(session, token)
     if claims is None:
         return None
-    if options.insecure:
+    if options.insecure and not claims.watches:
         return structs.replace(claims, expires_ms=0) if claims.expires_ms else claims
     if 0 < claims.expires_ms <= node.clock.now_ms():
         raise TokenExpired("the connection that the token grants has expired")
@@ -216,6 +222,8 @@ def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mappin
     """
     personal = session.node.options.personal_channel(claims.user)
     if not personal and not request.subs:
+    if claims.watches:
+        return claims.subscriptions
         return claims.subscriptions
     grants: dict[str, Grant | None] = dict(claims.subscriptions)
     if personal:
@@ -341,14 +349,14 @@ def _prolonging(session: Session, token: str) -> Claims | None:
         return None
     if claims is None:
         return None
-    if claims.user != session.info.user:
+    if (claims.user, claims.watches) != (session.info.user, session.claims.watches):
         session.disconnected(Disconnect.INVALID_TOKEN)
     elif 0 < claims.expires_ms <= node.clock.now_ms():
         session.disconnected(Disconnect.EXPIRED)
     elif not session.claims.by_hook and claims.subscriptions.keys() != session.claims.subscriptions.keys():
         session.disconnected(Disconnect.INSUFFICIENT_STATE)
     else:
-        return _prolonged(session.claims, claims, insecure=node.options.insecure)
+        return _prolonged(session.claims, claims, insecure=node.options.insecure and not claims.watches)
     return None
 
 

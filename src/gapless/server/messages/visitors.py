@@ -7,6 +7,7 @@ from gapless.broker import permissions
 from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.core.errors import PermissionDenied, TokenExpired, Unauthorized
 from gapless.core.limits import TOKEN_REMEMBERED_BYTES_MAX, TOKENS_REMEMBERED_MAX, TOKENS_REMEMBERED_MS
+from gapless.server.console.passes import PREFIX
 from gapless.server.hooking import may_read
 from gapless.server.sessions import Sessions
 
@@ -71,6 +72,8 @@ class Visitors:
         claims = await self._claims(fields, query)
         namespaces = self._sessions.broker.namespaces
         namespaces.of(channel)
+        if claims is not None and claims.watches:
+            return
         permissions.refuse_system(channel)
         if claims is None:
             return
@@ -87,10 +90,12 @@ class Visitors:
     async def _claims(self, fields: Fields, query: bytes) -> Claims | None:
         """Return who asks; None for one who may read everything."""
         options, authorization = self._sessions.options, fields.get(b"authorization", b"")
-        if options.insecure:
+        is_bearer = authorization[:7].lower() == b"bearer "
+        token = authorization[7:].strip().decode("latin-1") if is_bearer else ""
+        if options.insecure and not token.startswith(PREFIX):
             return None
-        if authorization[:7].lower() == b"bearer ":
-            return await self._bearer(authorization[7:].strip().decode("latin-1"))
+        if is_bearer:
+            return await self._bearer(token)
         if self._has_key(fields, query):
             return None
         if options.allow_anonymous_connect_without_token:
