@@ -50,7 +50,7 @@ A `source` is what can be read: a declared stream (`orders`), a namespace with i
 
 def api_page() -> str:
     """Return the page of the server API."""
-    return _page(HEAD, [name for name in METHODS if "/" not in name])
+    return _page(HEAD, [name for name in METHODS if "/" not in name or name.startswith("token/")])
 
 
 def queues_page() -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +15,10 @@ from gapless.cli.calling import as_json
 from gapless.cli.configured import Sources, configured
 from gapless.core.durations import milliseconds
 from gapless.core.errors import ConfigError
+from gapless.server import signing
 from gapless.server.clock import LoopClock
 from gapless.server.config import Config, read
+from gapless.server.config.model import Token
 from gapless.server.tokens import Trusts
 
 __all__ = ["token"]
@@ -68,14 +69,15 @@ def make(
     as_json: bool,
 ) -> None:
     """Sign a token for USER with the secret of the configuration, or with a private key."""
-    issued = store_clock()() // 1000  # in seconds, as RFC 7519 counts
-    claims = {"sub": user, "iat": issued, **claims}
-    if channel is not None:
-        claims["channel"] = channel
-    if ttl:
-        claims["exp"] = issued + max(1, ttl // 1000)
-    key = _private(key_file) if key_file else _secret(read(sources()), channel)
-    signed = _sign(claims, key, algorithm)
+    issued_s, lifetime_s = store_clock()() // 1000, max(1, ttl // 1000) if ttl else 0
+    said = signing.standard(user, issued_s, lifetime_s=lifetime_s, channel=channel)
+    if key_file:
+        key = _private(key_file)
+    else:
+        section, keys = signing.section_for(read(sources()).client, subscription=channel is not None)
+        key, said = _secret(section, keys), {**said, **signing.expected(keys, user)}
+    claims = {**said, **claims}
+    signed = signing.sign(claims, key, algorithm)
     click.echo(msgspec.json.encode({"token": signed, "claims": claims}) if as_json else signed)
 
 
@@ -86,23 +88,10 @@ def _private(key_file: Path) -> str:
         raise ConfigError(f"--key-file: {key_file} cannot be read: {error}") from error
 
 
-def _secret(config: Config, channel: str | None) -> str:
-    own = config.client.subscription_token
-    section, keys = ("subscription_token", own) if channel and own.enabled else ("token", config.client.token)
+def _secret(section: str, keys: Token) -> str:
     if not keys.hmac_secret_key:
-        raise ConfigError(f"client.{section}.hmac_secret_key is not configured; set it, or give --key-file")
+        raise ConfigError(f"{section}.hmac_secret_key is not configured; set it, or give --key-file")
     return keys.hmac_secret_key
-
-
-def _sign(claims: dict[str, Any], key: str, algorithm: str) -> str:
-    import jwt
-    from jwt.warnings import InsecureKeyLengthWarning
-
-    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)  # `gapless doctor` tells of it
-    try:
-        return jwt.encode(claims, key, algorithm)
-    except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError) as error:
-        raise ConfigError(f"the key does not sign with {algorithm}: {error}") from error
 
 
 @token.command()

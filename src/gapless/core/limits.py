@@ -106,6 +106,8 @@ JSON_DEPTH_MAX: Final = 128
 CHANNELS_REMEMBERED_MAX: Final = 50_000
 CHANNEL_NAME_BYTES_MAX: Final = 255
 TOKEN_BYTES_MAX: Final = 16 * 1024
+# How long a token is good that is made for somebody who tries things out, unless it is said.
+TOKEN_TRIAL_MS: Final = 3600 * 1000
 TOKEN_HEADER_BYTES_MAX: Final = 2 * 1024
 # Headers of tokens that are not judged again: all of one key are the same.
 TOKEN_HEADERS_REMEMBERED_MAX: Final = 256

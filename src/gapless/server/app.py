@@ -106,7 +106,7 @@ def _api(door: Door, prefix: str) -> list[Route]:
     return [
         *(
             Route(f"{prefix}/{family}{{method}}", partial(call, family), methods=["POST"])
-            for family in ("", "queue/", "stream/", "hooks/")
+            for family in ("", "queue/", "stream/", "hooks/", "token/")
         ),
         Route(prefix, call_legacy, methods=["POST"]),
     ]

@@ -40,6 +40,8 @@ METHODS: Final[dict[str, type[Struct]]] = {
     "rpc": requests.RpcRequest,
     "config": requests.ConfigRequest,
     "channel_options": requests.ChannelOptionsRequest,
+    "token/make": requests.TokenMakeRequest,
+    "token/check": requests.TokenCheckRequest,
     "revoke": requests.RevokeRequest,
     "block": requests.BlockRequest,
     "unblock": requests.UnblockRequest,

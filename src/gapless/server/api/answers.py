@@ -19,6 +19,8 @@ __all__ = [
     "Items",
     "Option",
     "Partition",
+    "TokenChecked",
+    "TokenMade",
 ]
 
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -145,6 +147,23 @@ class ChannelOptions(Struct):
     stream: Partition | UnsetType = UNSET
 
 
+class TokenMade(Struct):
+    """A token, and what it says. Without `expires_ms` (since the Unix epoch) it is good for ever."""
+
+    token: str
+    claims: dict[str, Any]
+    expires_ms: int | UnsetType = UNSET
+
+
+class TokenChecked(Struct):
+    """Whether a token would be accepted, as whose or why not; what it says, as far as it can be read."""
+
+    valid: bool
+    reason: str
+    claims: dict[str, Any] | UnsetType = UNSET
+    expires_ms: int | UnsetType = UNSET
+
+
 class Called(Struct, omit_defaults=True):
     """What a method answers. What is not JSON has `data: null` and `b64data`."""
 
@@ -215,6 +234,8 @@ ANSWERS: dict[str, type[Struct]] = {
     "rpc": Called,
     "config": Configuration,
     "channel_options": ChannelOptions,
+    "token/make": TokenMade,
+    "token/check": TokenChecked,
     **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},
 }
 """The result of each method, but for a batch's, which has none of its own."""

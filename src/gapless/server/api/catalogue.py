@@ -13,6 +13,7 @@ from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
 from gapless.server.api.revoking import Revoke
 from gapless.server.api.settings import Settings
+from gapless.server.api.trying import Trying
 from gapless.server.api.verbs import verb_methods
 from gapless.server.config import Effective
 from gapless.server.revoking import Revoking
@@ -36,6 +37,7 @@ def every_method(
     connections = Connections(sessions)
     revoke = Revoke(revoking, sessions.clock)
     settings = Settings(sessions.broker, nodes, effective)
+    trying = Trying(sessions, effective)
     return {
         "subscribe": (requests.SubscribeRequest, connections.subscribe),
         "unsubscribe": (requests.UnsubscribeRequest, connections.unsubscribe),
@@ -54,6 +56,8 @@ def every_method(
         "rpc": (requests.RpcRequest, Rpc(sessions).rpc),
         "config": (requests.ConfigRequest, settings.config),
         "channel_options": (requests.ChannelOptionsRequest, settings.channel_options),
+        "token/make": (requests.TokenMakeRequest, trying.make),
+        "token/check": (requests.TokenCheckRequest, trying.check),
         "hooks/take": (hooks.TakeRequest, _encoded(sessions.workers.take)),
         "hooks/answer": (hooks.AnswerRequest, _encoded(sessions.workers.answer)),
         **(verb_methods(verbs) if verbs is not None else {}),

@@ -4,14 +4,14 @@ Each method's request and what it means stand in one class; the reference is mad
 """
 
 import base64
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from gapless.broker.tokens.claims import Grant, Override, Overrides, Seconds, granted_payload
 from gapless.core.errors import BadRequest, Unauthorized
-from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX
+from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX, TOKEN_TRIAL_MS
 from gapless.protocol.messages import Payload, StreamPosition
 from gapless.protocol.meta import Meta as Beside
 from gapless.protocol.meta import is_json
@@ -41,6 +41,8 @@ __all__ = [
     "RevokeRequest",
     "RpcRequest",
     "SubscribeRequest",
+    "TokenCheckRequest",
+    "TokenMakeRequest",
     "UnblockRequest",
     "UnsubscribeRequest",
     "Whom",
@@ -237,6 +239,27 @@ class ChannelOptionsRequest(Struct, gc=False):
     """Ask which options hold in a channel, and where each was set (ours)."""
 
     channel: str = ""
+
+
+class TokenMakeRequest(Struct, gc=False):
+    """Make a token for a user, to try things out: with a `channel` a subscription token (ours).
+
+    It is signed with `client.token.hmac_secret_key`, or that of `client.subscription_token` where its keys
+    count. It is good for `expires_in_s` seconds, 0: for ever. `claims` are laid over what it says anyway.
+    """
+
+    user: str = ""
+    channel: str | None = None
+    expires_in_s: Annotated[int, Meta(ge=0, le=2**32)] = TOKEN_TRIAL_MS // 1000
+    info: msgspec.Raw = msgspec.Raw()
+    claims: dict[str, Any] = {}
+
+
+class TokenCheckRequest(Struct, gc=False):
+    """Ask whether a token would be accepted to connect, or to subscribe to a `channel` (ours)."""
+
+    token: str = ""
+    channel: str | None = None
 
 
 class RevokeRequest(Struct, gc=False):
