@@ -32,11 +32,16 @@ effect(() => {
   if (!entered) state.value = "disconnected";
 });
 
-function connect() {
+/** Return the address that a client of the SDK connects to. */
+export function socketAddress() {
   const url = address(about.value?.websocket ?? "");
   url.protocol = url.protocol.replace("http", "ws");
+  return url.href;
+}
+
+function connect() {
   const options = { token: session.value?.token ?? "", getToken: renew, name: "gapless-console" };
-  const connected = new Centrifuge(url.href, options);
+  const connected = new Centrifuge(socketAddress(), options);
   connected.on("state", (change) => (state.value = change.newState));
   connected.connect();
   return connected;
