@@ -1,4 +1,5 @@
 /** The server API as the console calls it: the same methods that every backend has. */
+import { read } from "./exact.js";
 import { about, address, logout, session } from "./session.js";
 
 /** An error of the API: its stable number and name, and what to say of it. */
@@ -21,7 +22,7 @@ export class ApiError extends Error {
  */
 export async function call(method, body = {}, signal) {
   const answer = await request(`${about.value?.api}/${method}`, body, signal);
-  const told = await answer.json().catch(() => ({ error: { message: `the server answers ${answer.status}` } }));
+  const told = await answer.text().then(read).catch(() => ({ error: { message: `the server answers ${answer.status}` } }));
   if (answer.status === 401) logout();
   if (told.error) throw new ApiError(told.error);
   return told.result;
@@ -44,7 +45,7 @@ export async function* lines(method, body, signal) {
     if (done) return;
     const parts = (rest + value).split("\n");
     rest = parts.pop() ?? "";
-    for (const part of parts) if (part) yield JSON.parse(part);
+    for (const part of parts) if (part) yield read(part);
   }
 }
 
@@ -59,7 +60,7 @@ export async function page(channel, query, signal) {
   const url = address(`${about.value?.api}/channels/${encodeURIComponent(channel)}/messages`);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
   const answer = await fetch(url, { headers: bearer(), signal: signal ?? null });
-  const told = await answer.json().catch(() => ({}));
+  const told = await answer.text().then(read).catch(() => ({}));
   if (answer.status === 401) logout();
   if (!answer.ok) throw new ApiError(told.error ?? told);
   return told;

@@ -2,10 +2,11 @@
 import { bytes, count, counted, duration, rate } from "../format.js";
 import { html } from "../lib.js";
 import { useCall } from "../loading.js";
-import { href, refine } from "../route.js";
-import { gauge, history, now, nowRate, RANGES, rates, series, useSamples, whole } from "../samples.js";
-import { Badge, ErrorNote, Page, Panel, Stat, useChosen } from "../ui/basics.js";
+import { href } from "../route.js";
+import { gauge, history, now, nowRate, RANGES, rates, series, whole } from "../samples.js";
+import { Badge, ErrorNote, Page, Panel, Stat } from "../ui/basics.js";
 import { Plot } from "../ui/plot.js";
+import { Range, useRange } from "../ui/range.js";
 import { Table } from "../ui/table.js";
 
 const NODES_MS = 5_000;
@@ -16,8 +17,7 @@ const LAG_WARNS = 1_000;
  *   statistics: Record<string, number>}}} Node */
 
 export function Screen() {
-  const range = useChosen("range", "1h");
-  useSamples(range);
+  const range = useRange();
   const info = useCall("info", {}, NODES_MS);
   const queues = useCall("queue/stats", {}, NODES_MS);
   /** @type {Node[]} */
@@ -46,17 +46,6 @@ const PROMISES = {
   disk: "an acknowledged message is on disk.",
   quorum: "an acknowledged message is on the disks of several machines.",
 };
-
-/** @param {{chosen: string}} props */
-function Range({ chosen }) {
-  return html`
-    <div class="choice" role="group" aria-label="Time range of the plots">
-      ${Object.entries(RANGES).map(([key, { title }]) => html`
-        <button type="button" key=${key} aria-pressed=${key === chosen} onClick=${() => refine({ range: key })}>${title}</button>
-      `)}
-    </div>
-  `;
-}
 
 /** @param {{nodes: Node[]}} props */
 function Traffic({ nodes }) {

@@ -110,18 +110,22 @@ function Ask({ title, body, word, button, danger, answer }) {
 }
 
 /**
- * A dialog over the page, which Escape closes.
- * @param {{title: string, close: () => void, children?: Children}} props
+ * A dialog over the page, which Escape closes; the keyboard goes on where it was.
+ * @param {{title: string, close: () => void, wide?: boolean, children?: Children}} props
  */
-export function Dialog({ title, close, children }) {
+export function Dialog({ title, close, wide = false, children }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
+    dialog.current?.showModal();
+    return () => before?.focus();
+  }, []);
   const cancel = (/** @type {Event} */ event) => {
     event.preventDefault();
     close();
   };
   return html`
-    <dialog ref=${dialog} aria-label=${title} onCancel=${cancel}>
+    <dialog ref=${dialog} class=${wide ? "wide" : ""} aria-label=${title} onCancel=${cancel}>
       <header>
         <h2>${title}</h2>
         <button type="button" class="plain" aria-label="Close" onClick=${close}>✕</button>

@@ -94,17 +94,18 @@ export function Field({ label, id, hint, children }) {
 }
 
 /**
- * Tabs whose choice stands in the address, as `name`.
- * @param {{name?: string, tabs: [string, Children][], label: string}} props
+ * Tabs whose choice stands in the address, as `name`; what belongs to one of them alone is forgotten with it.
+ * @param {{name?: string, tabs: [string, Children][], label: string, forget?: string[]}} props
  */
-export function Tabs({ name = "tab", tabs, label }) {
+export function Tabs({ name = "tab", tabs, label, forget = [] }) {
   const chosen = useChosen(name, tabs[0]?.[0] ?? "");
+  const choose = (/** @type {string} */ key) => refine({ ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
   const move = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const at = tabs.findIndex(([key]) => key === chosen);
     const [next] = tabs[(at + step + tabs.length) % tabs.length] ?? tabs[0] ?? [""];
-    refine({ [name]: next });
+    choose(next);
     document.getElementById(`tab-${next}`)?.focus();
   };
   return html`
@@ -112,7 +113,7 @@ export function Tabs({ name = "tab", tabs, label }) {
       ${tabs.map(
         ([key, title]) => html`
           <button type="button" role="tab" id=${`tab-${key}`} key=${key} aria-selected=${key === chosen}
-            tabindex=${key === chosen ? 0 : -1} onClick=${() => refine({ [name]: key })}>${title}</button>
+            tabindex=${key === chosen ? 0 : -1} onClick=${() => choose(key)}>${title}</button>
         `,
       )}
     </div>

@@ -1,4 +1,5 @@
 /** Fields for JSON, which is checked while it is typed. */
+import { read } from "../exact.js";
 import { html } from "../lib.js";
 
 /**
@@ -14,7 +15,7 @@ import { html } from "../lib.js";
 export function parsed(text, kind = "any") {
   if (!text.trim()) return { value: undefined, error: "" };
   try {
-    const value = JSON.parse(text);
+    const value = read(text);
     const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
     return kind === "object" && !isObject ? { value: undefined, error: "This is no JSON object: it begins with { and ends with }." } : { value, error: "" };
   } catch (error) {
