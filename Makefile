@@ -13,7 +13,7 @@ AUTOBAHN := .cache/autobahn/wstest
 # Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
 OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser tests/docs)
 
-.PHONY: help dev test check format vendor docs simulate bugs faults bench test-pythons pure clean
+.PHONY: help dev test check format vendor docs screenshots simulate bugs faults bench test-pythons pure clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -43,6 +43,9 @@ vendor: $(WEB) ## take what browsers load of others from the packages that tools
 
 docs: $(VENV)/installed-dev ## build the documentation into .cache/docs
 	$(BIN)/python -m mkdocs build --strict
+
+screenshots: $(VENV)/installed-dev ## take the screenshots of the console and of the demo anew, into docs/screenshots
+	$(BIN)/python -m docs.generate.screenshots
 
 simulate: $(VENV)/installed-dev ## whole nodes on a simulated clock, store and bus; SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bench.console_measurements import CONSOLE_MEASUREMENTS
 from bench.loads import Load, connect, generate, messages, on_disk, publish_on_redis, publish_on_sqlite, start
 from bench.measurement import (
     SQLITE,
@@ -176,6 +177,7 @@ MEASUREMENTS = (
     ),
     *NODE_MEASUREMENTS,
     *QUEUE_MEASUREMENTS,
+    *CONSOLE_MEASUREMENTS,
     Measurement(
         "start",
         "a fresh process on an empty SQLite file",

@@ -109,6 +109,10 @@ def gapless_with_hook_worker(folder: Path, port: int) -> list[str]:
     return gapless(folder, port, hooks={"publish": ["bench:*"]})
 
 
+def gapless_with_a_console(folder: Path, port: int) -> list[str]:
+    return gapless(folder, port, f"sqlite:{folder}/bench.db", console={"enabled": True, "insecure": True})
+
+
 def peer(folder: Path, port: int, redis: str = "") -> list[str]:
     history = ["-history-size", str(HISTORY_SIZE), "-history-ttl", HISTORY_TTL, "-secret", SECRET]
     return [str(CACHE / "peer"), "-address", f"127.0.0.1:{port}", "-redis", redis, *history]
@@ -171,6 +175,7 @@ SERVERS: Mapping[str, Command] = {
     "gapless on SQLite": gapless_on_sqlite,
     "gapless with hooks": gapless_with_hooks,
     "gapless with a hook worker": gapless_with_hook_worker,
+    "gapless with a console": gapless_with_a_console,
     "Redis": redis_always,
     "Redis everysec": redis_everysec,
     "NATS": nats_always,

@@ -16,7 +16,7 @@ from tests.acceptance.stock import publish_many
 from tests.browser.servers import SECRET, Dev
 from tests.program import GAPLESS, POLL_SECONDS, Program
 
-__all__ = ["Shop", "until"]
+__all__ = ["CAME_BACK", "Shop", "until"]
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30
@@ -29,6 +29,7 @@ NAMES = (
 CITIES = ("Amsterdam", "Bergen", "Córdoba", "Düsseldorf", "Évora", "Faro", "Genève", "Huế")
 ORDERS = 600
 MISSED = 17
+CAME_BACK = "noor"
 
 
 def until(condition: Callable[[], Any], told: Callable[[], str] = str) -> Any:
@@ -66,7 +67,7 @@ class Shop:
         crowd = self._begin(come, heard=True)
         self._hears(crowd, "here")
         if isinstance(self._server, Dev):
-            self.call("lab/cut", user="noor")
+            self.call("lab/cut", user=CAME_BACK)
             publish_many(self._server, "news", [news(number) for number in range(40, 40 + MISSED)])
             self._hears(crowd, "recovered")
         until(self._settled, self._told)
@@ -85,6 +86,16 @@ class Shop:
         assert "result" in answer, (method, answer)
         result: dict[str, Any] = answer["result"]
         return result
+
+    @property
+    def origin(self) -> str:
+        """Where browsers find the server."""
+        return self._server.origin
+
+    def client_of(self, user: str) -> str:
+        """Return the id of somebody's connection."""
+        present = self.call("presence", channel="news")["presence"]
+        return next(str(client) for client, told in present.items() if told["user"] == user)
 
     def bury(self, count: int) -> None:
         """Add so many dead letters to the queue `mail`."""
