@@ -33,11 +33,11 @@ function useJobs(queue, state) {
 /** @type {Column} */
 const ID = { key: "id", title: "Job", cell: (job) => html`<span class="mono">${job.id}</span>` };
 /** @type {Column} */
-const KEY = { key: "key", title: "Key", cell: (job) => html`<span class="cut mono" title=${job.key}>${job.key ?? "–"}</span>` };
+const KEY = { key: "key", title: "Key", cell: (job) => html`<span class="brief mono" title=${job.key}>${job.key ?? "–"}</span>` };
 /** @type {Column} */
 const ATTEMPT = { key: "attempt", title: "Attempt", align: "end", cell: (job) => count(job.attempt) };
 /** @type {Column} */
-const PAYLOAD = { key: "payload", title: "Payload", wide: true, cell: (job) => html`<span class="cut mono small">${(job.b64data ?? oneLine(job.data)).slice(0, CUT)}</span>` };
+const PAYLOAD = { key: "payload", title: "Payload", wide: true, cell: (job) => html`<span class="brief mono small">${(job.b64data ?? oneLine(job.data)).slice(0, CUT)}</span>` };
 
 /** @param {{loaded: import("../../loading.js").Loaded<any>, columns: Column[], label: string, empty: unknown}} props */
 function Jobs({ loaded, columns, label, empty }) {
@@ -93,7 +93,7 @@ export function InFlight({ stats }) {
   /** @type {Column[]} */
   const columns = [
     ID, KEY, ATTEMPT,
-    { key: "worker", title: "Worker", cell: (job) => html`<span class="cut mono" title=${job.worker}>${job.worker || "–"}</span>` },
+    { key: "worker", title: "Worker", cell: (job) => html`<span class="brief mono" title=${job.worker}>${job.worker || "–"}</span>` },
     { key: "left", title: "Lease left", align: "end", cell: (job) => html`<${Left} at_ms=${job.due_ms} over="over" />` },
     PAYLOAD,
   ];
@@ -115,7 +115,7 @@ export function Dead({ stats, changed }) {
     { key: "chosen", title: "", cell: (job) => html`<input type="checkbox" aria-label=${`Choose ${job.id}`} checked=${chosen.has(job.id)} onChange=${() => choose(job)} />` },
     ID, ATTEMPT,
     { key: "died", title: "Died", cell: (job) => html`<${Time} at_ms=${job.ended_ms} />` },
-    { key: "reason", title: "Reason", wide: true, cell: (job) => html`<span class="cut" title=${job.reason}>${job.reason || "–"}</span>` },
+    { key: "reason", title: "Reason", wide: true, cell: (job) => html`<span class="brief" title=${job.reason}>${job.reason || "–"}</span>` },
     PAYLOAD,
   ];
   const empty = html`<${Empty} title="Nothing died">A job that fails as often as its queue allows is kept here, with the reason, until it is redriven or purged.<//>`;
