@@ -20,6 +20,7 @@ from gapless.protocol.messages import NO_PAYLOAD, Payload, payload
 from gapless.server.session import Session
 from gapless.server.sessions import SessionOptions, Sessions
 from gapless.server.socket import Handshake
+from gapless.server.traffic import Traffic
 
 T = 1_700_000_000_000
 
@@ -79,6 +80,7 @@ class MemorySocket:
         self.closed_with: tuple[int, str] | None = None
         self.full_bytes: int | None = None
         self.reading = True
+        self.counted: Traffic | None = None
         self.session: Session | None = None
 
     def write(self, data: bytes) -> None:
@@ -98,6 +100,9 @@ class MemorySocket:
     def buffered_bytes(self) -> int:
         """All that was written, when the peer takes nothing; else nothing."""
         return 0 if self.full_bytes is None else sum(map(len, self.frames))
+
+    def traffic(self) -> Traffic | None:
+        return self.counted
 
     def pause_reading(self) -> None:
         self.reading = False

@@ -104,6 +104,7 @@ def _lower(text: str) -> str:
 
 def _fields(kind: type[Struct]) -> str:
     lines = [
-        (f"`{field.name}`", type_of(field, wire=True), default_of(field, wire=True)) for field in fields(kind)
+        (f"`{field.encode_name}`", type_of(field, wire=True), default_of(field, wire=True))
+        for field in fields(kind)
     ]
     return table(("Field", "Value", "Default"), lines) if lines else ""

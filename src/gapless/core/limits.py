@@ -84,17 +84,19 @@ UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
 SOCKET_STUCK_MS: Final = 30_000
 
 # What a node with a console remembers of what happened to connections, in all and of one; how many earlier ones
-# a story is followed through, and who is looked at to find the one before.
+# a story is followed through; and to find the one before, how many are weighed, and looked through.
 STORY_EVENTS_MAX: Final = 20_000
 STORY_EVENTS_PER_CONNECTION_MAX: Final = 100
 STORY_CHAIN_MAX: Final = 20
 STORY_CANDIDATES_MAX: Final = 32
-# Connections of one answer, the subscriptions that are told of each, and what one node tells at once; and
-# names with versions of SDKs that connections share.
-CONNECTIONS_PAGE_MAX: Final = 1_000
-CONNECTIONS_PAGE: Final = 100
-CONNECTION_SUBSCRIPTIONS_MAX: Final = 1_000
-CONNECTIONS_BYTES_MAX: Final = 1024 * 1024
+STORY_SCANNED_MAX: Final = 1_000
+# Connections or events of one answer, unless asked otherwise and at most; subscriptions that are told of one
+# connection; and what one node tells at once.
+TOLD_PAGE: Final = 100
+TOLD_PAGE_MAX: Final = 1_000
+TOLD_SUBSCRIPTIONS_MAX: Final = 1_000
+TOLD_PAGE_BYTES_MAX: Final = 1024 * 1024
+# Names with versions of SDKs that connections share.
 SDKS_SHARED_MAX: Final = 1_000
 
 # The largest offset any store can hold.
@@ -326,4 +328,4 @@ REDIS_CALL_MS: Final = 4_000
 
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX
-assert CONNECTIONS_BYTES_MAX * 2 <= TOLD_BYTES_MAX
+assert TOLD_PAGE_BYTES_MAX * 2 <= TOLD_BYTES_MAX

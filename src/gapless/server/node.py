@@ -35,6 +35,7 @@ from gapless.server.console.desk import Desk
 from gapless.server.console.passes import ConsoleTokens, Passes
 from gapless.server.console.sampling import Sampling
 from gapless.server.engine import message_bytes_max, open_store, verbs_over
+from gapless.server.console.stories import Stories
 from gapless.server.extension import Extension
 from gapless.server.front import Front, cannot_listen
 from gapless.server.handshake import WebSocketEndpoint
@@ -252,6 +253,7 @@ class Node:
             verbs=self._verbs,
         )
         self.sessions.reach(self.cluster.asking)
+        self.sessions.stories = Stories(clock) if config.console.enabled else None
         self.cluster.share_hooks(self.sessions.workers)
 
     def _site(self) -> Site:

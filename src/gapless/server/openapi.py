@@ -36,6 +36,8 @@ METHODS: Final[dict[str, type[Struct]]] = {
     "history": requests.HistoryRequest,
     "history_remove": requests.HistoryRemoveRequest,
     "channels": requests.ChannelsRequest,
+    "connections": requests.ConnectionsRequest,
+    "stories": requests.StoriesRequest,
     "info": requests.InfoRequest,
     "rpc": requests.RpcRequest,
     "config": requests.ConfigRequest,

@@ -24,11 +24,12 @@ from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
 from gapless.protocol.messages import NO_PAYLOAD, ClientInfo, Command, Payload, Push, Refresh, Reply
 from gapless.protocol.meta import Meta
 from gapless.server import hooking, subscribing
+from gapless.server.console.stories import By, Story, Who
 from gapless.server.limiting import Allowance, Verdict
 from gapless.server.socket import Socket
 
 if TYPE_CHECKING:
-    from gapless.server.sessions import Sessions
+    from gapless.server.sessions import Sdk, Sessions
 
 __all__ = ["Session", "Work"]
 
@@ -51,6 +52,8 @@ _WITH_THE_CONNECTION: Final = {
     Unsubscribe.EXPIRED: Disconnect.SUBSCRIPTION_EXPIRED,
     Unsubscribe.STATE_INVALIDATED: Disconnect.STATE_INVALIDATED,
 }
+# Who closed with a code of the WebSocket's: this side what breaks its protocol, the network without a word.
+_BY: Final = {**dict.fromkeys((1002, 1007, 1008, 1009, 1011), By.SERVER), 1006: By.NETWORK}
 _NOBODY: Final = Claims(user="")
 
 
@@ -60,7 +63,7 @@ class Session:
     `claims` is what it connected with, `info` what others see of that. `subscribing` are the channels that
     wait for the store or a hook, with the code to unsubscribe them by as soon as they stand, if there is one.
     `asking` are the channels in which a publication waits for a hook; at `renew_ms` a hook is to be asked for
-    more time, 0: never.
+    more time, 0: never. `sdk` is what its client says it is, `story` what is remembered for the console.
     """
 
     __slots__ = (
@@ -81,6 +84,7 @@ class Session:
         "awaited_messages",
         "claims",
         "connected",
+        "connected_ms",
         "ends_ms",
         "headers",
         "info",
@@ -89,7 +93,9 @@ class Session:
         "paused",
         "renew_ms",
         "scheduled_ms",
+        "sdk",
         "socket",
+        "story",
         "subscribing",
         "subscriptions",
         "wire",
@@ -114,6 +120,9 @@ class Session:
         self.headers: Mapping[str, str] | None = None  # of the handshake, until it is connected
         self.awaited_messages = 0  # how many its histories that are being read may bring
         self.connected = False
+        self.connected_ms = 0
+        self.sdk: Sdk | None = None
+        self.story: Story | None = None
         self.open = True
         self.paused = False
         self.ends_ms = 0
@@ -242,6 +251,8 @@ class Session:
             self.socket.pause_reading()
             self._keepalive.paused(self.socket.buffered_bytes(), self.node.clock.now_ms())
             self.schedule()
+            if self.story is not None:
+                self.story.stalled()
             self.node.broker.hub.stall(self)
 
     def writing_resumed(self) -> None:
@@ -251,6 +262,8 @@ class Session:
             self.node.counts.stalled -= 1
             self._keepalive.resumed(self.node.clock.now_ms())
             self.schedule()
+            if self.story is not None:
+                self.story.resumed()
             self.node.broker.catch_up.resume(self)
             self._proceed()
 
@@ -258,6 +271,7 @@ class Session:
         """Forget the connection."""
         if self.open:
             hooking.left(self, code, reason)
+            self._end_story(code, reason, _BY.get(code, By.CLIENT))
             self.node.counts.closed_by_peer(code)
             log.debug("client left", extra={**self._who(), "code": code})
         self._end()
@@ -285,6 +299,8 @@ class Session:
             self.disconnected(_WITH_THE_CONNECTION[code])
             return
         channel = subscription.channel.name
+        if self.story is not None:
+            self.story.left(subscription, int(code), code.reason)
         del self.subscriptions[channel]
         self.node.broker.leave(subscription)
         self.send(Reply(push=Push(channel=channel, unsubscribe=code.push())))
@@ -298,8 +314,13 @@ class Session:
             log.log(weight, "client disconnected", extra={**self._who(), "code": number})
             self.flush()
             hooking.left(self, number, reason)
+            self._end_story(number, reason, By.SERVER)
             self._end()
             self.socket.close(number, reason)
+
+    def _end_story(self, code: int, reason: str, by: By) -> None:
+        if self.story is not None:
+            self.story.ended(self.subscriptions.values(), code, reason, by)
 
     def hold(self) -> None:
         """Carry out nothing more: what was begun is still answered before the connection is ended."""
@@ -351,9 +372,14 @@ class Session:
         if len(self.subscriptions) + len(self.subscribing) + more > limit:
             raise LimitExceeded(f"a connection follows up to {limit} channels")
 
-    def enter(self, channel: str, start: Start, terms: Terms) -> None:
-        """Let a subscription that the client was told of read on from `start`."""
+    def enter(self, channel: str, start: Start, terms: Terms, began_ms: int = 0) -> None:
+        """Let a subscription that the client was told of read on from `start`.
+
+        It was asked for at `began_ms`; 0: just now.
+        """
         if self.open:  # the write may have been one too many for its namespaces
+            if self.story is not None:
+                self.story.entered(channel, start, began_ms)
             self._end_by(terms.ends_ms)
             self._renew_by(terms.grant)
             self.node.broker.enter(channel, self, start, terms)
@@ -462,9 +488,18 @@ class Session:
         if not self.connected:
             self.connected = True
             self._refused = False
+            self.connected_ms = self.node.clock.now_ms()
+            self._begin_story()
             log.debug("client connected", extra=self._who())
             self._keepalive.opened(self.node.first_ping_ms())
         self.schedule()
+
+    def _begin_story(self) -> None:
+        stories = self.node.stories
+        if stories is not None and not self.claims.watches:
+            name, version = self.sdk or ("", "")
+            info, binary = self.info, self.wire.codec.binary
+            self.story = stories.begin(Who(info.client, info.user, self.address, binary, name, version))
 
     def schedule(self) -> None:
         """Have the wheel wake this session when something falls due; woken too early, it asks again."""

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Mapping
 from functools import cache
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -13,12 +13,13 @@ from gapless.broker.revocations import Revocations
 from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.broker.verbs import Verbs
 from gapless.core.keepalive import Keepalive
-from gapless.core.limits import SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
+from gapless.core.limits import SDKS_SHARED_MAX, SOCKET_STUCK_MS, UNAUTHENTICATED_BYTES_MAX
 from gapless.core.wheel import Wheel
 from gapless.ports import Clock
 from gapless.protocol.websocket import WebSocketWire
 from gapless.server.commands import HANDLERS, Handler
 from gapless.server.config.model import Limits
+from gapless.server.console.stories import Stories
 from gapless.server.counts import Counts
 from gapless.server.hook_workers import HookWorkers
 from gapless.server.hooks import Hooks
@@ -29,7 +30,7 @@ from gapless.server.request import Refused
 from gapless.server.session import Session
 from gapless.server.socket import Handshake, Socket
 
-__all__ = ["SessionOptions", "Sessions", "Tokens"]
+__all__ = ["Sdk", "SessionOptions", "Sessions", "Tokens"]
 
 WHEEL_SLOT_MS: Final = 250
 CLIENT_IDS_DRAWN: Final = 64
@@ -74,6 +75,13 @@ class SessionOptions(Struct, frozen=True, kw_only=True):
         return self.personal_channel_prefix + user if self.personal_channel_prefix and user else ""
 
 
+class Sdk(NamedTuple):
+    """What a client says it is. Those who say the same share it."""
+
+    name: str
+    version: str
+
+
 class Sessions:
     """Makes a session of every accepted connection, and wakes those that something falls due for."""
 
@@ -100,12 +108,14 @@ class Sessions:
         self.verbs = verbs
         self.hooks: Hooks | None = None  # whoever has some sets them
         self.workers = HookWorkers(clock, broker.node)
+        self.stories: Stories | None = None  # whoever has a console sets them
         self.handlers: Mapping[type[Any], Handler] = HANDLERS
         self.all: set[Session] = set()
-        self._by_client: dict[str, Session] = {}
+        self.by_client: dict[str, Session] = {}  # those of which it is known who they are
         self._by_user: dict[str, dict[Session, None]] = {}
         self.counts = Counts(HANDLERS)
         self.wheel: Wheel[Session] = Wheel(WHEEL_SLOT_MS, clock.now_ms())
+        self._sdks: dict[Sdk, Sdk] = {}
         self._random = random
         self._dice: list[int] = []
         self._spread = Random(random.getrandbits(64))  # who knows it knows when pings come: no secret
@@ -154,7 +164,7 @@ class Sessions:
 
     def unregister(self, session: Session) -> None:
         """Note that a session belongs to nobody, or is about to belong to somebody else."""
-        self._by_client.pop(session.info.client, None)
+        self.by_client.pop(session.info.client, None)
         same = self._by_user.get(session.info.user, {})
         same.pop(session, None)
         if not same:
@@ -162,7 +172,7 @@ class Sessions:
 
     def register(self, session: Session) -> None:
         """Note who a session belongs to, so that `of` finds it."""
-        self._by_client[session.info.client] = session
+        self.by_client[session.info.client] = session
         self._by_user.setdefault(session.info.user, {})[session] = None
 
     def of(self, user: str, *, client: str = "") -> list[Session]:
@@ -173,8 +183,18 @@ class Sessions:
         """
         if not client:
             return list(self._by_user.get(user, ())) if user else []
-        session = self._by_client.get(client)
+        session = self.by_client.get(client)
         return [session] if session is not None and user in ("", session.info.user) else []
+
+    def sdk(self, name: str, version: str) -> Sdk:
+        """Return what a client says it is, the same object for all who say the same."""
+        said = Sdk(name, version)
+        shared = self._sdks.get(said)
+        if shared is None:
+            shared = said
+            if len(self._sdks) < SDKS_SHARED_MAX:
+                self._sdks[said] = said
+        return shared
 
     @property
     def num_users(self) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from gapless.server.traffic import Traffic
+
 __all__ = ["Accept", "Handshake", "Receiver", "Socket"]
 
 
@@ -59,6 +61,9 @@ class Socket(Protocol):
 
     def buffered_bytes(self) -> int:
         """How many written bytes the peer's side has not taken yet."""
+
+    def traffic(self) -> Traffic | None:
+        """What the system counted of the connection; None where it does not."""
 
     def pause_reading(self) -> None:
         """Take nothing more from the peer until `resume_reading`; what was read already may still arrive."""

@@ -26,6 +26,7 @@ from gapless.ports import Clock, Timer
 from gapless.protocol.websocket import close_frame, pong_frame
 from gapless.server.framing import NO_CODE, Parser, Parsers
 from gapless.server.socket import Receiver, Socket
+from gapless.server.traffic import Traffic, traffic
 
 __all__ = ["WebSocket", "WebSocketLimits"]
 
@@ -123,6 +124,10 @@ class WebSocket(asyncio.BufferedProtocol):
     def buffered_bytes(self) -> int:
         """See `Socket.buffered_bytes`."""
         return self._transport.get_write_buffer_size()
+
+    def traffic(self) -> Traffic | None:
+        """See `Socket.traffic`."""
+        return traffic(self._transport)
 
     def pause_reading(self) -> None:
         """See `Socket.pause_reading`."""

@@ -137,6 +137,9 @@ class Link:
         """How much was written and not taken yet."""
         return self._unsent_bytes
 
+    def traffic(self) -> None:
+        """Tell nothing: there is no system below."""
+
     def pause_reading(self) -> None:
         """Keep what arrives."""
         self._reading = False

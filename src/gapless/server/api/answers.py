@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from gapless.protocol import hooks, queues, streams
 from gapless.protocol.messages import Payload
@@ -103,6 +103,100 @@ class Channels(Struct, omit_defaults=True):
 
     channels: dict[str, Followed]
     next: str = ""
+
+
+class FollowedChannel(Struct):
+    """A subscription: the offset that its socket was given, and how many messages that is behind the end.
+
+    Who is `behind` reads on from there; all others have what there is. Where nothing is kept the offset is 0.
+    """
+
+    channel: str
+    offset: Offset
+    lag: int
+    behind: bool
+    server_side: bool
+
+
+class Connected(Struct, omit_defaults=True):
+    """A connection. `name` and `version` are what its SDK said, `watches` says that it is a console.
+
+    `buffered_bytes` wait in this server. The bytes that were received and sent, with TLS and frames, and the
+    round trip are what the system counted, where it does (Linux). Of `num_subs` subscriptions 1,000 are told.
+    """
+
+    client: str
+    user: str
+    node: str
+    address: str
+    transport: str
+    protocol: str
+    name: str
+    version: str
+    connected_ms: int
+    watches: bool
+    stalled: bool
+    buffered_bytes: int
+    num_subs: int
+    subscriptions: list[FollowedChannel]
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    rtt_ms: float | None = None
+
+
+class ConnectedPage(Struct, omit_defaults=True):
+    """Connections by client id, and how many there are in all; with `next` there are more."""
+
+    connections: list[Connected]
+    total: int
+    next: str = ""
+
+
+class StoryEvent(Struct, omit_defaults=True):
+    """Something that happened to a connection: `what` says what, and which fields there are besides.
+
+    - `connected`: `address`, `protocol`, and the `name` and `version` of the SDK.
+    - `subscribed` to a `channel`, from an `offset` on.
+    - `recovered`: it came back having read up to `since`; the channel ended at `last`, so many `messages`
+      later. That `took_ms` and came `from` the `tail` in memory, the `store` or a `cache`. `previous` is the
+      connection that it continues, if one is found.
+    - `lost`: that position does not hold, and `why`.
+    - `unsubscribed` from a `channel`, with `code` and `reason`; 0: by the client.
+    - `stalled`, so many `times`: its socket was full; `resumed`: it drained.
+    - `disconnected` `by` the `server`, the `client` or the `network`, which says nothing; `positions` are the
+      offsets that it was given of each channel.
+    """
+
+    at_ms: int
+    node: str
+    client: str
+    user: str
+    what: str
+    address: str | None = None
+    protocol: str | None = None
+    name: str | None = None
+    version: str | None = None
+    channel: str | None = None
+    offset: int | None = None
+    since: int | None = None
+    epoch: str | None = None
+    last: int | None = None
+    messages: int | None = None
+    took_ms: int | None = None
+    source: str | None = field(default=None, name="from")
+    previous: str | None = None
+    why: str | None = None
+    code: int | None = None
+    reason: str | None = None
+    by: str | None = None
+    times: int | None = None
+    positions: dict[str, int] | None = None
+
+
+class StoryEvents(Struct):
+    """What happened, the newest first."""
+
+    events: list[StoryEvent]
 
 
 class Info(Struct):
@@ -230,6 +324,8 @@ ANSWERS: dict[str, type[Struct]] = {
     "history": History,
     "history_remove": Nothing,
     "channels": Channels,
+    "connections": ConnectedPage,
+    "stories": StoryEvents,
     "info": Info,
     "rpc": Called,
     "config": Configuration,

@@ -11,8 +11,10 @@ from gapless.server.api.calls import Answering, encode
 from gapless.server.api.connections import Connections
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
+from gapless.server.api.present import Present
 from gapless.server.api.revoking import Revoke
 from gapless.server.api.settings import Settings
+from gapless.server.api.stories import Recalling
 from gapless.server.api.trying import Trying
 from gapless.server.api.verbs import verb_methods
 from gapless.server.config import Effective
@@ -52,6 +54,8 @@ def every_method(
         "history": (requests.HistoryRequest, looking.history),
         "history_remove": (requests.HistoryRemoveRequest, looking.history_remove),
         "channels": (requests.ChannelsRequest, looking.channels),
+        "connections": (requests.ConnectionsRequest, Present(sessions).connections),
+        "stories": (requests.StoriesRequest, Recalling(sessions).stories),
         "info": (requests.InfoRequest, looking.info),
         "rpc": (requests.RpcRequest, Rpc(sessions).rpc),
         "config": (requests.ConfigRequest, settings.config),

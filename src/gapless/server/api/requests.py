@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 
 from gapless.broker.tokens.claims import Grant, Override, Overrides, Seconds, granted_payload
 from gapless.core.errors import BadRequest, Unauthorized
-from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX, TOKEN_TRIAL_MS
+from gapless.core.limits import API_ITEMS_MAX, CLOSE_REASON_BYTES_MAX, TOKEN_TRIAL_MS, TOLD_PAGE_MAX
 from gapless.protocol.messages import Payload, StreamPosition
 from gapless.protocol.meta import Meta as Beside
 from gapless.protocol.meta import is_json
@@ -26,6 +26,7 @@ __all__ = [
     "ChannelsRequest",
     "Command",
     "ConfigRequest",
+    "ConnectionsRequest",
     "Content",
     "DisconnectRequest",
     "Going",
@@ -40,6 +41,7 @@ __all__ = [
     "RevocationsRequest",
     "RevokeRequest",
     "RpcRequest",
+    "StoriesRequest",
     "SubscribeRequest",
     "TokenCheckRequest",
     "TokenMakeRequest",
@@ -139,6 +141,32 @@ class ChannelsRequest(Struct, gc=False):
     pattern: str | None = None
     limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     after: str | None = None
+
+
+class ConnectionsRequest(Struct, gc=False):
+    """Ask who is connected, to any node, with what each follows and how far it is (ours).
+
+    Of a `user`, with a `client` id, or who follows a `channel`. The answer has up to `limit` of them in the
+    order of their ids. While there are more it has `next`, which as `after` asks for those that follow.
+    """
+
+    user: str | None = None
+    client: str | None = None
+    channel: str | None = None
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=TOLD_PAGE_MAX)] | None = None
+
+
+class StoriesRequest(Struct, gc=False):
+    """Ask what happened to connections lately, the newest first; a node with a console remembers it (ours).
+
+    Of a `user`, or of one connection and those that it continues, with `client`: a reconnect has a new client
+    id, so they are joined by the user, or else by the position that was presented.
+    """
+
+    client: str | None = None
+    user: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=TOLD_PAGE_MAX)] | None = None
 
 
 class InfoRequest(Struct, gc=False):

@@ -54,6 +54,7 @@ def connect(session: Session, id: int, request: ConnectRequest) -> Work | None:
     """Grant the connection, or end it: nothing else may follow a refused connect."""
     if len(request.name) > NAME_CHARACTERS_MAX or len(request.version) > VERSION_CHARACTERS_MAX:
         raise BadRequest(f"name has up to {NAME_CHARACTERS_MAX} characters, version {VERSION_CHARACTERS_MAX}")
+    session.sdk = session.node.sdk(request.name, request.version)
     fetched = session.node.tokens.ready(request.token) if request.token else None
     if fetched is not None:
         return _connect_with_key(session, id, request, fetched)
@@ -249,14 +250,21 @@ def _follows(session: Session, channel: str, user: str) -> bool:
 async def _grant_later(
     session: Session, id: int, beginnings: Sequence[Beginning], namespaces: Namespaces
 ) -> None:
+    began_ms = session.node.clock.now_ms()
     starts = await subscribing.find(session, beginnings)
     if session.node.broker.namespaces is not namespaces:
         raise Unavailable("the node goes on with other namespaces; try again")
     if not session.expired():
-        _grant(session, id, beginnings, starts)
+        _grant(session, id, beginnings, starts, began_ms)
 
 
-def _grant(session: Session, id: int, beginnings: Sequence[Beginning], starts: Sequence[Start]) -> None:
+def _grant(
+    session: Session,
+    id: int,
+    beginnings: Sequence[Beginning],
+    starts: Sequence[Start],
+    began_ms: int = 0,
+) -> None:
     node, claims = session.node, session.claims
     for beginning in beginnings:
         node.broker.check_room(beginning.channel)
@@ -274,7 +282,7 @@ def _grant(session: Session, id: int, beginnings: Sequence[Beginning], starts: S
         time=node.clock.now_ms() if node.options.connect_include_server_time else 0,
     )
     if beginnings:
-        _answer(session, id, result, beginnings, starts)
+        _answer(session, id, result, beginnings, starts, began_ms)
     else:
         session.send(Reply(id, connect=result))
 
@@ -285,6 +293,7 @@ def _answer(
     result: ConnectResult,
     beginnings: Sequence[Beginning],
     starts: Sequence[Start],
+    began_ms: int,
 ) -> None:
     """Write the reply with what was subscribed to, then let each subscription read on."""
     session.node.broker.hub.settle()
@@ -297,7 +306,7 @@ def _answer(
         subs[channel] = (told, start.publications)
     session.write_part(session.wire.codec.connected(id, result, subs))
     for (channel, terms, _), start in zip(beginnings, fitting, strict=True):
-        session.enter(channel, start, terms)
+        session.enter(channel, start, terms, began_ms)
 
 
 # Refresh --------------------------------------------------------------------------------------

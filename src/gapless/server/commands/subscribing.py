@@ -64,7 +64,7 @@ def subscribe(session: Session, id: int, request: SubscribeRequest) -> Work | No
 
 async def _begin_by_hook(session: Session, id: int, request: SubscribeRequest, hooks: Hooks) -> None:
     """Let a hook decide, after the token if there is one; nothing is read or told before."""
-    channel, node = request.channel, session.node
+    channel, node, began_ms = request.channel, session.node, session.node.clock.now_ms()
     try:
         grant = None
         if request.token:
@@ -85,7 +85,7 @@ async def _begin_by_hook(session: Session, id: int, request: SubscribeRequest, h
             grant = hooking.grant_of(grant or Grant(), decision, node.clock.now_ms())
         elif grant is None:
             grant = rights.follow(session, channel)
-        work = _begin(session, id, request, grant)
+        work = _begin(session, id, request, grant, began_ms)
         if work is not None:
             await work
     finally:
@@ -95,9 +95,10 @@ async def _begin_by_hook(session: Session, id: int, request: SubscribeRequest, h
 async def _begin_with_key(
     session: Session, id: int, request: SubscribeRequest, fetched: Awaitable[None]
 ) -> None:
+    began_ms = session.node.clock.now_ms()
     try:
         await fetched
-        work = _begin_with_token(session, id, request)
+        work = _begin_with_token(session, id, request, began_ms)
         if work is not None:
             await work
     finally:
@@ -113,9 +114,9 @@ def _tokens_grant(session: Session, channel: str, token: str) -> Grant | None:
         raise PermissionDenied(str(error)) from error
 
 
-def _begin_with_token(session: Session, id: int, request: SubscribeRequest) -> Work | None:
+def _begin_with_token(session: Session, id: int, request: SubscribeRequest, began_ms: int = 0) -> Work | None:
     grant = _tokens_grant(session, request.channel, request.token)
-    return _begin(session, id, request, grant) if session.open else None
+    return _begin(session, id, request, grant, began_ms) if session.open else None
 
 
 def _granted(session: Session, channel: str, token: str) -> Grant | None:
@@ -130,28 +131,19 @@ def _granted(session: Session, channel: str, token: str) -> Grant | None:
     return claims.grant
 
 
-def _check_holds(session: Session, grant: Grant) -> None:
-    """Refuse what a token grants no more: its time is over, or it is revoked."""
-    now_ms = session.node.clock.now_ms()
-    if 0 < grant.expires_ms <= now_ms:
-        raise TokenExpired("the subscription that the token grants has expired")
-    revocations, user = session.node.revocations, session.info.user
-    try:
-        revocations.check(user, grant.token_id, grant.issued_ms or 0, now_ms)
-    except Unauthorized as error:
-        raise PermissionDenied(str(error)) from error
-
-
-def _begin(session: Session, id: int, request: SubscribeRequest, grant: Grant | None) -> Work | None:
+def _begin(
+    session: Session, id: int, request: SubscribeRequest, grant: Grant | None, began_ms: int = 0
+) -> Work | None:
+    """Begin what was asked for at `began_ms`; 0: just now."""
     channel = request.channel
     terms = _terms(session, request, grant)
     since = Position(request.epoch, request.offset) if request.recover and terms.recoverable else None
     start = session.node.broker.start_now(channel, session, since)
     if start is not None:
-        _enter(session, id, request, terms, start)
+        _enter(session, id, request, terms, start, began_ms)
         return None
     session.subscribing.setdefault(channel)
-    return _begin_later(session, id, request, terms, since)
+    return _begin_later(session, id, request, terms, since, began_ms or session.node.clock.now_ms())
 
 
 def _terms(session: Session, request: SubscribeRequest, grant: Grant | None) -> Terms:
@@ -171,7 +163,12 @@ def _terms(session: Session, request: SubscribeRequest, grant: Grant | None) -> 
 
 
 async def _begin_later(
-    session: Session, id: int, request: SubscribeRequest, terms: Terms, since: Position | None
+    session: Session,
+    id: int,
+    request: SubscribeRequest,
+    terms: Terms,
+    since: Position | None,
+    began_ms: int,
 ) -> None:
     channel = request.channel
     try:
@@ -179,29 +176,35 @@ async def _begin_later(
         if terms.grant is not None:
             _check_holds(session, terms.grant)
         if not session.expired():
-            _enter(session, id, request, terms, start)
+            _enter(session, id, request, terms, start, began_ms)
     finally:
         session.subscribed(channel)
 
 
-def _enter(session: Session, id: int, request: SubscribeRequest, terms: Terms, start: Start) -> None:
+def _enter(
+    session: Session, id: int, request: SubscribeRequest, terms: Terms, start: Start, began_ms: int
+) -> None:
     recovering = request.recover and terms.recoverable
     session.node.broker.hub.settle()
     if not session.open:
         return
     session.node.broker.check_room(request.channel)
     if session.paused and start.publications:
+        if session.story is not None:
+            session.story.entered(request.channel, start, began_ms)
         start = start.bare()
     if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:
         raise PositionLost("the position cannot be recovered")
     result = result_of(session, terms, start, recovering=recovering)
     session.write_part(session.wire.codec.subscribed(id, result, start.publications))
-    session.enter(request.channel, start, terms)
+    session.enter(request.channel, start, terms, began_ms)
 
 
 def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
     """Stop following a channel; harmless where none is followed."""
     session.node.broker.namespaces.of(request.channel)
+        if session.story is not None:
+            session.story.left(subscription, 0, "unsubscribed by the client")
     subscription = session.subscriptions.pop(request.channel, None)
     if subscription is not None:
         session.node.broker.leave(subscription)
