@@ -83,12 +83,12 @@ async def _connect_by_hook(session: Session, id: int, request: ConnectRequest, h
     claims = _authenticated(session, request.token) if request.token else None
     if not session.open:
         return
-    session.info = ClientInfo(client=session.node.new_client_id(), user=claims.user if claims else "")
     if claims is not None and claims.watches:  # the console is none of the application's business
         work = _admit(session, id, request, claims)
         if work is not None:
             await work
         return
+    session.info = ClientInfo(client=session.node.new_client_id(), user=claims.user if claims else "")
     session.claims = claims or ANONYMOUS
     asked = Connecting(
         **hooking.who(session, request.data),
@@ -222,9 +222,9 @@ def _grants(session: Session, claims: Claims, request: ConnectRequest) -> Mappin
     nobody granted that, so it lasts only as long as it may.
     """
     personal = session.node.options.personal_channel(claims.user)
-    if not personal and not request.subs:
     if claims.watches:
         return claims.subscriptions
+    if not personal and not request.subs:
         return claims.subscriptions
     grants: dict[str, Grant | None] = dict(claims.subscriptions)
     if personal:

@@ -131,6 +131,18 @@ def _granted(session: Session, channel: str, token: str) -> Grant | None:
     return claims.grant
 
 
+def _check_holds(session: Session, grant: Grant) -> None:
+    """Refuse what a token grants no more: its time is over, or it is revoked."""
+    now_ms = session.node.clock.now_ms()
+    if 0 < grant.expires_ms <= now_ms:
+        raise TokenExpired("the subscription that the token grants has expired")
+    revocations, user = session.node.revocations, session.info.user
+    try:
+        revocations.check(user, grant.token_id, grant.issued_ms or 0, now_ms)
+    except Unauthorized as error:
+        raise PermissionDenied(str(error)) from error
+
+
 def _begin(
     session: Session, id: int, request: SubscribeRequest, grant: Grant | None, began_ms: int = 0
 ) -> Work | None:
@@ -190,10 +202,10 @@ def _enter(
         return
     session.node.broker.check_room(request.channel)
     if session.paused and start.publications:
-        if session.story is not None:
-            session.story.entered(request.channel, start, began_ms)
         start = start.bare()
     if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:
+        if session.story is not None:
+            session.story.entered(request.channel, start, began_ms)
         raise PositionLost("the position cannot be recovered")
     result = result_of(session, terms, start, recovering=recovering)
     session.write_part(session.wire.codec.subscribed(id, result, start.publications))
@@ -203,10 +215,10 @@ def _enter(
 def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
     """Stop following a channel; harmless where none is followed."""
     session.node.broker.namespaces.of(request.channel)
-        if session.story is not None:
-            session.story.left(subscription, 0, "unsubscribed by the client")
     subscription = session.subscriptions.pop(request.channel, None)
     if subscription is not None:
+        if session.story is not None:
+            session.story.left(subscription, 0, "unsubscribed by the client")
         session.node.broker.leave(subscription)
     session.send(Reply(id, unsubscribe=UnsubscribeResult()))
 
@@ -214,6 +226,7 @@ def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) -> None:
 def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> Work | None:
     """Prolong a subscription with a new token."""
     subscription = session.subscriptions.get(request.channel)
+    rights.check_acting(session)
     if request.type:
         raise NotAvailable("map and shared-poll subscriptions are not available")
     if subscription is None:
@@ -229,7 +242,6 @@ def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> Work |
     _prolong(session, id, request)
     return None
 
-    rights.check_acting(session)
 
 async def _prolong_with_key(
     session: Session, id: int, request: SubRefreshRequest, fetched: Awaitable[None]
