@@ -75,7 +75,9 @@ TAKEN = re.compile(
 SHELLS = {
     "cli/doctor.py": {"os.urandom", "time.perf_counter_ns", "time.time_ns"},
     "cli/nearby.py": {"random.SystemRandom"},
+    "cli/several/parent.py": {"random.SystemRandom"},
     "cli/several/process.py": {"random.SystemRandom"},
+    "cli/passwords.py": {"random.SystemRandom"},
     "cli/pubsub.py": {"random.SystemRandom"},
     "cli/serving.py": {"random.SystemRandom"},
     "cli/supervision.py": {"time.monotonic_ns"},

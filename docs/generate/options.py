@@ -25,7 +25,7 @@ FROM = {
 # What the rules of a section may say, with the defaults of what is new.
 FULL: dict[str, type[Struct]] = {"queues": QueueOptions, "streams": FullStreamSettings}
 
-LISTS = ("channel.namespaces", "queues", "streams")
+LISTS = ("channel.namespaces", "console.users", "queues", "streams")
 
 HEAD = """# Options
 

@@ -4,13 +4,18 @@ from typing import Any, Final
 
 import msgspec
 
+from gapless.broker.namespaces import Namespace
 from gapless.core.limits import AUDIT_MESSAGES_MAX
 from gapless.core.stream import Entry, Retention
 
-__all__ = ["STREAM", "record"]
+__all__ = ["NAMESPACE", "STREAM", "record"]
 
 STREAM: Final = "gapless.audit"
 RETENTION: Final = Retention(count=AUDIT_MESSAGES_MAX)
+NAMESPACE: Final = Namespace(
+    name=STREAM, history_size=AUDIT_MESSAGES_MAX, history_ttl_ms=2**53, history_meta_ttl_ms=0
+)
+"""By which whoever watches from the console follows it; how long it is kept, its records say."""
 _encode: Final = msgspec.json.Encoder().encode
 
 

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "broadcast": ("publishing", "Publish one message to several channels."),
     "channels": ("looking", "List the channels that somebody follows."),
     "config": ("configuring", "Show the configuration, and where each value comes from; find mistakes."),
+    "console-password": ("passwords", "Make a hash of a password, for console.users."),
     "dev": ("serving", "Run with all defaults, insecure, for development."),
     "doctor": ("doctor", "Check store, disk, machine and configuration, and say what to do."),
     "history": ("looking", "Print what a channel keeps."),
@@ -51,7 +52,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"gapless.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        module = import_module(f"gapless.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -117,8 +117,10 @@ def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> Non
         click.secho(
             "INSECURE: anybody who reaches this port may read and publish everything.", fg="red", bold=True
         )
-        click.echo(f"""
-  Demo        http://{url}{PREFIX}
+        click.secho(f"\n  Demo        http://{url}{PREFIX}/", bold=True)
+        if config.console.enabled:
+            click.secho(f"  Console     http://{url}{config.console.handler_prefix}/", bold=True)
+        click.echo(f"""\
   WebSocket   ws://{url}{config.websocket.handler_prefix}
   API         http://{url}{api}
   Health      http://{url}{config.health.handler_prefix}

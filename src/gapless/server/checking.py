@@ -1,5 +1,6 @@
 """What a node would refuse in its configuration: all of it at once, before store and port are opened."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -15,6 +16,7 @@ from gapless.server.health import NAMESPACE
 from gapless.server.messages import taken
 from gapless.server.messages.paths import Paths
 from gapless.server.origin import check
+from gapless.server.site import is_below
 
 __all__ = ["checked", "mistakes"]
 
@@ -53,6 +55,7 @@ def mistakes(config: Config, now_ms: int) -> Iterator[str]:
     yield from _personal_channel(config)
     yield from _aliases(config)
     yield from _paths(config)
+    yield from _console(config)
     yield from _store(config)
     yield from _workers(config)
     yield from listening.mistakes(config.store, now_ms)
@@ -90,19 +93,45 @@ def _aliases(config: Config) -> Iterator[str]:
 
 def _paths(config: Config) -> Iterator[str]:
     """Find what would be served at a path of something else."""
-    served: dict[str, str] = {}
-    for key, path, is_served in (
+    found: dict[str, str] = {}
+    for key, path in _served(config):
+        if path in found:
+            yield f"{key}: {path!r} is taken by {found[path]}: write another path"
+        else:
+            found[path] = key
+
+
+def _served(config: Config) -> list[tuple[str, str]]:
+    """Return what is served, each as the key that says so and its path."""
+    paths = (
         ("http_api.handler_prefix", config.http_api.handler_prefix, not config.http_api.disabled),
         ("http_api", OPENAPI, not config.http_api.disabled),
         ("websocket.handler_prefix", config.websocket.handler_prefix, not config.websocket.disabled),
         ("health.handler_prefix", config.health.handler_prefix, config.health.enabled),
         ("health.handler_prefix", f"{config.health.handler_prefix}/live", config.health.enabled),
         ("prometheus.handler_prefix", config.prometheus.handler_prefix, config.prometheus.enabled),
+    )
+    return [(key, path) for key, path, is_served in paths if is_served]
+
+
+def _console(config: Config) -> Iterator[str]:
+    """Find what keeps everybody out of the console, or its pages from what they need."""
+    console, names = config.console, Counter(user.name for user in config.console.users)
+    yield from (f"console.users: {name!r} is there {n} times" for name, n in names.items() if n > 1)
+    if not console.enabled:
+        return
+    if not (console.users or config.http_api.key or console.insecure):
+        yield "console.enabled: nobody could log in: add console.users, or set http_api.key"
+    for key, disabled in (
+        ("http_api.disabled", config.http_api.disabled),
+        ("websocket.disabled", config.websocket.disabled),
     ):
-        if is_served and path in served:
-            yield f"{key}: {path!r} is taken by {served[path]}: write another path"
-        elif is_served:
-            served[path] = key
+        if disabled:
+            yield f"console.enabled: the console needs what {key} switches off"
+    prefix = console.handler_prefix
+    for key, path in _served(config):
+        if is_below(path, prefix) or is_below(prefix, path):
+            yield f"console.handler_prefix: {prefix!r} and {path!r} ({key}) are in each other's way"
 
 
 def _store(config: Config) -> Iterator[str]:

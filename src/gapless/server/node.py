@@ -12,6 +12,7 @@ from typing import Final
 from starlette.routing import Route
 
 from gapless import __version__
+from gapless.broker import audit
 from gapless.broker.broker import Broker
 from gapless.broker.governing import govern
 from gapless.broker.namespaces import Namespaces
@@ -34,8 +35,8 @@ from gapless.server.console.console import Console
 from gapless.server.console.desk import Desk
 from gapless.server.console.passes import ConsoleTokens, Passes
 from gapless.server.console.sampling import Sampling
-from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.console.stories import Stories
+from gapless.server.engine import message_bytes_max, open_store, verbs_over
 from gapless.server.extension import Extension
 from gapless.server.front import Front, cannot_listen
 from gapless.server.handshake import WebSocketEndpoint
@@ -252,8 +253,8 @@ class Node:
             limiting=Limiting(config.limits, clock, connects_per_second=config.client.connection_rate_limit),
             verbs=self._verbs,
         )
-        self.sessions.reach(self.cluster.asking)
         self.sessions.stories = Stories(clock) if config.console.enabled else None
+        self.sessions.reach(self.cluster.asking)
         self.cluster.share_hooks(self.sessions.workers)
 
     def _site(self) -> Site:
@@ -474,7 +475,7 @@ App = Callable[[Node], AbstractAsyncContextManager[list[tuple[Known, Runner]]]]
 
 def namespaces_of(config: Config) -> Namespaces:
     """Return the namespaces that are configured, and those of the system."""
-    return config.channel.compiled(NAMESPACE, sampling.NAMESPACE)
+    return config.channel.compiled(NAMESPACE, sampling.NAMESPACE, audit.NAMESPACE)
 
 
 def session_options(config: Config) -> SessionOptions:

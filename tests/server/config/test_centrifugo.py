@@ -241,7 +241,7 @@ def test_an_engine_in_memory_asks_for_no_more_than_that_and_a_store_of_ours_over
 
 def test_a_misspelled_key_is_found_also_in_a_section_that_is_switched_off() -> None:
     found = examine([source({"admin": {"enabled": False, "pasword": "x"}})])
-    assert found.mistakes == ["test: admin.pasword: unknown key"]
+    assert found.mistakes == ["test: admin.pasword: unknown key; did you mean console.users.password?"]
 
 
 @pytest.mark.parametrize("value", [False, "false", 0, "", [], {}, None, "redis://127.0.0.1:6379"])

@@ -225,7 +225,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> Non
         "gapless.json:7: channel.namespaces[1].hstory_ttl: unknown key;"
         " did you mean channel.namespaces.history_ttl?",
         "gapless.json:11: admin.enabled: this key of Centrifugo's is not one that gapless has:"
-        " there is no web admin; use the command line and the server API",
+        " there is a console: see console.enabled and console.users",
         "gapless.json:6: namespace 'ab': history needs both history_size and history_ttl",
         "gapless.json:7: namespace 'cd': recovery needs history_size and history_ttl",
         "gapless.json:8: namespace 'e': a name is two or more of letters, digits, '-', '_', '.'",

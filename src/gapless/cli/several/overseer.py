@@ -70,10 +70,12 @@ class Overseer:
     """Keeps as many processes running as the configuration says.
 
     `up` is done when all have served at once, or all was given up before; `over` when none runs any more:
-    with None, or with the error for which all was given up.
+    with None, or with the error for which all was given up. All of them are given the `secret`.
     """
 
-    def __init__(self, effective: Effective, target: str, clock: Clock, spawn: Spawn) -> None:
+    def __init__(
+        self, effective: Effective, target: str, clock: Clock, spawn: Spawn, secret: str = ""
+    ) -> None:
         loop, config = asyncio.get_running_loop(), effective.config
         self.up: asyncio.Future[None] = loop.create_future()
         self.over: asyncio.Future[GaplessError | None] = loop.create_future()
@@ -81,6 +83,7 @@ class Overseer:
         self._target = target
         self._clock = clock
         self._spawn = spawn
+        self._secret = secret
         self._workers = [_Worker(number) for number in range(1, config.http_server.workers + 1)]
         self._gathering = Gathering(clock)
         self._reloading: set[int] = set()
@@ -98,7 +101,8 @@ class Overseer:
         worker.again = worker.failure = None
         worker.running = self._spawn(partial(self._heard, worker), partial(self._ended, worker))
         config, origins = self._effective
-        worker.running.send(Begin(worker.number, _of(worker, config), self._target, dict(origins)))
+        begin = Begin(worker.number, _of(worker, config), self._target, dict(origins), self._secret)
+        worker.running.send(begin)
 
     # What is heard ------------------------------------------------------------------------
 

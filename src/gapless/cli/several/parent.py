@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from random import SystemRandom
 from typing import Final
 
 import uvloop
@@ -55,7 +56,8 @@ async def _run(effective: Effective, target: str, reread: Callable[[], Effective
     except OSError as error:
         raise cannot_listen(server.address, server.port, error) from error
     at_port = partial(_at_port, server.port, kept[0].getsockname()[1])
-    overseer = Overseer(at_port(effective), target, clock, partial(_Child, clock))
+    secret = SystemRandom().randbytes(32).hex()
+    overseer = Overseer(at_port(effective), target, clock, partial(_Child, clock), secret)
     asked: asyncio.Future[None] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ask, asked, overseer)

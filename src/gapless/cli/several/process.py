@@ -93,6 +93,7 @@ class Child:
         raise_open_files_limit()
         app = app_of(begin.target)
         node = Node(begin.config, self._clock, SystemRandom(), app, self._gather, origins=begin.origins)
+        node.secret = begin.secret
         await node.start()
         self._node = node
         if self._read is not None:

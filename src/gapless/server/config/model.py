@@ -27,6 +27,7 @@ from gapless.core.limits import (
 )
 from gapless.ports import Durability
 from gapless.protocol.hooks import Catalogue
+from gapless.server.console.passwords import Hash
 
 __all__ = [
     "AddressRates",
@@ -345,6 +346,10 @@ class ConsoleUser(Struct, frozen=True, kw_only=True):
                 f"console.users: {self.name!r} needs a password, or a hash of it as"
                 " `gapless console-password` makes one"
             )
+        try:
+            Hash.read(self.password)
+        except ConfigError as error:
+            raise ConfigError(f"console.users: the password of {self.name!r}: {error}") from error
 
 
 class Console(Struct, frozen=True, kw_only=True):

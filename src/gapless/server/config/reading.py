@@ -22,6 +22,7 @@ Sections = dict[str, Any]  # by the names of the model's fields; a leaf is a `_S
 # Lists whose items a variable or flag names (GAPLESS_QUEUES__MAIL__LEASE), and what they are.
 NAMED: Final = {
     "namespaces": "channel.namespaces: there is no namespace",
+    "users": "console.users: there is no user",
     "queues": "queues: there is none with the name",
     "streams": "streams: there is none with the name",
 }

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from gapless.core.errors import ConfigError
 from gapless.core.limits import PASSWORD_HASH_BYTES_MAX, PASSWORD_ROUNDS_MAX
 
-__all__ = ["COST", "Cost", "Hash", "hash_of", "same"]
+__all__ = ["COST", "SALT_BYTES", "Cost", "Hash", "hash_of", "same"]
 
 SCHEME: Final = "scrypt:"
 FORM: Final = "scrypt:<n>:<r>:<p>:<salt>:<hash>"

@@ -1,5 +1,7 @@
 """The messages API, for people who scroll: `GET …/channels/{channel}/messages`."""
 
+from typing import Final
+
 from gapless.broker.scrolling import Scrolling
 from gapless.server.api import Door
 from gapless.server.config import Config
@@ -11,6 +13,8 @@ from gapless.server.origin import Origins
 from gapless.server.sessions import Sessions
 
 __all__ = ["MessagesDoor", "messages", "taken"]
+
+CONSOLE_DEPTH: Final = 5  # folders of its pages, and more
 
 
 def messages(config: Config, sessions: Sessions, api: Door, origins: Origins) -> MessagesDoor:
@@ -38,4 +42,5 @@ def taken(config: Config) -> list[str]:
         config.health.handler_prefix,
         f"{config.health.handler_prefix}/live",
         config.prometheus.handler_prefix,
+        *(config.console.handler_prefix + "/{file}" * depth for depth in range(CONSOLE_DEPTH)),
     ]
