@@ -1,0 +1,45 @@
+/** Why: what the server would decide, by what it decides really, and the option that does. */
+import { call } from "../../api.js";
+import { html } from "../../lib.js";
+import { useLoaded } from "../../loading.js";
+import { href } from "../../route.js";
+import { Badge, Empty, Loaded, Panel } from "../../ui/basics.js";
+import { connectionToken, subscriptionToken } from "./held.js";
+
+/** @typedef {import("./try.js").Said} Said */
+/** @typedef {{allowed: boolean, reason: string, option?: string}} Explained */
+
+const TYPING_MS = 250;
+
+/** Ask the server, once nobody types any more, what it would decide. @param {{asked: Said}} props */
+export function Why({ asked }) {
+  const body = explained(asked);
+  const loaded = useLoaded(async (signal) => {
+    await new Promise((resolve) => setTimeout(resolve, TYPING_MS));
+    return asked.channel && !signal.aborted ? /** @type {Explained} */ (await call("explain", body, signal)) : null;
+  }, [JSON.stringify(body)]);
+  return html`
+    <${Panel} title="Why">
+      ${asked.channel ? html`<${Loaded} loaded=${loaded}>${(/** @type {Explained} */ told) => html`<${Answer} asked=${asked} ...${told} />`}<//>` : html`<${Empty} title="Nothing is asked yet">Name a channel, and a user.<//>`}
+    <//>
+  `;
+}
+
+/** @param {Said} asked */
+function explained({ user, channel, act, by }) {
+  const tokens = { token: by === "pasted" ? connectionToken.value : "", subscription_token: subscriptionToken.value };
+  const given = Object.fromEntries(Object.entries(tokens).filter(([, token]) => token));
+  return { user: by === "made" ? user : "", channel, act, ...given };
+}
+
+/** @param {{asked: Said} & Explained} props */
+function Answer({ asked, allowed, reason, option }) {
+  const who = asked.by === "pasted" ? "The holder of this token" : asked.by === "made" && asked.user ? asked.user : "Somebody anonymous";
+  return html`
+    <div class="stack tight">
+      <p class="wraps"><${Badge} tone=${allowed ? "good" : "bad"}>${allowed ? "may" : "may not"}<//> <strong><bdi>${who}</bdi></strong> ${allowed ? "may" : "may not"} ${asked.act} in <bdi class="mono">${asked.channel}</bdi>.</p>
+      <p class="wraps">${reason}</p>
+      ${option && html`<p class="muted small wraps">What decides: <a class="mono" href=${href(["settings"], { q: option })}>${option}</a></p>`}
+    </div>
+  `;
+}
