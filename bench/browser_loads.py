@@ -1,4 +1,4 @@
-"""What people at the console feel: Debian's Chromium, on the core of the load, looks at a running server."""
+"""What people at the console feel: Debian's Chromium, which has both cores, looks at a running server."""
 
 import http.client
 import json
@@ -7,11 +7,12 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from bench.machine import on_both_cores
 from bench.report import Sample
 from bench.servers import Failed, Server
 
@@ -60,14 +61,15 @@ def browsing() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
         raise Failed("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with ExitStack() as stack:
+        with on_both_cores():
+            playwright = stack.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        stack.callback(browser.close)
         try:
             yield browser
         except Error as error:
             raise Failed(error.message.splitlines()[0]) from error
-        finally:
-            browser.close()
 
 
 @contextmanager

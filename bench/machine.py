@@ -3,10 +3,20 @@
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-__all__ = ["GENERATOR_CORE", "SERVER_CORE", "STORE_CORE", "describe", "fdatasync_ms", "use_core"]
+__all__ = [
+    "GENERATOR_CORE",
+    "SERVER_CORE",
+    "STORE_CORE",
+    "describe",
+    "fdatasync_ms",
+    "on_both_cores",
+    "use_core",
+]
 
 SERVER_CORE = 0
 GENERATOR_CORE = 1
@@ -19,6 +29,17 @@ def use_core(core: int) -> None:
     if not {SERVER_CORE, GENERATOR_CORE} <= os.sched_getaffinity(0):
         raise SystemExit("bench needs two cores: one for the server, one for the load")
     os.sched_setaffinity(0, {core})
+
+
+@contextmanager
+def on_both_cores() -> Iterator[None]:
+    """Let what is started in the block have all cores: a browser is several processes."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {SERVER_CORE, GENERATOR_CORE})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def describe() -> list[str]:
