@@ -2,7 +2,7 @@
  * Numbers over time. Each node publishes a sample of itself every ten seconds; the console follows these channels from
  * as far back as is asked for, so what was missed comes as the gap that it is. A server that restarts goes on.
  */
-import { call } from "./api.js";
+import { page } from "./api.js";
 import { signal, useEffect } from "./lib.js";
 import { client, follow } from "./live.js";
 
@@ -64,11 +64,20 @@ async function watch(range) {
     over = true;
     for (const each of ends) each();
   };
-  const at_ms = Date.now() - asked.length_s * 1_000;
-  const since = await call("stream/find", { source: asked.channel, at_ms }).catch(() => undefined);
+  const since = await position(asked.channel, Date.now() - asked.length_s * 1_000).catch(() => undefined);
   if (over) return;
   ends.push(follow(asked.channel, { take: ({ data, offset }) => take(data, !!offset) }, since));
   if (asked.channel !== MINUTES.channel) ends.push(follow(MINUTES.channel, { take: ({ data }) => take(data, false) }));
+}
+
+/**
+ * Return the position just before the first sample after a time.
+ * @param {string} channel
+ * @param {number} at_ms
+ */
+async function position(channel, at_ms) {
+  const { items, head, epoch } = await page(channel, { after: Math.max(0, at_ms), size: 1 });
+  return { offset: items.length ? items[0].offset - 1 : head, epoch };
 }
 
 /**
@@ -93,13 +102,17 @@ function settle() {
 
 // Series -------------------------------------------------------------------------------------------
 
+/** @param {number} a @param {number} b */
+const sum = (a, b) => a + b;
+
 /**
- * Join what `read` finds in the samples: summed over the nodes where each has its part. What a node said last holds
- * for a step; where nothing was heard there is a gap.
+ * Join what `read` finds in the samples of all nodes, each of which has one for each step. Where nothing was heard there
+ * is a gap.
  * @param {(sample: Sample, before: Sample | null) => number | null | undefined} read
+ * @param {(a: number, b: number) => number} [join] of two nodes
  * @returns {Series}
  */
-export function series(read) {
+export function series(read, join = sum) {
   const { range, samples } = history.value;
   const step_s = RANGES[range]?.step_s ?? 10;
   /** @type {Map<number, number | null>} */
@@ -113,13 +126,16 @@ export function series(read) {
     last = at;
     const value = read(sample, befores.get(sample.node) ?? null);
     befores.set(sample.node, sample);
-    if (value != null) sums.set(at, (sums.get(at) ?? 0) + value);
+    if (value != null) sums.set(at, join(sums.get(at) ?? 0, value));
   }
   return [[...sums.keys()], [...sums.values()]];
 }
 
 /** @param {string} name */
 export const gauge = (name) => series((sample) => sample.gauges[name]);
+
+/** @param {string} name */
+export const worst = (name) => series((sample) => sample.gauges[name], Math.max);
 
 /** @param {string} name */
 export const rates = (name) => series((sample, before) => perSecond(name, sample, before));
@@ -136,21 +152,16 @@ function perSecond(name, sample, before) {
   return ((now - then) * 1_000) / Math.max(1, sample.at_ms - before.at_ms);
 }
 
-/**
- * Return what a gauge is now, over all nodes that were heard of lately.
- * @param {string} name
- * @param {"sum" | "most"} [several]
- */
-export function now(name, several = "sum") {
+/** Return what a gauge is now, over all nodes that were heard of lately. @param {string} name */
+export function now(name) {
   const values = alive().map(([sample]) => sample.gauges[name] ?? 0);
-  if (!values.length) return null;
-  return several === "sum" ? values.reduce((sum, value) => sum + value, 0) : Math.max(...values);
+  return values.length ? values.reduce(sum, 0) : null;
 }
 
 /** @param {string} name */
 export function nowRate(name) {
   const values = alive().map(([sample, before]) => perSecond(name, sample, before)).filter((value) => value != null);
-  return values.length ? values.reduce((sum, value) => sum + value, 0) : null;
+  return values.length ? values.reduce(sum, 0) : null;
 }
 
 /** Return the newest sample that tells of queues and groups. */

@@ -86,7 +86,7 @@ function risen(name) {
 function Health({ nodes, queues }) {
   const behind = now("behind");
   const stalled = now("stalled");
-  const oldest = queues.reduce((worst, queue) => (queue.oldest_ms > (worst?.oldest_ms ?? 0) ? queue : worst), queues[0]);
+  const oldest = queues.reduce((oldest, queue) => (queue.oldest_ms > (oldest?.oldest_ms ?? 0) ? queue : oldest), queues[0]);
   const dead = queues.reduce((sum, queue) => sum + queue.dead, 0);
   const [group, lag] = worstGroup();
   const p99_ms = nodes.length ? Math.max(...nodes.map((node) => (node.store.statistics.commit_ns_p99 ?? 0) / 1e6)) : null;
@@ -105,8 +105,8 @@ function Health({ nodes, queues }) {
 function worstGroup() {
   /** @type {[string, {lag: number}][]} */
   const groups = Object.entries(whole()?.groups ?? {});
-  const worst = groups.sort(([, a], [, b]) => b.lag - a.lag)[0];
-  return worst ? [worst[0], worst[1].lag] : ["", 0];
+  const most = groups.sort(([, a], [, b]) => b.lag - a.lag)[0];
+  return most ? [most[0], most[1].lag] : ["", 0];
 }
 
 function Plots() {
@@ -119,7 +119,7 @@ function Plots() {
       <${Plot} title="Messages a second" unit=${rate} lines=${[{ label: "published", series: rates("publications") }, { label: "delivered", series: rates("deliveries") }]} />
       <${Plot} title="Connections" unit=${count} lines=${[{ label: "open", series: gauge("connections") }, { label: "behind", series: gauge("behind") }]} />
       <${Plot} title="Recoveries a second" unit=${rate} lines=${[{ label: "recovered", series: rates("recovered") }, { label: "told of a gap", series: rates("lost") }]} />
-      <${Plot} title="Commits" unit=${duration} lines=${[{ label: "p50", series: gauge("commit_p50_ms") }, { label: "p99", series: gauge("commit_p99_ms") }]} />
+      <${Plot} title="Commits" unit=${duration} lines=${[{ label: "p50", series: worst("commit_p50_ms") }, { label: "p99", series: worst("commit_p99_ms") }]} />
       <${Plot} title="Jobs" unit=${count} lines=${[{ label: "waiting", series: depth }, { label: "dead", series: dead }]} />
       <${Plot} title="Oldest job" unit=${duration} lines=${[{ label: "age", series: oldest }]} />
       <${Plot} title="Consumer lag" unit=${count} lines=${[{ label: "messages", series: lag }]} />

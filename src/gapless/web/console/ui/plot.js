@@ -7,6 +7,8 @@ import uPlot from "../vendor/uplot.js";
 /** @typedef {{label: string, series: import("../samples.js").Series}} Line */
 
 const HEIGHT = 150;
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const WHOLE = [1, 2, 5].flatMap((step) => Array.from({ length: 13 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
 
 /** @param {string} name */
@@ -91,10 +93,16 @@ function options(element, labels, unit, pointed) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { range: period }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
-    axes: [axis, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 56, values: (_, ticks) => ticks.map(unit) }],
+    axes: [{ ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(tick) }, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 56, values: (_, ticks) => ticks.map(unit) }],
     series: [{}, ...lines],
     hooks: { setCursor: [(plot) => pointed(plot.cursor.idx ?? null)] },
   };
+}
+
+/** @param {number} at_s */
+function tick(at_s) {
+  const days = (RANGES[history.peek().range]?.length_s ?? 0) > 86_400;
+  return (days ? DATE : CLOCK).format(at_s * 1_000);
 }
 
 /** The whole range, so that plots beside each other show the same time, and none jumps as it fills. @returns {uPlot.Range.MinMax} */
