@@ -7,7 +7,7 @@ import { signal, useEffect } from "./lib.js";
 import { client, follow } from "./live.js";
 
 /** @typedef {{ready: number, delayed: number, leased: number, dead: number, oldest_ms: number}} Depth */
-/** @typedef {{at_ms: number, node: string, name: string, started_ms: number, gauges: Record<string, number>,
+/** @typedef {{at_ms: number, node: string, name: string, started_ms: number, writer: boolean, gauges: Record<string, number>,
  *   counters: Record<string, number>, queues?: Record<string, Depth>,
  *   groups?: Record<string, {lag: number, lag_ms: number}>}} Sample */
 /** @typedef {[number[], (number | null)[]]} Series times in seconds, and what was then */
@@ -30,6 +30,15 @@ export const history = signal({ range: "", samples: [] });
 
 /** @type {import("./lib.js").Signal<Map<string, [Sample, Sample | null]>>} by node: the newest, and that before it */
 export const newest = signal(new Map());
+
+/** @type {import("./lib.js").Signal<Sample | null>} */
+const telling = signal(null);
+
+/** Return the newest sample that tells of queues and groups: one node does, every ten seconds. */
+export const whole = () => telling.value;
+
+/** What the writer of a store counts, and other nodes over the same file tell too. */
+const OF_THE_WRITER = new Set(["commits", "entries"]);
 
 /** @type {() => void} */
 let end = () => {};
@@ -87,6 +96,7 @@ async function position(channel, at_ms) {
 function take(sample, kept) {
   const before = newest.peek().get(sample.node)?.[0];
   if (!before || before.at_ms < sample.at_ms) newest.value = new Map(newest.peek()).set(sample.node, [sample, before ?? null]);
+  if (sample.queues && (telling.peek()?.at_ms ?? 0) < sample.at_ms) telling.value = sample;
   if (!kept) return;
   if (!arriving.length) setTimeout(settle); // a recovery brings many at once
   arriving.push(sample);
@@ -147,6 +157,7 @@ export const rates = (name) => series((sample, before) => perSecond(name, sample
  * @param {Sample | null} before
  */
 function perSecond(name, sample, before) {
+  if (OF_THE_WRITER.has(name) && !sample.writer) return null;
   const [now, then] = [sample.counters[name], before?.counters[name]];
   if (now == null || then == null || !before || now < then || before.started_ms !== sample.started_ms) return null;
   return ((now - then) * 1_000) / Math.max(1, sample.at_ms - before.at_ms);
@@ -162,11 +173,6 @@ export function now(name) {
 export function nowRate(name) {
   const values = alive().map(([sample, before]) => perSecond(name, sample, before)).filter((value) => value != null);
   return values.length ? values.reduce(sum, 0) : null;
-}
-
-/** Return the newest sample that tells of queues and groups. */
-export function whole() {
-  return alive().map(([sample]) => sample).find((sample) => sample.queues ?? sample.groups);
 }
 
 /** @returns {[Sample, Sample | null][]} */

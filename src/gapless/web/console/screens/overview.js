@@ -3,7 +3,7 @@ import { bytes, count, counted, duration, rate } from "../format.js";
 import { html } from "../lib.js";
 import { useCall } from "../loading.js";
 import { href } from "../route.js";
-import { gauge, history, now, nowRate, RANGES, rates, series, whole } from "../samples.js";
+import { gauge, history, now, nowRate, RANGES, rates, series, whole, worst } from "../samples.js";
 import { Badge, ErrorNote, Page, Panel, Stat } from "../ui/basics.js";
 import { Plot } from "../ui/plot.js";
 import { Range, useRange } from "../ui/range.js";

@@ -53,7 +53,7 @@ export function Plot({ title, lines, unit }) {
           ${lines.map((line, n) => html`<li key=${line.label}><i class=${`line-${n + 1}`}></i>${line.label} <b>${unit(shown[n])}</b></li>`)}
         </ul>
       </figcaption>
-      <div class="canvas" ref=${place} aria-hidden="true"></div>
+      <div class="canvas" ref=${place} data-from=${data[0][0]} aria-hidden="true"></div>
     </figure>
   `;
 }
