@@ -52,12 +52,12 @@ export function Input({ form, name, label, hint, ...more }) {
   return html`<${Field} label=${label} id=${id} hint=${hint}><input id=${id} autocomplete="off" value=${form.values[name]} onInput=${typed} ...${more} /><//>`;
 }
 
-/** @param {InForm & {options: [string, string][]}} props values, and what they mean */
-export function Select({ form, name, label, hint, options }) {
+/** @param {InForm & {options: [string, string][]} & Record<string, any>} props values, and what they mean */
+export function Select({ form, name, label, hint, options, ...more }) {
   const id = `${form.id}-${name}`;
   return html`
     <${Field} label=${label} id=${id} hint=${hint}>
-      <select id=${id} value=${form.values[name]} onChange=${(/** @type {any} */ event) => form.set(name, event.target.value)}>
+      <select id=${id} value=${form.values[name]} onChange=${(/** @type {any} */ event) => form.set(name, event.target.value)} ...${more}>
         ${options.map(([value, title]) => html`<option key=${value} value=${value} selected=${value === form.values[name]}>${title}</option>`)}
       </select>
     <//>
