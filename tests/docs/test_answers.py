@@ -43,6 +43,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "history_remove": {"channel": "chat"},
     "config": {},
     "channel_options": {"channel": "chat"},
+    "explain": {"user": "ann", "channel": "chat", "act": "publish"},
     "token/make": {"user": "ann", "info": {"a": 1}, "expires_in_s": 60},
     "token/check": {"token": "no.such.token"},
 }

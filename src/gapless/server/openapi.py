@@ -42,6 +42,7 @@ METHODS: Final[dict[str, type[Struct]]] = {
     "rpc": requests.RpcRequest,
     "config": requests.ConfigRequest,
     "channel_options": requests.ChannelOptionsRequest,
+    "explain": requests.ExplainRequest,
     "token/make": requests.TokenMakeRequest,
     "token/check": requests.TokenCheckRequest,
     "revoke": requests.RevokeRequest,

@@ -15,6 +15,7 @@ __all__ = [
     "Called",
     "ChannelOptions",
     "Configuration",
+    "Explanation",
     "FailedCall",
     "Items",
     "Option",
@@ -241,6 +242,17 @@ class ChannelOptions(Struct):
     stream: Partition | UnsetType = UNSET
 
 
+class Explanation(Struct):
+    """Whether it would be allowed, null where a hook decides; and why or why not.
+
+    `option` is the key of the configuration that decides, by its path, where one does.
+    """
+
+    allowed: bool | None
+    reason: str
+    option: str | UnsetType = UNSET
+
+
 class TokenMade(Struct):
     """A token, and what it says. Without `expires_ms` (since the Unix epoch) it is good for ever."""
 
@@ -330,6 +342,7 @@ ANSWERS: dict[str, type[Struct]] = {
     "rpc": Called,
     "config": Configuration,
     "channel_options": ChannelOptions,
+    "explain": Explanation,
     "token/make": TokenMade,
     "token/check": TokenChecked,
     **{verb: answer for verb, (_, answer) in (queues.VERBS | streams.VERBS | hooks.VERBS).items()},

@@ -9,6 +9,7 @@ from gapless.server.api import requests
 from gapless.server.api.calling import Rpc
 from gapless.server.api.calls import Answering, encode
 from gapless.server.api.connections import Connections
+from gapless.server.api.explaining import Explaining
 from gapless.server.api.info import Node
 from gapless.server.api.looking import Looking
 from gapless.server.api.present import Present
@@ -60,6 +61,7 @@ def every_method(
         "rpc": (requests.RpcRequest, Rpc(sessions).rpc),
         "config": (requests.ConfigRequest, settings.config),
         "channel_options": (requests.ChannelOptionsRequest, settings.channel_options),
+        "explain": (requests.ExplainRequest, Explaining(sessions, effective).explain),
         "token/make": (requests.TokenMakeRequest, trying.make),
         "token/check": (requests.TokenCheckRequest, trying.check),
         "hooks/take": (hooks.TakeRequest, _encoded(sessions.workers.take)),

@@ -4,6 +4,7 @@ Each method's request and what it means stand in one class; the reference is mad
 """
 
 import base64
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from gapless.protocol.queues import EnqueueRequest
 from gapless.protocol.streams import AppendRequest
 
 __all__ = [
+    "Act",
     "BatchRequest",
     "BlockRequest",
     "BroadcastRequest",
@@ -29,6 +31,7 @@ __all__ = [
     "ConnectionsRequest",
     "Content",
     "DisconnectRequest",
+    "ExplainRequest",
     "Going",
     "HistoryRemoveRequest",
     "HistoryRequest",
@@ -267,6 +270,29 @@ class ChannelOptionsRequest(Struct, gc=False):
     """Ask which options hold in a channel, and where each was set (ours)."""
 
     channel: str = ""
+
+
+class Act(StrEnum):
+    """What somebody would do in a channel."""
+
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+    HISTORY = "history"
+    PRESENCE = "presence"
+
+
+class ExplainRequest(Struct, gc=False):
+    """Ask whether a user may do something in a channel over a connection, and why or why not (ours).
+
+    An empty user is anonymous. With `token`, a connection token, it connects with that; with
+    `subscription_token` it presents that when it subscribes.
+    """
+
+    channel: str
+    act: Act
+    user: str = ""
+    token: str = ""
+    subscription_token: str = ""
 
 
 class TokenMakeRequest(Struct, gc=False):

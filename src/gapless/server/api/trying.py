@@ -9,7 +9,14 @@ from msgspec import UNSET, UnsetType
 
 from gapless.broker.tokens import Claims, SubscriptionClaims
 from gapless.broker.tokens.parts import decoded, split
-from gapless.core.errors import BadRequest, ConfigError, NotAvailable, TokenExpired, UsageError
+from gapless.core.errors import (
+    BadRequest,
+    ConfigError,
+    NotAvailable,
+    PermissionDenied,
+    TokenExpired,
+    UsageError,
+)
 from gapless.core.limits import TOKEN_BYTES_MAX
 from gapless.server import signing
 from gapless.server.api.answers import TokenChecked, TokenMade
@@ -20,7 +27,7 @@ from gapless.server.config.model import Token
 from gapless.server.console.passes import PREFIX
 from gapless.server.sessions import Sessions
 
-__all__ = ["Trying"]
+__all__ = ["Trying", "connected"]
 
 SECONDS_SHOWN_MAX = 253_402_300_799  # the end of the year 9999
 
@@ -100,11 +107,7 @@ class Trying:
         return self._subscribes(request.token, request.channel)
 
     def _connects(self, token: str) -> str:
-        sessions, now_ms = self._sessions, self._sessions.clock.now_ms()
-        said: Claims = sessions.tokens.connection(token, now_ms)
-        sessions.revocations.check(said.user, said.token_id, said.issued_ms, now_ms)
-        if not said.user and sessions.options.disallow_anonymous_connection_tokens:
-            raise BadRequest("it names no user: see client.disallow_anonymous_connection_tokens")
+        said = connected(self._sessions, token)
         return f"it connects user {said.user!r}" if said.user else "it connects somebody anonymous"
 
     def _subscribes(self, token: str, channel: str) -> str:
@@ -115,6 +118,21 @@ class Trying:
             raise BadRequest(f"it is for channel {said.channel!r}")
         only = f" with client id {said.client!r}" if said.client else ""
         return f"it subscribes user {said.user!r}{only} to channel {channel!r}"
+
+
+def connected(sessions: Sessions, token: str) -> Claims:
+    """Return what a connection token says with which one may connect now.
+
+    Raises:
+        UsageError: one may not.
+        Unavailable: its key cannot be fetched now.
+    """
+    now_ms = sessions.clock.now_ms()
+    said = sessions.tokens.connection(token, now_ms)
+    sessions.revocations.check(said.user, said.token_id, said.issued_ms, now_ms)
+    if not said.user and sessions.options.disallow_anonymous_connection_tokens:
+        raise PermissionDenied("it names no user: see client.disallow_anonymous_connection_tokens")
+    return said
 
 
 def _secret(section: str, keys: Token) -> str:

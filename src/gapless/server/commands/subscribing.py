@@ -122,25 +122,11 @@ def _begin_with_token(session: Session, id: int, request: SubscribeRequest, bega
 def _granted(session: Session, channel: str, token: str) -> Grant | None:
     """Return what a subscription token grants; one that is not for this one ends the connection."""
     claims = session.node.tokens.subscription(token, session.node.clock.now_ms())
-    if (claims.channel, claims.user) != (channel, session.info.user) or (
-        claims.client and claims.client != session.info.client
-    ):
+    if not rights.is_meant(session, channel, claims):
         session.disconnected(Disconnect.INVALID_TOKEN)
         return None
-    _check_holds(session, claims.grant)
+    rights.check_holds(session, claims.grant)
     return claims.grant
-
-
-def _check_holds(session: Session, grant: Grant) -> None:
-    """Refuse what a token grants no more: its time is over, or it is revoked."""
-    now_ms = session.node.clock.now_ms()
-    if 0 < grant.expires_ms <= now_ms:
-        raise TokenExpired("the subscription that the token grants has expired")
-    revocations, user = session.node.revocations, session.info.user
-    try:
-        revocations.check(user, grant.token_id, grant.issued_ms or 0, now_ms)
-    except Unauthorized as error:
-        raise PermissionDenied(str(error)) from error
 
 
 def _begin(
@@ -186,7 +172,7 @@ async def _begin_later(
     try:
         start = await session.node.broker.start(channel, session, since)
         if terms.grant is not None:
-            _check_holds(session, terms.grant)
+            rights.check_holds(session, terms.grant)
         if not session.expired():
             _enter(session, id, request, terms, start, began_ms)
     finally:
