@@ -1,0 +1,85 @@
+/** Messages as the messages API tells them, and finding a page of them. */
+import { call, page } from "../../api.js";
+import { count } from "../../format.js";
+
+/** @typedef {import("../../ui/messages.js").Message} Message */
+/** @typedef {import("../../ui/messages.js").Item} Item */
+/** @typedef {{items: any[], before_cursor: string, after_cursor: string, has_before: boolean, has_after: boolean,
+ *   head: number, oldest: number, epoch: string}} Stretch */
+
+export const SIZE = 50;
+const TURNS_MAX = 50; // of a search through what was stored in one millisecond
+const TURN = 1_000;
+
+/**
+ * @param {any} item
+ * @returns {Message}
+ */
+export function stored({ offset, time, data, b64data, tags, publisher }) {
+  return { offset, at_ms: time, stored: true, data, b64data, tags, publisher };
+}
+
+/**
+ * Read the page that a query asks for, newest first: `at` a time, around an `offset`, or `before` or `after` a cursor.
+ * @param {string} channel
+ * @param {Record<string, string | undefined>} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<Stretch>}
+ */
+export async function stretch(channel, { at, offset, before, after }, signal) {
+  if (offset) return around(channel, Number(offset), signal);
+  /** @type {Record<string, string>} */
+  const place = at ? { at } : before ? { before } : after ? { after } : {};
+  const found = await page(channel, { ...place, size: SIZE }, signal);
+  return after ? { ...found, items: found.items.reverse() } : found;
+}
+
+/**
+ * A cursor is made by the server alone, so an offset is looked up by the time of its message.
+ * @param {string} channel
+ * @param {number} offset
+ * @param {AbortSignal} signal
+ * @returns {Promise<Stretch>}
+ */
+async function around(channel, offset, signal) {
+  const { messages } = await call("stream/read", { source: channel, offset, limit: 1 }, signal).catch(() => ({ messages: [] }));
+  if (!messages.length) return page(channel, { size: SIZE }, signal); // behind the end; or the page says why not
+  let found = await page(channel, { at: messages[0].time_ms, size: SIZE }, signal);
+  for (let turn = 0; turn < TURNS_MAX && !has(found, messages[0].offset) && found.has_after; turn++) {
+    found = await page(channel, { after: found.after_cursor, size: TURN }, signal);
+  }
+  const item = found.items.find((/** @type {any} */ each) => each.offset === messages[0].offset);
+  return item ? page(channel, { around: item.cursor, size: SIZE }, signal) : found;
+}
+
+/**
+ * @param {Stretch} found
+ * @param {number} offset
+ */
+function has(found, offset) {
+  return found.items.some((each) => each.offset >= offset);
+}
+
+/**
+ * Return a page as rows, with a word where offsets are missing: those were erased.
+ * @param {any[]} items newest first
+ * @param {number} [chosen] the offset that was asked for
+ * @returns {Item[]}
+ */
+export function rowsOf(items, chosen) {
+  return items.flatMap((item, at) => {
+    const row = { key: item.offset, message: stored(item), chosen: item.offset === chosen };
+    const older = items[at + 1];
+    const erased = older ? item.offset - older.offset - 1 : 0;
+    return erased ? [row, { key: `erased-${item.offset}`, note: { text: toldErased(erased, item.offset - 1) } }] : [row];
+  });
+}
+
+/**
+ * @param {number} number
+ * @param {number} last
+ */
+function toldErased(number, last) {
+  if (number === 1) return `The message of offset ${count(last)} was erased.`;
+  return `${count(number)} messages were erased: offsets ${count(last - number + 1)} to ${count(last)}.`;
+}
