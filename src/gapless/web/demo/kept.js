@@ -1,0 +1,210 @@
+/** The phone on the right: a gapless channel. */
+import { about, address, websocketUrl } from "./about.js";
+import { batch, computed, signal } from "./lib.js";
+import { read, received } from "./message.js";
+import { name } from "./name.js";
+import { flush, put, waiting } from "./outbox.js";
+import { inTunnel, network, radio, reach } from "./radio.js";
+import { recovery } from "./recovery.js";
+import { held, indexOf, KEPT_MAX, merged, newer, NEWEST, older, shown } from "./timeline.js";
+
+/** @typedef {import("./timeline.js").Message} Message */
+/** @typedef {import("./recovery.js").Recovered} Recovered */
+/** @typedef {import("./outbox.js").Draft} Draft */
+
+const MARKS_MAX = 50;
+const PAGE = 50;
+
+/** @type {import("./lib.js").Signal<readonly Message[]>} */
+export const messages = signal(/** @type {readonly Message[]} */ ([]));
+/** @type {import("./lib.js").Signal<readonly Recovered[]>} */
+export const marks = signal(/** @type {readonly Recovered[]} */ ([]));
+/** @type {import("./lib.js").Signal<ReadonlyMap<string, string>>} names by client */
+export const people = signal(/** @type {ReadonlyMap<string, string>} */ (new Map()));
+export const isConnected = signal(false);
+export const trouble = signal("");
+/** Whether there is more before the oldest message here, and whether it is being fetched. */
+export const past = signal({ more: true, cursor: "", fetching: false });
+export const view = signal(NEWEST);
+/** Where the channel ended when this page began to follow it; another one after a history that was lost. */
+export const origin = signal(/** @type {{offset: number} | null} */ (null));
+
+export const rows = computed(() => shown(messages.value, view.value));
+/** How many messages are newer than those that are shown. */
+export const unseen = computed(() => {
+  const { last } = view.value;
+  return last === Number.POSITIVE_INFINITY ? 0 : messages.value.length - indexOf(messages.value, last + 1);
+});
+/** What was written here and has not come back yet. */
+export const drafts = computed(() => {
+  const known = new Set(messages.value.slice(-500).map(({ id }) => id));
+  return waiting.value.filter(({ id }) => !known.has(id));
+});
+
+let me = "";
+export const client = () => me;
+
+const watch = recovery(
+  (recovered) => {
+    if (recovered.count) marks.value = [...marks.peek().slice(1 - MARKS_MAX), recovered];
+  },
+  async () => (await subscription.history({ limit: 0 })).offset,
+);
+
+// how: connect
+const connection = new Centrifuge(websocketUrl(), {
+  name: "gapless-demo",
+  // A WebSocket that cannot be opened in the tunnel.
+  websocket: radio("kept", watch),
+  // Says "online" behind the tunnel, as a phone does.
+  networkEventTarget: network,
+  minReconnectDelay: 100,
+  maxReconnectDelay: 1000,
+});
+// end
+
+// how: subscribe
+const subscription = connection.newSubscription(about.kept, {
+  data: { name },
+});
+subscription.on("publication", take);
+subscription.on("subscribed", subscribed);
+// end
+
+/** @type {Message[]} */
+let arrived = [];
+
+// how: take
+/** @param {any} publication */
+function take(publication) {
+  const message = received(publication);
+  if (!arrived.length) queueMicrotask(show); // what comes together is shown together
+  arrived.push(message);
+  watch.took(message.offset);
+}
+
+function show() {
+  const all = merged(messages.peek(), arrived);
+  arrived = [];
+  messages.value = all.slice(-KEPT_MAX);
+  if (all.length > KEPT_MAX) past.value = { ...past.peek(), more: false };
+}
+// end
+
+/** @param {{wasRecovering: boolean, recovered: boolean, streamPosition?: {offset: number}}} how */
+function subscribed(how) {
+  if (how.wasRecovering && !how.recovered) forget(); // the server has another history now
+  if (!how.recovered) origin.value = { offset: how.streamPosition?.offset ?? 0 };
+  isConnected.value = true;
+  if (past.peek().more && !past.peek().cursor) void fetchOlder();
+  meet().catch(() => {}); // cut again: whoever is there is asked for at the next connection
+  void send();
+}
+
+function forget() {
+  batch(() => {
+    messages.value = [];
+    marks.value = [];
+    view.value = NEWEST;
+    past.value = { more: true, cursor: "", fetching: false };
+  });
+}
+
+// how: presence
+async function meet() {
+  const { clients } = await subscription.presence();
+  people.value = new Map(Object.values(clients).map((info) => [info.client, nameOf(info)]));
+}
+
+subscription.on("join", ({ info }) => {
+  people.value = new Map(people.peek()).set(info.client, nameOf(info));
+});
+subscription.on("leave", ({ info }) => {
+  people.value = new Map([...people.peek()].filter(([client]) => client !== info.client));
+});
+// end
+
+/** @param {any} info */
+const nameOf = (info) => String(info.chanInfo?.name ?? "somebody").slice(0, 40);
+
+// how: scroll
+async function fetchOlder() {
+  const { more, cursor, fetching } = past.peek();
+  if (!more || fetching || inTunnel.peek()) return;
+  past.value = { more, cursor, fetching: true };
+  const before = cursor ? `&before=${cursor}` : "";
+  const path = `${about.api}/channels/${encodeURIComponent(about.kept)}/messages?size=${PAGE}${before}`;
+  try {
+    const page = await (await reach(address(path))).json();
+    const items = page.items.map(read).reverse(); // they come newest first
+    batch(() => {
+      messages.value = merged(items, messages.peek());
+      past.value = { more: page.has_before, cursor: page.before_cursor, fetching: false };
+    });
+  } catch {
+    past.value = { more, cursor, fetching: false }; // tried again at the next scroll
+  }
+}
+// end
+
+/** Show more of what was said before; fetch it if it is not here yet. */
+export async function showOlder() {
+  const first = rows.peek()[0]?.offset ?? 0;
+  const here = indexOf(messages.peek(), first);
+  if (here < PAGE && messages.peek().length < KEPT_MAX) await fetchOlder();
+  if (indexOf(messages.peek(), first) > 0) view.value = older(messages.peek(), view.peek());
+}
+
+export function showNewer() {
+  if (view.peek().last !== Number.POSITIVE_INFINITY) view.value = newer(messages.peek(), view.peek());
+}
+
+/** @param {boolean} isAtEnd whether somebody looks at the newest message, and so wants to see those that come */
+export function look(isAtEnd) {
+  const isFollowing = view.peek().last === Number.POSITIVE_INFINITY;
+  if (isAtEnd && !isFollowing && !unseen.peek()) view.value = { first: view.peek().first, last: NEWEST.last };
+  if (!isAtEnd && isFollowing) view.value = held(messages.peek(), view.peek());
+}
+
+export const showNewest = () => (view.value = NEWEST);
+
+/** @param {Draft} draft */
+export function write(draft) {
+  put(draft);
+  showNewest();
+  return send();
+}
+
+async function send() {
+  if (!isConnected.peek()) return;
+  try {
+    await flush(publish);
+  } catch (error) {
+    note(error); // it waits for the next connection
+  }
+}
+
+// how: send
+/** @param {Draft} draft */
+async function publish({ id, text, at }) {
+  const data = { id, name, text, at };
+  await connection.rpc("gapless.publish", { channel: about.kept, data, idempotency_key: id });
+}
+// end
+
+/** @param {unknown} error */
+function note(error) {
+  const { code, message } = /** @type {{code?: number, message?: string}} */ (error);
+  if (code && code >= 100) trouble.value = `The server refuses a message: ${message}`;
+}
+
+export function start() {
+  connection.on("connected", (told) => (me = told.client));
+  connection.on("connecting", () => {
+    isConnected.value = false;
+    me = "";
+  });
+  subscription.on("error", ({ error }) => (trouble.value = error.message));
+  subscription.subscribe();
+  connection.connect();
+}

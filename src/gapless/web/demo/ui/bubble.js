@@ -1,0 +1,54 @@
+/** One message, and the lines between messages. */
+import { html } from "../lib.js";
+import { isMine } from "../name.js";
+
+/** @typedef {import("../timeline.js").Message} Message */
+
+const COLOURS = 6;
+
+/** @param {string} name */
+function colourOf(name) {
+  let sum = 0;
+  for (const character of name) sum = (sum * 93 + (character.codePointAt(0) ?? 0)) % 9973;
+  return `tint-${sum % COLOURS}`;
+}
+
+/** @param {number} at */
+function time(at) {
+  return at ? new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }) : "";
+}
+
+/** @param {{name: string}} props */
+export function Avatar({ name }) {
+  return html`<span class=${`avatar ${colourOf(name)}`} aria-hidden="true">${[...name][0] ?? "?"}</span>`;
+}
+
+/**
+ * @param {{message: Message, before?: Message | undefined, state?: string, isRecovered?: boolean}} props
+ */
+export function Bubble({ message, before, state = "", isRecovered = false }) {
+  const mine = isMine(message.id);
+  const follows = before?.name === message.name && isMine(before.id) === mine;
+  const kinds = ["message", mine && "mine", follows && "follows", state, isRecovered && "recovered"];
+  return html`
+    <div class=${kinds.filter(Boolean).join(" ")} data-key=${message.id} data-offset=${message.offset || null}>
+      ${mine ? null : follows ? html`<span class="avatar none"></span>` : html`<${Avatar} name=${message.name} />`}
+      <div class="body">
+        ${follows || mine ? null : html`<p class="author">${message.name} <span class="when">${time(message.at)}</span></p>`}
+        <p class="text">${message.text}</p>
+        ${mine ? html`<span class="when">${STATES[state] ?? time(message.at)}</span>` : null}
+      </div>
+    </div>
+  `;
+}
+
+/** @type {Record<string, string>} */
+const STATES = { waiting: "waits for a signal", sending: "sending …", lost: "not sent" };
+
+/** @param {{kind: string, id: string, children?: any}} props */
+export function Line({ kind, id, children }) {
+  return html`<div class=${`line ${kind}`} data-key=${id}><span>${children}</span></div>`;
+}
+
+/** @param {number} count @param {string} [noun] */
+export const counted = (count, noun = "message") => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

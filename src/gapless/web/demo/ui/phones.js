@@ -1,0 +1,154 @@
+/** The two phones: the same conversation, with and without history. */
+import * as kept from "../kept.js";
+import { html } from "../lib.js";
+import { name } from "../name.js";
+import * as plain from "../plain.js";
+import { inTunnel } from "../radio.js";
+import { messageOf } from "../message.js";
+import { Avatar, Bubble, counted, Line } from "./bubble.js";
+import { Chat } from "./chat.js";
+
+const FACES_MAX = 4;
+
+/**
+ * @param {{id: string, title: string, about: string, result: string, isConnected: boolean, people?: any,
+ *   children?: any}} props
+ */
+function Phone({ id, title, about, result, isConnected, people, children }) {
+  return html`
+    <section class=${`phone ${id}`} id=${id} aria-labelledby=${`${id}-title`}>
+      <div class="caption">
+        <h2 id=${`${id}-title`}>${title}</h2>
+        <p class="about muted">${about}</p>
+        <p class="result" role="status">${result}</p>
+      </div>
+      <div class=${inTunnel.value ? "device dark" : "device"}>
+        <div class="status-bar">
+          <span class="room">Concert tonight</span>
+          ${people}
+          <${Signal} isConnected=${isConnected} />
+        </div>
+        ${children}
+      </div>
+    </section>
+  `;
+}
+
+/** @param {{isConnected: boolean}} props */
+function Signal({ isConnected }) {
+  const said = inTunnel.value ? "No signal" : isConnected ? "Online" : "Connecting";
+  return html`
+    <span class=${`signal ${said.split(" ")[0]?.toLowerCase()}`}>
+      <svg viewBox="0 0 18 12" aria-hidden="true"><path d="M1 12V9h3v3zM5.500 12V6h3v6zM10 12V3h3v9zM14.500 12V0h3v12z" /></svg>
+      ${said}
+    </span>
+  `;
+}
+
+export function PlainPhone() {
+  const rows = plain.rows.value;
+  return html`
+    <${Phone} id="plain" title="A channel without history" isConnected=${plain.isConnected.value}
+      about="What a WebSocket over plain Pub/Sub does." result=${lostLast(rows)}>
+      <${Chat} label="Conversation without history">
+        ${rows.length ? null : html`<${Empty} text="Nothing yet. What was said before you came is not kept." />`}
+        ${rows.map((row, index) =>
+          "gap" in row
+            ? html`<${Line} key=${row.key} id=${row.key} kind="gap">${counted(row.gap)} never arrived<//>`
+            : html`<${Bubble} key=${row.message.id} message=${row.message} before=${before(rows, index)}
+                state=${row.state === "arrived" ? "" : row.state} />`,
+        )}
+      <//>
+    <//>
+  `;
+}
+
+/** @param {readonly (plain.Entry | plain.Gap)[]} rows */
+function lostLast(rows) {
+  const gap = rows.findLast((row) => "gap" in row);
+  return gap && "gap" in gap ? `${gap.gap} never arrived` : "";
+}
+
+function recoveredLast() {
+  const mark = inTunnel.value ? undefined : kept.marks.value.at(-1);
+  return mark ? `${mark.count} recovered in ${duration(mark.ms)}` : "";
+}
+
+/** @param {readonly any[]} rows @param {number} index */
+const before = (rows, index) => rows[index - 1]?.message;
+
+export function KeptPhone() {
+  const rows = kept.rows.value;
+  const drafts = kept.drafts.value;
+  const marks = new Map(kept.marks.value.map((mark) => [mark.after, mark]));
+  return html`
+    <${Phone} id="kept" title="A gapless channel" isConnected=${kept.isConnected.value} people=${html`<${People} />`}
+      about="The same messages, kept and recovered in order." result=${recoveredLast()}>
+      <${Chat} label="Conversation of the gapless channel" onOlder=${kept.showOlder} onNewer=${kept.showNewer}
+        onLook=${kept.look} newest=${drafts.length}>
+        <${Past} />
+        ${rows.flatMap((message, index) => [
+          html`<${Mark} key=${`mark ${message.offset}`} mark=${markBefore(marks, rows, index)} />`,
+          html`<${Bubble} key=${message.id} message=${message} before=${rows[index - 1]}
+            isRecovered=${isRecovered(message.offset)} />`,
+        ])}
+        ${kept.unseen.value
+          ? null
+          : drafts.map(
+              (draft) => html`<${Bubble} key=${`draft ${draft.id}`} state=${inTunnel.value ? "waiting" : "sending"}
+                message=${messageOf({ ...draft, name })} />`,
+            )}
+      <//>
+      <${ToNewest} />
+    <//>
+  `;
+}
+
+/** @param {number} offset */
+const isRecovered = (offset) =>
+  kept.marks.value.some(({ after, count }) => after < offset && offset <= after + count);
+
+/**
+ * @param {ReadonlyMap<number, kept.Recovered>} marks by the offset after which they stand
+ * @param {readonly kept.Message[]} rows
+ * @param {number} index
+ */
+const markBefore = (marks, rows, index) => marks.get((rows[index]?.offset ?? 0) - 1);
+
+/** @param {{mark?: kept.Recovered | undefined}} props */
+function Mark({ mark }) {
+  if (!mark) return null;
+  const said = `${counted(mark.count)} recovered in ${duration(mark.ms)}`;
+  return html`<${Line} kind="recovery" id=${`mark ${mark.after}`}>${said}<//>`;
+}
+
+/** @param {number} ms */
+const duration = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms).toLocaleString("en")} ms`);
+
+function Past() {
+  const { more, fetching } = kept.past.value;
+  const first = kept.rows.value[0];
+  if (!first) return html`<${Empty} text=${more || fetching ? "Reading …" : "Nothing yet. Say something."} />`;
+  const said = more ? (inTunnel.value ? "No signal: older messages come later" : "Earlier messages …") : "The beginning";
+  return html`<${Line} kind="past" id="past">${said}<//>`;
+}
+
+/** @param {{text: string}} props */
+const Empty = ({ text }) => html`<p class="empty muted">${text}</p>`;
+
+function ToNewest() {
+  const unseen = kept.unseen.value;
+  if (!unseen) return null;
+  return html`<button type="button" class="to-newest" onClick=${kept.showNewest}>${counted(unseen, "new message")} ↓</button>`;
+}
+
+function People() {
+  const names = [...kept.people.value.values()];
+  const label = `${counted(names.length, "person").replace("persons", "people")} online: ${names.join(", ")}`;
+  return html`
+    <span class="people" role="img" aria-label=${label} title=${label}>
+      ${names.slice(0, FACES_MAX).map((one) => html`<${Avatar} name=${one} />`)}
+      <span class="small">${names.length} online</span>
+    </span>
+  `;
+}
