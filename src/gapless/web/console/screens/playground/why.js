@@ -7,7 +7,7 @@ import { Badge, Empty, Loaded, Panel } from "../../ui/basics.js";
 import { connectionToken, subscriptionToken } from "./held.js";
 
 /** @typedef {import("./try.js").Said} Said */
-/** @typedef {{allowed: boolean, reason: string, option?: string}} Explained */
+/** @typedef {{allowed: boolean | null, reason: string, option?: string}} Explained */
 
 const TYPING_MS = 250;
 
@@ -35,9 +35,10 @@ function explained({ user, channel, act, by }) {
 /** @param {{asked: Said} & Explained} props */
 function Answer({ asked, allowed, reason, option }) {
   const who = asked.by === "pasted" ? "The holder of this token" : asked.by === "made" && asked.user ? asked.user : "Somebody anonymous";
+  const [verdict, tone] = allowed === null ? ["a hook decides", "warn"] : allowed ? ["allowed", "good"] : ["refused", "bad"];
   return html`
-    <div class="stack tight">
-      <p class="wraps"><${Badge} tone=${allowed ? "good" : "bad"}>${allowed ? "may" : "may not"}<//> <strong><bdi>${who}</bdi></strong> ${allowed ? "may" : "may not"} ${asked.act} in <bdi class="mono">${asked.channel}</bdi>.</p>
+    <div class="stack">
+      <p class="wraps"><${Badge} tone=${tone}>${verdict}<//> <strong><bdi>${who}</bdi></strong> · ${asked.act} · <bdi class="mono">${asked.channel}</bdi></p>
       <p class="wraps">${reason}</p>
       ${option && html`<p class="muted small wraps">What decides: <a class="mono" href=${href(["settings"], { q: option })}>${option}</a></p>`}
     </div>
