@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final
 
 import msgspec
@@ -156,7 +156,7 @@ def _events(stories: Stories, asked: _Asked) -> Iterator[tuple[Event, Story]]:
         told = list(stories.of_user.get(asked.user, ()))
     if asked.begun_by_ms:
         told = [story for story in told if story.began_ms <= asked.begun_by_ms]
-    of_each = (((event, story) for event in reversed(story.events)) for story in told)
+    of_each = (zip(reversed(story.events), repeat(story)) for story in told)
     return merge(*of_each, key=lambda each: -each[0].number)
 
 
