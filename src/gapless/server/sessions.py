@@ -103,7 +103,7 @@ class Sessions:
         self.clock = clock
         self.options = options
         self.tokens = tokens
-        self.revocations = revocations or Revocations()
+        self.revocations = Revocations() if revocations is None else revocations
         self.limiting = limiting or Limiting(Limits(), clock)
         self.verbs = verbs
         self.hooks: Hooks | None = None  # whoever has some sets them
