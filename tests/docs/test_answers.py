@@ -22,6 +22,7 @@ OPEN = {
     "client": {"insecure": True, "token": {"hmac_secret_key": "a secret of at least thirty-two bytes"}},
     "http_api": {"insecure": True},
     "store": {"durability": "memory"},
+    "console": {"enabled": True, "insecure": True},
     "channel": {"without_namespace": {"history_size": 10, "history_ttl": "1h", "presence": True}},
 }
 CALLS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "presence": {"channel": "chat"},
     "presence_stats": {"channel": "chat"},
     "channels": {"limit": 1},
+    "connections": {},
+    "stories": {},
     "info": {},
     "subscribe": {"user": "ann", "channel": "news"},
     "unsubscribe": {"user": "ann", "channel": "news"},

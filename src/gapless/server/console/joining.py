@@ -146,10 +146,10 @@ def _rank(sought: Sought, story: Story, position: Position) -> list[int]:
     """Return how likely it is: from the same place and SDK, at the very position, over, and only just."""
     who = story.who
     return [
-        who.address == sought.address,
-        (who.name, who.version) == (sought.name, sought.version),
-        position == (sought.epoch, sought.offset),
-        bool(story.ended_ms),
+        int(who.address == sought.address),
+        int((who.name, who.version) == (sought.name, sought.version)),
+        int(position == (sought.epoch, sought.offset)),
+        int(story.ended_ms > 0),
         story.ended_ms or story.began_ms,
         story.number,
     ]

@@ -17,7 +17,7 @@ from gapless.core.limits import STORY_EVENTS_MAX, STORY_EVENTS_PER_CONNECTION_MA
 from gapless.core.stream import Position
 from gapless.ports import Clock
 
-__all__ = ["By", "Event", "Stories", "Story", "What"]
+__all__ = ["By", "Event", "Stories", "Story", "What", "Who"]
 
 _POSITIONS_PER_EVENT: Final = 4  # an event with so many positions takes the room of two
 
