@@ -37,7 +37,7 @@ export function Form({ act, button, kind = "primary", disabled = false, children
     }
   };
   return html`
-    <form class="fields" ref=${form} onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+    <form class="fields sent" ref=${form} onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
       ${children}
       <${ErrorNote} error=${error} />
       <div class="actions end"><${Act} type="submit" class=${kind} disabled=${disabled} act=${send}>${button}<//></div>

@@ -93,7 +93,7 @@ function options(element, labels, unit, pointed) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { range: period }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
-    axes: [{ ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(tick) }, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 56, values: (_, ticks) => ticks.map(unit) }],
+    axes: [{ ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(tick) }, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 72, values: (_, ticks) => ticks.map(unit) }],
     series: [{}, ...lines],
     hooks: { setCursor: [(plot) => pointed(plot.cursor.idx ?? null)] },
   };

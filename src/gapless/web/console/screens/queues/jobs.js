@@ -37,7 +37,7 @@ const KEY = { key: "key", title: "Key", cell: (job) => html`<span class="brief m
 /** @type {Column} */
 const ATTEMPT = { key: "attempt", title: "Attempt", align: "end", cell: (job) => count(job.attempt) };
 /** @type {Column} */
-const PAYLOAD = { key: "payload", title: "Payload", wide: true, cell: (job) => html`<span class="brief mono small">${(job.b64data ?? oneLine(job.data)).slice(0, CUT)}</span>` };
+const PAYLOAD = { key: "payload", title: "Payload", wide: true, cell: (job) => html`<span class="brief payload mono small">${(job.b64data ?? oneLine(job.data)).slice(0, CUT)}</span>` };
 
 /** @param {{loaded: import("../../loading.js").Loaded<any>, columns: Column[], label: string, empty: unknown}} props */
 function Jobs({ loaded, columns, label, empty }) {
@@ -70,7 +70,7 @@ export function Waiting({ stats, changed }) {
   ];
   const empty = html`<${Empty} title="Nothing waits">Enqueue a job above, or by <code>gapless queue push ${stats.queue} '{"n": 1}'</code>.<//>`;
   return html`
-    <${Purge} queue=${stats.queue} state="waiting" total=${stats.ready + stats.delayed} done=${reload} />
+    <div class="row toolbar end"><${Purge} queue=${stats.queue} state="waiting" total=${stats.ready + stats.delayed} done=${reload} /></div>
     <${Running} id=${purging(stats.queue, "waiting")} />
     <${Jobs} loaded=${loaded} columns=${columns} label="Waiting jobs" empty=${empty} />
   `;
@@ -175,7 +175,7 @@ export function Done({ stats, changed }) {
   const columns = [ID, KEY, ATTEMPT, { key: "ended", title: "Done", cell: (job) => html`<${Time} at_ms=${job.ended_ms} />` }, PAYLOAD];
   const empty = html`<${Empty} title="Nothing that is done is kept">A queue with <code>result_ms</code> keeps what was done, with its result, for so long.<//>`;
   return html`
-    <${Purge} queue=${stats.queue} state="done" total=${stats.done} done=${reload} />
+    <div class="row toolbar end"><${Purge} queue=${stats.queue} state="done" total=${stats.done} done=${reload} /></div>
     <${Running} id=${purging(stats.queue, "done")} />
     <${Jobs} loaded=${loaded} columns=${columns} label="Jobs that are done" empty=${empty} />
   `;

@@ -45,7 +45,7 @@ function List({ all }) {
   const shown = found.slice(0, SHOWN_MAX);
   if (!all.length) return html`<${Panel}><${NoQueues} /><//>`;
   return html`
-    <${Panel}>
+    <${Panel} class="stack">
       <div class="row toolbar"><${Search} label="Search by name" /><${Sort} /></div>
       <${Table} label="Queues" columns=${COLUMNS} rows=${shown} id=${(/** @type {Stats} */ row) => row.queue}
         open=${(/** @type {Stats} */ row) => go(["queues", row.queue])} empty=${html`<${Empty} title="No queue has such a name" />`} />

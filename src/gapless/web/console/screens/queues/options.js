@@ -3,7 +3,7 @@ import { call } from "../../api.js";
 import { count, counted, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
-import { go } from "../../route.js";
+import { go, href } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Loaded } from "../../ui/basics.js";
 import { justBefore } from "../../ui/names.js";
@@ -20,7 +20,7 @@ export function Options({ stats: { queue } }) {
   return html`
     <${Loaded} loaded=${loaded}>${(/** @type {any} */ { queues }) => html`<dl class="facts">${facts(queues[0]?.options).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>`}<//>
     <p class="muted small">A worker says how its queue behaves where it declares it; a rule of the configuration goes before.</p>
-    <div class="row toolbar"><${Act} act=${drop} ask=${ask} class="danger">Drop the queue …<//></div>
+    <div class="row toolbar"><a href=${href(["settings"], { tab: "audit", name: queue })}>What was done to it</a><span class="grow"></span><${Act} act=${drop} ask=${ask} class="danger">Drop the queue …<//></div>
   `;
 }
 

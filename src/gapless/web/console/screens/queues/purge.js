@@ -31,8 +31,7 @@ export function Purge({ queue, state, total, done }) {
   const act = async () => {
     purge(queue, state, total).then(done);
   };
-  if (!total) return null;
-  return html`<${Act} act=${act} ask=${ask} class="danger" disabled=${isRunning(purging(queue, state))}>Purge all …<//>`;
+  return html`<${Act} act=${act} ask=${ask} class="danger" disabled=${!total || isRunning(purging(queue, state))}>Purge all …<//>`;
 }
 
 /**

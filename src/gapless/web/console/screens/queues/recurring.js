@@ -50,7 +50,7 @@ function columns(edit, reload) {
     { key: "when", title: "When", cell: (each) => (each.cron ? html`<code>${each.cron}</code> ${each.time_zone ?? "UTC"}` : `every ${duration(each.every_ms)}`) },
     { key: "last", title: "Last", cell: (each) => html`<${Time} at_ms=${each.last_ms} />` },
     { key: "next", title: "Next", cell: (each) => html`<${Time} at_ms=${each.next_ms} />, in <${Left} at_ms=${each.next_ms ?? 0} over="0 s" />` },
-    { key: "payload", title: "Payload", wide: true, cell: (each) => html`<span class="brief mono small">${each.b64data ?? oneLine(each.data)}</span>` },
+    { key: "payload", title: "Payload", wide: true, cell: (each) => html`<span class="brief payload mono small">${each.b64data ?? oneLine(each.data)}</span>` },
     {
       key: "acts", title: "", align: "end",
       cell: (each) => html`

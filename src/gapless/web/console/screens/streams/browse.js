@@ -146,7 +146,7 @@ function columns(source, messages) {
     { key: "time", title: "Time", cell: (message) => html`<${Time} at_ms=${message.time_ms} />` },
     ...(isNamespace ? [{ key: "channel", title: "Channel", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.channel}>${message.channel}</span>` }] : []),
     ...(hasKeys ? [{ key: "key", title: "Key", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.key}>${message.key || "–"}</span>` }] : []),
-    { key: "payload", title: "Payload", wide: true, cell: (message) => html`<span class="brief mono small">${(message.b64data ?? oneLine(message.data)).slice(0, CUT)}</span>` },
+    { key: "payload", title: "Payload", wide: true, cell: (message) => html`<span class="brief payload mono small">${(message.b64data ?? oneLine(message.data)).slice(0, CUT)}</span>` },
   ];
 }
 

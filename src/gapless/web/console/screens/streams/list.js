@@ -25,7 +25,7 @@ export function Streams() {
   const [declaring, setDeclaring] = useState(false);
   return html`
     <${Page} title="Streams" lead="Messages that stay, read by groups that each remember how far they are."
-      actions=${html`<${GoTo} label="Open a stream, channel, or namespace:" place="streams" /><button type="button" onClick=${() => setDeclaring(true)}>New stream …</button>`}>
+      actions=${html`<${GoTo} label="Open by name" place="streams" /><button type="button" onClick=${() => setDeclaring(true)}>New stream …</button>`}>
       <${Loaded} loaded=${streams}>${(/** @type {any} */ page) => html`<${List} page=${page} groups=${groups.data.value?.groups ?? []} />`}<//>
       ${declaring && html`<${New} close=${() => setDeclaring(false)} />`}
     <//>

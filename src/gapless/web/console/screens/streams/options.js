@@ -39,7 +39,7 @@ function Partitions({ source: { name, partitions } }) {
 
 /** @type {import("../../ui/table.js").Column<Partition>[]} */
 const COLUMNS = [
-  { key: "partition", title: "Partition", align: "end", cell: (each) => count(each.partition) },
+  { key: "partition", title: "Partition", cell: (each) => count(each.partition) },
   { key: "oldest", title: "Oldest", align: "end", cell: (each) => (each.last < each.oldest ? "–" : count(each.oldest)) },
   { key: "last", title: "Last", align: "end", cell: (each) => count(each.last) },
   { key: "kept", title: "Kept", align: "end", cell: (each) => count(each.last - each.oldest + 1) },

@@ -54,7 +54,7 @@ function place({ to, at, offset, partition }) {
 
 /** @type {import("../../ui/table.js").Column<Sought>[]} */
 const COLUMNS = [
-  { key: "partition", title: "Partition", align: "end", cell: (each) => count(each.partition) },
+  { key: "partition", title: "Partition", cell: (each) => count(each.partition) },
   { key: "before", title: "Stands at", align: "end", cell: (each) => count(each.before ? (each.before.offset ?? 0) : null) },
   { key: "after", title: "Would stand at", align: "end", cell: (each) => html`${count(each.position.offset ?? 0)} ${each.at_end && html`<${Badge}>end<//>`}` },
   { key: "skipped", title: "Skipped", align: "end", cell: (each) => html`<span class=${each.skipped ? "bad" : ""}>${count(each.skipped ?? 0)}</span>` },

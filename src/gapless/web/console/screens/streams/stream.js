@@ -1,6 +1,6 @@
 /** One stream, or what is read as one. */
 import { call } from "../../api.js";
-import { count, counted } from "../../format.js";
+import { bytes, count, counted, duration } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
@@ -64,11 +64,17 @@ function Numbers({ source: { name, partitions, options }, groups }) {
     <div class="stats">
       <${Stat} label="Messages kept" value=${count(kept(partitions))} note=${`of ${count(partitions.reduce((sum, { last }) => sum + last, 0))} that came`} />
       <${Stat} label="Partitions" value=${count(partitions.length)} href=${href(["streams", name], { tab: "options" })} />
-      <${Stat} label="Retention" value=${options ? retention(options) : "–"} note=${options ? "for each partition" : "the namespace says it"} href=${href(["streams", name], { tab: "options" })} />
+      <${Stat} label="Retention" value=${options ? limited(options) : "–"} note=${options ? `${retention(options)}, each partition` : "the namespace says it"} href=${href(["streams", name], { tab: "options" })} />
       <${Stat} label="Groups" value=${count(groups?.length)} note=${groups ? counted(groups.reduce((sum, { members }) => sum + members.length, 0), "member") : ""} href=${href(["streams", name], { tab: "groups" })} />
       <${Stat} label="Most lag" value=${count(lag)} tone=${lag ? "warn" : ""} note="messages, as last sampled" href=${href(["streams", name], { tab: "groups" })} />
     </div>
   `;
+}
+
+/** The first limit, short. @param {import("./source.js").Options} options */
+function limited({ retention_messages, retention_ms, retention_bytes }) {
+  if (retention_messages) return count(retention_messages);
+  return retention_ms ? duration(retention_ms) : retention_bytes ? bytes(retention_bytes) : "–";
 }
 
 /** @param {{source: Source, groups: import("../../loading.js").Loaded<{groups: Group[]}>, changed: () => void}} props */
