@@ -61,7 +61,7 @@ class Shop:
         self._fill_queues()
         publish_many(self._server, "news", [news(number) for number in range(40)])
         publish_many(
-            self._server, "prices", [{"sku": f"A-{n % 12:03}", "price": 990 + 7 * n} for n in range(400)]
+            self._server, "prices", [{"sku": f"A-{n % 12:03}", "price": 990 + 7 * n} for n in range(60)]
         )
         come = [sys.executable, "-m", "tests.browser.crowd", self._server.url, json.dumps(people())]
         crowd = self._begin(come, heard=True)
@@ -96,6 +96,10 @@ class Shop:
         """Return the id of somebody's connection."""
         present = self.call("presence", channel="news")["presence"]
         return next(str(client) for client, told in present.items() if told["user"] == user)
+
+    def dead(self) -> str:
+        """Return the id of a dead letter."""
+        return str(self.call("queue/browse", queue="mail", state="dead", limit=1)["jobs"][0]["id"])
 
     def bury(self, count: int) -> None:
         """Add so many dead letters to the queue `mail`."""
