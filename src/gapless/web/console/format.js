@@ -14,6 +14,11 @@ export function count(value) {
   return Math.abs(value) >= 1e6 ? short.format(value) : whole.format(value);
 }
 
+/** An offset, or another number that names something: all of its digits count. @param {number | null | undefined} value */
+export function digits(value) {
+  return value == null ? NOTHING : whole.format(value);
+}
+
 /** @param {number | null | undefined} value */
 export function rate(value) {
   if (value == null) return NOTHING;

@@ -1,6 +1,6 @@
 /** Messages of a channel, one a line; each opens to all that is known of it. */
 import { call } from "../api.js";
-import { count, counted, exactly, NOTHING, oneLine, time } from "../format.js";
+import { counted, digits, exactly, oneLine, time } from "../format.js";
 import { html, useMemo, useRef, useState } from "../lib.js";
 import { useLoaded } from "../loading.js";
 import { href } from "../route.js";
@@ -60,7 +60,7 @@ function Row({ channel, item: { message, note, chosen = false }, opened, resend 
   return html`
     <li class="message" aria-current=${chosen || undefined}>
       <button type="button" class="message-head" tabindex="-1" aria-expanded=${open} onClick=${press}>
-        <span class="offset">${message.offset === null ? NOTHING : count(message.offset)}</span>
+        <span class="offset">${digits(message.offset)}</span>
         <time datetime=${exactly(message.at_ms)}>${time(message.at_ms)}</time>
         <span class="line mono">${line(message)}</span>
         <span class="tags">${Object.entries(message.tags).map(([name, value]) => html`<span class="badge" key=${name}>${name}=${value}</span>`)}</span>
@@ -88,7 +88,7 @@ function Whole({ channel, message, resend }) {
     <div class="message-whole stack">
       <pre class="json" tabindex="0">${text}</pre>
       <dl class="facts">
-        <dt>Stored</dt><dd>${offset === null ? "no: it was passed on, and has no offset" : html`as offset ${count(offset)}, <${At} message=${message} kept=${kept} />`}</dd>
+        <dt>Stored</dt><dd>${offset === null ? "no: it was passed on, and has no offset" : html`as offset ${digits(offset)}, <${At} message=${message} kept=${kept} />`}</dd>
         <dt>Published by</dt><dd><${By} publisher=${publisher} /></dd>
         ${Object.entries(tags).map(([name, value]) => html`<dt key=${name}>Tag ${name}</dt><dd>${value}</dd>`)}
       </dl>

@@ -1,6 +1,6 @@
 /** One channel: where it stands, and its tabs. */
 import { call, page } from "../../api.js";
-import { count, counted } from "../../format.js";
+import { count, counted, digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
@@ -27,7 +27,7 @@ export function Channel({ channel }) {
   const chosen = useChosen("tab", "tail");
   const [, title, Chosen] = TABS.find(([key]) => key === chosen) ?? TABS[0] ?? ["", "", null];
   return html`
-    <${Page} title=${html`<span class="mono">${channel}</span>`} lead=${html`<a href=${href(["channels"])}>Channels</a>`}>
+    <${Page} title=${html`<a class="up" href=${href(["channels"])}>Channels</a> <span class="mono">${channel}</span>`}>
       <${Standing} channel=${channel} />
       <${Tabs} label="Of this channel" tabs=${TABS.map(([key, name]) => [key, name])} />
       <section class="panel" role="tabpanel" aria-labelledby=${`tab-${chosen}`}>
@@ -48,8 +48,8 @@ function Standing({ channel }) {
   const namespace = options.data.value?.namespace;
   return html`
     <div class="stats">
-      <${Stat} label="Head" value=${count(stands?.head)} note=${stands ? `epoch ${stands.epoch}` : none} />
-      <${Stat} label="Oldest kept" value=${stands?.head && stands.oldest <= stands.head ? count(stands.oldest) : "–"}
+      <${Stat} label="Head" value=${digits(stands?.head)} note=${stands ? `epoch ${stands.epoch}` : none} />
+      <${Stat} label="Oldest kept" value=${stands?.head && stands.oldest <= stands.head ? digits(stands.oldest) : "–"}
         note=${stands ? counted(Math.max(0, stands.head - stands.oldest + 1), "offset") : none} href=${href(["channels", channel], { tab: "history" })} />
       <${Stat} label="Subscribers" value=${count(followed.data.value)} note="on all nodes, the console too" href=${href(["connections"], { channel })} />
       <${Stat} label="Namespace" value=${options.data.value ? namespace || "none" : "–"} note="its effective options" href=${href(["channels", channel], { tab: "options" })} />

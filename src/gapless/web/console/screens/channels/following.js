@@ -1,6 +1,6 @@
 /** Follows a channel for its live tail, and says how the subscription fares. */
 import { page } from "../../api.js";
-import { count, counted } from "../../format.js";
+import { counted, digits } from "../../format.js";
 import { effect } from "../../lib.js";
 import { follow, state } from "../../live.js";
 import { href } from "../../route.js";
@@ -72,7 +72,7 @@ async function began(tail, how, say) {
   const before = await page(tail.channel, { size: BEFORE }).catch(() => null);
   const earlier = (before?.items ?? []).filter((/** @type {any} */ item) => item.offset <= from.offset);
   tail.before(earlier.map(stored));
-  say({ text: `Following from here, offset ${count(from.offset)}.`, tone: "good" });
+  say({ text: `Following from here, offset ${digits(from.offset)}.`, tone: "good" });
 }
 
 /**
@@ -88,8 +88,8 @@ async function came(channel, how, was) {
   const history = { href: href(["channels", channel], { tab: "history" }), link: "What is kept" };
   if (!how.recovered) {
     const missing = to.epoch === was.epoch ? `up to ${counted(Math.max(0, to.offset - was.offset), "message")} may be missing here` : "the store began a new generation";
-    return { text: `Position lost after offset ${count(was.offset)}: ${missing}.`, tone: "bad", ...history };
+    return { text: `Position lost after offset ${digits(was.offset)}: ${missing}.`, tone: "bad", ...history };
   }
   const head = await page(channel, { size: 1 }).then((found) => found.head, () => was.offset);
-  return { text: `Back at offset ${count(was.offset)} of ${count(head)}: recovered ${counted(Math.max(0, head - was.offset), "message")}.`, tone: "good" };
+  return { text: `Back at offset ${digits(was.offset)} of ${digits(head)}: recovered ${counted(Math.max(0, head - was.offset), "message")}.`, tone: "good" };
 }

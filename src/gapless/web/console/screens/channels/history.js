@@ -1,6 +1,6 @@
 /** What a channel keeps: to and fro, to a time, to an offset. */
 import { page } from "../../api.js";
-import { count } from "../../format.js";
+import { count, digits } from "../../format.js";
 import { html, useMemo } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { go, href, route } from "../../route.js";
@@ -49,7 +49,7 @@ function Shown({ channel, found, chosen }) {
   if (!found.items.length) return html`<${Nothing} channel=${channel} found=${found} />`;
   const [first, last] = [found.items[found.items.length - 1].offset, found.items[0].offset];
   return html`
-    <p class="muted small">Offsets ${count(first)} to ${count(last)}, the newest first; ${count(found.oldest)} to ${count(found.head)} are kept.</p>
+    <p class="muted small">Offsets ${digits(first)} to ${digits(last)}, the newest first; ${digits(found.oldest)} to ${digits(found.head)} are kept.</p>
     <${MessageList} id="history-rows" label="Messages, the newest first" channel=${channel} items=${items}
       resend=${(/** @type {any} */ message) => resend(channel, message)} />
   `;

@@ -1,6 +1,6 @@
 /** Publishing to a channel by hand: with a check of the JSON, templates, tags and a key. */
 import { call } from "../../api.js";
-import { count } from "../../format.js";
+import { digits } from "../../format.js";
 import { html, useEffect, useState } from "../../lib.js";
 import { href } from "../../route.js";
 import { Act, carried } from "../../ui/acting.js";
@@ -50,7 +50,7 @@ export function Publish({ channel }) {
 
 /** @param {{channel: string, done: {offset?: number, again: boolean} | null}} props */
 function Done({ channel, done }) {
-  const at = done?.offset && html`<a href=${href(["channels", channel], { tab: "history", offset: done.offset })}>offset ${count(done.offset)}</a>`;
+  const at = done?.offset && html`<a href=${href(["channels", channel], { tab: "history", offset: done.offset })}>offset ${digits(done.offset)}</a>`;
   return html`
     <p role="status" id="published">
       ${!done ? "" : done.again ? html`Nothing new: this key was published as ${at}.` : at ? html`Published as ${at}.` : "Published. This channel keeps no history, so it has no offset."}

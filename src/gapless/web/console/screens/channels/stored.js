@@ -1,6 +1,6 @@
 /** Messages as the messages API tells them, and finding a page of them. */
 import { call, page } from "../../api.js";
-import { count } from "../../format.js";
+import { count, digits } from "../../format.js";
 
 /** @typedef {import("../../ui/messages.js").Message} Message */
 /** @typedef {import("../../ui/messages.js").Item} Item */
@@ -80,6 +80,6 @@ export function rowsOf(items, chosen) {
  * @param {number} last
  */
 function toldErased(number, last) {
-  if (number === 1) return `The message of offset ${count(last)} was erased.`;
-  return `${count(number)} messages were erased: offsets ${count(last - number + 1)} to ${count(last)}.`;
+  if (number === 1) return `The message of offset ${digits(last)} was erased.`;
+  return `${count(number)} messages were erased: offsets ${digits(last - number + 1)} to ${digits(last)}.`;
 }

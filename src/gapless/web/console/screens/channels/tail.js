@@ -75,7 +75,7 @@ function Controls({ tail, filter, pause, clear }) {
       <input type="search" aria-label="Filter by text" placeholder="Filter by text" value=${filter}
         onInput=${(/** @type {any} */ event) => refine({ filter: event.target.value })} />
       <button type="button" class="plain" onClick=${clear}>Clear</button>
-      <p class="tail-count"><strong id="tail-count" data-count=${tail.received}>${count(tail.received)}</strong> received${filter && html`, <strong>${count(tail.matched)}</strong> matched`}, <${Rate} tail=${tail} /></p>
+      <p class="tail-count"><strong id="tail-count" data-count=${tail.received}>${count(tail.received)}</strong> ${tail.received === 1 ? "message" : "messages"}${filter && html`, <strong>${count(tail.matched)}</strong> with it`}, <${Rate} tail=${tail} /></p>
     </div>
     ${paused && html`<p class="note warn">${whilePaused(tail)}</p>`}
   `;

@@ -2,7 +2,7 @@
  * What a live tail holds. Every message is counted; how many are kept and built is bounded, whatever comes: those that
  * came too quickly are told of by their offsets, at which History has them.
  */
-import { count, oneLine } from "../../format.js";
+import { count, digits, oneLine } from "../../format.js";
 import { href } from "../../route.js";
 
 /** @typedef {import("../../ui/messages.js").Message} Message */
@@ -11,7 +11,7 @@ import { href } from "../../route.js";
 
 export const ROWS_MAX = 500;
 export const WAITING_MAX = 500;
-export const FRAME_ROWS_MAX = 60;
+export const FRAME_ROWS_MAX = 30;
 const HURRY = 400; // so many are passed over at once, or every frame of a burst would tell of some
 
 export class Tail {
@@ -96,7 +96,7 @@ export class Tail {
   #told() {
     const { number, first, last } = this.passed;
     this.passed = { number: 0, first: null, last: null };
-    const text = `${count(number)} more came, too many to show${first === null ? "" : ` (offsets ${count(first)} to ${count(last)})`}.`;
+    const text = `${count(number)} more came, too many to show${first === null ? "" : ` (offsets ${digits(first)} to ${digits(last)})`}.`;
     const link = first === null ? undefined : "Read them in History";
     return { text, tone: "warn", link, href: link && href(["channels", this.channel], { tab: "history", offset: first }) };
   }

@@ -1,5 +1,5 @@
 /** Time travel: a slider over what is kept, by time or by offset, and steps to and fro. */
-import { count, time } from "../../format.js";
+import { digits, time } from "../../format.js";
 import { html, useEffect, useRef, useState } from "../../lib.js";
 import { refine, route } from "../../route.js";
 
@@ -50,7 +50,7 @@ function Slider({ by, bounds, shown, travel }) {
   useEffect(() => () => clearTimeout(timer.current), []);
   const [min, max] = by === "time" ? [bounds.from_ms, bounds.to_ms] : [bounds.oldest, bounds.head];
   const value = Math.min(Math.max(dragged ?? placeOf(by, shown) ?? max, min), max);
-  const told = by === "time" ? time(value) : `offset ${count(value)}`;
+  const told = by === "time" ? time(value) : `offset ${digits(value)}`;
   const drag = (/** @type {any} */ event) => {
     const to = Number(event.target.value);
     setDragged(to);
@@ -61,7 +61,7 @@ function Slider({ by, bounds, shown, travel }) {
     <div class="slider">
       <input type="range" aria-label=${by === "time" ? "Time" : "Offset"} aria-valuetext=${told} min=${min} max=${max}
         step=${by === "time" ? Math.max(1, Math.floor((max - min) / TIME_STEPS)) : 1} value=${value} onInput=${drag} />
-      <p class="muted small"><span>${by === "time" ? time(min) : count(min)}</span><output>${told}</output><span>${by === "time" ? time(max) : count(max)}</span></p>
+      <p class="muted small"><span>${by === "time" ? time(min) : digits(min)}</span><output>${told}</output><span>${by === "time" ? time(max) : digits(max)}</span></p>
     </div>
   `;
 }

@@ -1,12 +1,13 @@
 /** One connection: what it is, what it follows, and its story; the story stays when it is gone. */
 import { call } from "../../api.js";
-import { bytes, count, duration } from "../../format.js";
+import { bytes, count, duration, digits } from "../../format.js";
 import { html, useMemo } from "../../lib.js";
 import { useCall, useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, ErrorNote, Loaded, Page, Panel, Stat, Time } from "../../ui/basics.js";
 import { Copy } from "../../ui/copy.js";
+import { NodeName } from "../../ui/nodes.js";
 import { Table } from "../../ui/table.js";
 import { Disconnect } from "./disconnect.js";
 import { livesOf, Summary, TimeLine } from "./timeline.js";
@@ -70,7 +71,7 @@ function Facts({ here }) {
         <dt>From</dt><dd class="mono">${here.address}</dd>
         <dt>With</dt><dd>${sdk(here)}</dd>
         <dt>Over</dt><dd>${here.transport}, ${here.protocol}</dd>
-        <dt>Node</dt><dd>${here.node}</dd>
+        <dt>Node</dt><dd><${NodeName} uid=${here.node} /></dd>
       </dl>
     <//>
   `;
@@ -81,7 +82,7 @@ function Subscriptions({ here, done }) {
   /** @type {import("../../ui/table.js").Column<import("./told.js").Followed>[]} */
   const columns = [
     { key: "channel", title: "Channel", wide: true, cell: ({ channel, server_side }) => html`<a class="mono" href=${href(["channels", channel])}>${channel}</a> ${server_side && html`<${Badge} title="The server subscribed it">by the server<//>`}` },
-    { key: "offset", title: "Offset", align: "end", cell: ({ channel, offset }) => (offset ? html`<a href=${href(["channels", channel], { tab: "history", by: "offset", offset })}>${count(offset)}</a>` : "–") },
+    { key: "offset", title: "Offset", align: "end", cell: ({ channel, offset }) => (offset ? html`<a href=${href(["channels", channel], { tab: "history", by: "offset", offset })}>${digits(offset)}</a>` : "–") },
     { key: "lag", title: "Lag", align: "end", cell: ({ lag, behind }) => (behind ? html`<${Badge} tone="warn">${count(lag)} behind<//>` : count(lag)) },
     { key: "act", title: "", align: "end", cell: ({ channel }) => html`<${Act} label=${`Unsubscribe from ${channel}`} act=${() => unsubscribe(here, channel, done)} ask=${asked(here, channel)}>Unsubscribe<//>` },
   ];

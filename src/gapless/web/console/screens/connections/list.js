@@ -4,6 +4,7 @@ import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { go, href, refine } from "../../route.js";
 import { Badge, Empty, Loaded, Page, Search, Tabs, Time, useChosen } from "../../ui/basics.js";
+import { NodeName } from "../../ui/nodes.js";
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
 import { Stories } from "./stories.js";
@@ -61,7 +62,7 @@ const COLUMNS = [
   { key: "lag", title: "Lag", align: "end", cell: (row) => html`${count(lagOf(row))}${isBehind(row) && html`<span class="under"><${Badge} tone="warn">${row.stalled ? "full socket" : "behind"}<//></span>`}` },
   { key: "bytes", title: "In, out", align: "end", cell: (row) => html`${bytes(row.received_bytes)}<span class="under">${bytes(row.sent_bytes)}</span>` },
   { key: "rtt", title: "Round trip", align: "end", cell: (row) => duration(row.rtt_ms) },
-  { key: "since", title: "Since", align: "end", cell: (row) => html`<${Time} at_ms=${row.connected_ms} /><span class="under">${row.node}</span>` },
+  { key: "since", title: "Since", align: "end", cell: (row) => html`<${Time} at_ms=${row.connected_ms} /><span class="under"><${NodeName} uid=${row.node} /></span>` },
 ];
 
 /** @param {{filtered: boolean, behind: boolean, total: number}} props */

@@ -4,6 +4,7 @@ import { html } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { go, href, refine } from "../../route.js";
 import { Empty, Loaded, Search, Time, useChosen } from "../../ui/basics.js";
+import { NodeName } from "../../ui/nodes.js";
 import { Table } from "../../ui/table.js";
 import { Happened } from "./timeline.js";
 import { short } from "./told.js";
@@ -48,7 +49,7 @@ function Latest({ events, full, limit, narrowed }) {
     { key: "at", title: "When", cell: ({ at_ms }) => html`<${Time} at_ms=${at_ms} />` },
     { key: "who", title: "Who", cell: ({ user, client }) => html`<a class="cut" href=${href(["connections", client])} title=${user}>${user || "anonymous"}</a><span class="under mono">${short(client)}</span>` },
     { key: "what", title: "What happened", wide: true, cell: (event) => html`<${Happened} event=${event} />` },
-    { key: "node", title: "Node", cell: ({ node }) => html`<span class="muted">${node}</span>` },
+    { key: "node", title: "Node", cell: ({ node }) => html`<span class="muted"><${NodeName} uid=${node} /></span>` },
   ];
   return html`
     <${Table} label="Stories" columns=${columns} rows=${keyed(events)} id=${(/** @type {{key: string}} */ row) => row.key}

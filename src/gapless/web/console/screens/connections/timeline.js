@@ -3,6 +3,7 @@ import { counted, duration, exactly, time } from "../../format.js";
 import { html } from "../../lib.js";
 import { href } from "../../route.js";
 import { Badge } from "../../ui/basics.js";
+import { NodeName } from "../../ui/nodes.js";
 import { short } from "./told.js";
 import { said } from "./words.js";
 
@@ -56,7 +57,7 @@ export function TimeLine({ lives, client }) {
       ${lives.map((life, n) => html`
         <li class="life" key=${life.client}>
           ${n > 0 && html`<${Away} before=${lives[n - 1]} after=${life} />`}
-          <h3>${life.client === client ? "This connection" : html`Connection <a href=${href(["connections", life.client])}>${short(life.client)}</a>`}<span class="muted small"> on ${life.events[0]?.node}</span></h3>
+          <h3>${life.client === client ? "This connection" : html`Connection <a href=${href(["connections", life.client])}>${short(life.client)}</a>`}<span class="muted small"> on <${NodeName} uid=${life.events[0]?.node ?? ""} /></span></h3>
           <ol>${life.events.map((event, at) => html`<${Moment} key=${`${event.at_ms}-${at}`} event=${event} before=${life.events[at - 1]} />`)}</ol>
         </li>
       `)}

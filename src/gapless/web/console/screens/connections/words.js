@@ -1,5 +1,5 @@
 /** What happened to a connection, in words, with links to the very messages that these are about. */
-import { count, counted, duration } from "../../format.js";
+import { count, counted, duration, digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { href } from "../../route.js";
 import { sdk } from "./told.js";
@@ -42,7 +42,7 @@ function recovered({ channel, since = 0, last = 0, messages = 0, took_ms = 0, fr
   return {
     tone: "good",
     words: html`
-      Came back to <${To} channel=${channel} /> with offset <${At} channel=${channel} offset=${since} /> of ${count(last)}:
+      Came back to <${To} channel=${channel} /> with offset <${At} channel=${channel} offset=${since} /> of ${digits(last)}:
       <strong> recovered <a class="span" href=${around(channel, since + 1)} title="Read them in History">${count(messages)}</a></strong> in ${took_ms < 1 ? "under 1 ms" : duration(took_ms)}, ${SOURCES[from] ?? from}
     `,
   };
@@ -51,7 +51,7 @@ function recovered({ channel, since = 0, last = 0, messages = 0, took_ms = 0, fr
 /** @param {Event} event @returns {Said} */
 function lost({ channel, since = 0, last = 0, why = "" }) {
   const floor = NOT_KEPT.exec(why)?.[1];
-  const reason = floor ? `what followed offset ${count(since)} is not kept any more (oldest is ${count(Number(floor) + 1)})` : why;
+  const reason = floor ? `what followed offset ${digits(since)} is not kept any more (oldest is ${digits(Number(floor) + 1)})` : why;
   return { tone: "bad", words: html`<strong>Could not recover</strong> <${To} channel=${channel} />, which ended at offset <${At} channel=${channel} offset=${last} />: ${reason}` };
 }
 
@@ -81,5 +81,5 @@ function To({ channel = "" }) {
 
 /** @param {{channel?: string, offset: number}} props */
 function At({ channel, offset }) {
-  return offset ? html`<a class="at" href=${around(channel, offset)} title="Look there in History">${count(offset)}</a>` : "0";
+  return offset ? html`<a class="at" href=${around(channel, offset)} title="Look there in History">${digits(offset)}</a>` : "0";
 }
