@@ -1,6 +1,7 @@
 /** Fields for JSON, which is checked while it is typed. */
 import { read } from "../exact.js";
 import { html } from "../lib.js";
+import { mistake } from "./json_mistake.js";
 
 /**
  * @typedef {{value: any, error: string}} Parsed what a text is; nothing at all is `undefined`
@@ -18,8 +19,8 @@ export function parsed(text, kind = "any") {
     const value = read(text);
     const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
     return kind === "object" && !isObject ? { value: undefined, error: "This is no JSON object: it begins with { and ends with }." } : { value, error: "" };
-  } catch (error) {
-    return { value: undefined, error: `This is no JSON: ${/** @type {Error} */ (error).message}` };
+  } catch {
+    return { value: undefined, error: `This is no JSON: ${mistake(text)}.` };
   }
 }
 

@@ -12,6 +12,7 @@ import { Publish } from "./publish.js";
 import { Tail } from "./tail.js";
 
 const EVERY_MS = 3_000;
+const FORGET = ["at", "offset", "before", "after", "by", "from", "filter", "option", "own"];
 
 /** @type {[string, string, any][]} */
 const TABS = [
@@ -29,7 +30,7 @@ export function Channel({ channel }) {
   return html`
     <${Page} title=${html`<a class="up" href=${href(["channels"])}>Channels</a> <span class="mono">${channel}</span>`}>
       <${Standing} channel=${channel} />
-      <${Tabs} label="Of this channel" tabs=${TABS.map(([key, name]) => [key, name])} />
+      <${Tabs} label="Of this channel" forget=${FORGET} tabs=${TABS.map(([key, name]) => [key, name])} />
       <section class="panel" role="tabpanel" aria-labelledby=${`tab-${chosen}`}>
         <h2 class="sr-only">${title}</h2>
         <${Chosen} channel=${channel} />

@@ -1,6 +1,6 @@
 /** The live tail: what is published now, however fast. */
 import { count, counted, rate } from "../../format.js";
-import { html, useEffect, useMemo, useSignal } from "../../lib.js";
+import { html, useEffect, useMemo, useSignal, useState } from "../../lib.js";
 import { client } from "../../live.js";
 import { refine } from "../../route.js";
 import { Empty, useChosen } from "../../ui/basics.js";
@@ -14,9 +14,9 @@ const RATE_MS = 1_000;
 /** @param {{channel: string}} props */
 export function Tail({ channel }) {
   const tail = useMemo(() => new Model(channel), [channel]);
-  const frames = useSignal(0);
+  const [, show] = useState(0);
   const filter = useChosen("filter");
-  const draw = useMemo(() => inFrames(tail, () => (frames.value += 1)), [tail]);
+  const draw = useMemo(() => inFrames(tail, () => show((frame) => frame + 1)), [tail]);
   useEffect(() => followed(tail, draw), [tail, client.value]);
   useEffect(() => {
     tail.filter(filter);
@@ -27,7 +27,7 @@ export function Tail({ channel }) {
     draw();
   };
   return html`
-    <div class="stack" data-frame=${frames.value}>
+    <div class="stack">
       <${Controls} tail=${tail} filter=${filter} pause=${pause} clear=${() => (tail.clear(), draw())} />
       ${tail.rows.length
         ? html`<${MessageList} id="tail-rows" label="Messages, the newest first" channel=${channel} items=${tail.rows}

@@ -78,7 +78,7 @@ function Moment({ event, before }) {
   const later_ms = before ? event.at_ms - before.at_ms : 0;
   return html`
     <li class=${`moment ${tone}`}>
-      <time datetime=${exactly(event.at_ms)} title=${exactly(event.at_ms)}>${time(event.at_ms)}<span class="later">${later_ms >= 1 ? `+${duration(later_ms)}` : "\u00a0"}</span></time>
+      <time datetime=${exactly(event.at_ms)} title=${exactly(event.at_ms)}>${time(event.at_ms)}${later_ms >= 1 && html`<span class="later">+${duration(later_ms)}</span>`}</time>
       <p>${words}</p>
     </li>
   `;

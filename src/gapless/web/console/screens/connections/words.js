@@ -43,7 +43,7 @@ function recovered({ channel, since = 0, last = 0, messages = 0, took_ms = 0, fr
     tone: "good",
     words: html`
       Came back to <${To} channel=${channel} /> with offset <${At} channel=${channel} offset=${since} /> of ${digits(last)}:
-      <strong> recovered <a class="span" href=${around(channel, since + 1)} title="Read them in History">${count(messages)}</a></strong> in ${took_ms < 1 ? "under 1 ms" : duration(took_ms)}, ${SOURCES[from] ?? from}
+      <strong> recovered <a class="span" href=${around(channel, since + 1)} title="Read them in History">${counted(messages, "message")}</a></strong> in ${took_ms < 1 ? "under 1 ms" : duration(took_ms)}, ${SOURCES[from] ?? from}
     `,
   };
 }
