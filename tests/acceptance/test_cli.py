@@ -226,6 +226,10 @@ def test_dev_says_that_it_is_insecure_and_what_to_try(tmp_path: Path) -> None:
     try:
         assert "INSECURE" in printed
         assert f"ws://127.0.0.1:{port}/connection/websocket" in printed
+        assert [line.split() for line in printed.splitlines() if "/demo/" in line or "/console/" in line] == [
+            ["Demo", f"http://127.0.0.1:{port}/demo/"],
+            ["Console", f"http://127.0.0.1:{port}/console/"],
+        ]
         command = printed.splitlines()[-1].strip()
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
         assert json.loads(done.stdout)["result"]["offset"] == 1

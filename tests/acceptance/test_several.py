@@ -1,5 +1,6 @@
 """`gapless serve --workers`: one server of several processes, as it is started, asked, reloaded and ended."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -49,6 +51,14 @@ def fetch(program: Program, path: str) -> str:
     with socket.create_connection(("127.0.0.1", program.port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return connection.makefile().read()
+
+
+def post(program: Program, path: str, token: str) -> Any:
+    """Call over a connection of its own, as whoever has this token."""
+    fields = f"Host: localhost\r\nConnection: close\r\nContent-Length: 2\r\nAuthorization: Bearer {token}"
+    with socket.create_connection(("127.0.0.1", program.port)) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{{}}".encode())
+        return json.loads(connection.makefile().read().partition("\n\n")[2])
 
 
 def metric(program: Program, name: str) -> float:
@@ -97,6 +107,17 @@ def test_a_reload_reaches_every_worker(program: Program) -> None:
     program.command()
     os.kill(program.pid, signal.SIGHUP)
     until(lambda: said(program, "the configuration stays as it was") == 1)
+    assert program.stop() == 0
+
+
+def test_who_comes_in_to_the_console_at_one_worker_is_known_to_all(tmp_path: Path) -> None:
+    open_console = {"http_api": {"key": ""}, "console": {"enabled": True, "insecure": True}}
+    program = Program(tmp_path, CONFIG, open_console)
+    program.launch()
+    until(lambda: said(program, "listening on port") == WORKERS)
+    tokens = [post(program, "/console/login", "")["token"] for _ in range(4)]
+    for token in tokens * 4:
+        assert len(post(program, "/api/info", token)["result"]["nodes"]) == WORKERS
     assert program.stop() == 0
 
 

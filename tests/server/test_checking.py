@@ -85,6 +85,37 @@ def refused(tmp_path: Path, text: str, *flags: str) -> str:
         ),
         ("[http_api]\nhandler_prefix = '/health/live'", 2, "taken by"),
         ("[prometheus]\nenabled = true\nhandler_prefix = '/openapi.json'", 3, "is taken by http_api"),
+        ("[console]\nenabled = true", 2, "nobody could log in: add console.users, or set http_api.key"),
+        (
+            "[console]\nenabled = true\ninsecure = true\n[http_api]\ndisabled = true",
+            2,
+            "the console needs what http_api.disabled switches off",
+        ),
+        (
+            "[console]\nenabled = true\ninsecure = true\n[websocket]\ndisabled = true",
+            2,
+            "the console needs what websocket.disabled switches off",
+        ),
+        (
+            "[console]\nenabled = true\ninsecure = true\nhandler_prefix = '/api/console'",
+            4,
+            "'/api/console' and '/api' (http_api.handler_prefix) are in each other's way",
+        ),
+        (
+            "[console]\nenabled = true\ninsecure = true\nhandler_prefix = '/connection'",
+            4,
+            "'/connection' and '/connection/websocket' (websocket.handler_prefix)",
+        ),
+        (
+            "[[console.users]]\nname='ann'\npassword='x'\n[[console.users]]\nname='ann'\npassword='y'",
+            2,
+            "console.users: 'ann' is there 2 times",
+        ),
+        (
+            "[messages.aliases]\n'/console/{x}' = 'a{x}'\n[console]\nenabled=true\ninsecure=true",
+            1,
+            "is taken: /console/{file} is something else",
+        ),
     ],
 )
 def test_each_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
@@ -122,6 +153,8 @@ def test_what_is_not_used_is_not_judged(tmp_path: Path) -> None:
     check(tmp_path, PERSONAL.replace("true", "false") + "'nah'")
     check(tmp_path, "[http_server.tls]\ncert_pem = 'x.pem'")
     check(tmp_path, "[health]\nenabled = false\nhandler_prefix = '/api'")
+    check(tmp_path, "[console]\nhandler_prefix = '/api'")
+    check(tmp_path, "[messages.aliases]\n'/console/{x}' = 'a{x}'")
     check(tmp_path, "[messages]\nenabled = false\n[messages.aliases]\n'/a' = 'b{c}'")
     check(tmp_path, "[client.subscription_token]\nissuer_regex = '('")
 
@@ -140,6 +173,14 @@ def test_what_is_not_used_is_not_judged(tmp_path: Path) -> None:
 )
 def test_what_may_match_an_origin_is_one(tmp_path: Path, origin: str) -> None:
     assert check(tmp_path, f"[client]\nallowed_origins = ['{origin}']").client.allowed_origins == [origin]
+
+
+@pytest.mark.parametrize(
+    "way", ["[http_api]\nkey = 'k'", "[[console.users]]\nname = 'a'\npassword = 'x'", ""]
+)
+def test_one_way_into_the_console_is_enough(tmp_path: Path, way: str) -> None:
+    insecure = "" if way else "insecure = true\n"
+    assert check(tmp_path, f"[console]\nenabled = true\n{insecure}{way}").console.enabled
 
 
 def test_a_configuration_without_mistakes_is_as_it_was_read(tmp_path: Path) -> None:

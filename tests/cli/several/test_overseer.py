@@ -76,7 +76,8 @@ class Crew:
             shutdown=Shutdown(timeout_ms=STOP_MS),
             node=Node(name="here"),
         )
-        self.overseer = Overseer(Effective(self.config, ORIGINS), "app:gl", self.clock, self._spawn)
+        effective = Effective(self.config, ORIGINS)
+        self.overseer = Overseer(effective, "app:gl", self.clock, self._spawn, "secret")
         self.overseer.start()
 
     def _spawn(self, heard: Callable[[Up], object], ended: Callable[[int], object]) -> Fake:
@@ -97,9 +98,9 @@ class Crew:
 
 
 @on_a_loop
-async def test_all_begin_with_a_number_and_the_same_configuration() -> None:
+async def test_all_begin_with_a_number_and_the_same_configuration_and_secret() -> None:
     crew = Crew(3)
-    begun = [[Begin(n, crew.of(n), "app:gl", ORIGINS)] for n in (1, 2, 3)]
+    begun = [[Begin(n, crew.of(n), "app:gl", ORIGINS, "secret")] for n in (1, 2, 3)]
     assert [fake.told for fake in crew.started] == begun
     for fake in crew.started:
         assert not crew.overseer.up.done()

@@ -34,7 +34,7 @@ def messages(config: Config, sessions: Sessions, api: Door, origins: Origins) ->
 
 def taken(config: Config) -> list[str]:
     """Return the paths that no alias may have: something else is there."""
-    prefix = config.http_api.handler_prefix
+    prefix, console = config.http_api.handler_prefix, config.console
     return [
         prefix,
         *(f"{prefix}{area}/{{method}}" for area in ("", "/store", "/queue", "/stream")),
@@ -42,5 +42,5 @@ def taken(config: Config) -> list[str]:
         config.health.handler_prefix,
         f"{config.health.handler_prefix}/live",
         config.prometheus.handler_prefix,
-        *(config.console.handler_prefix + "/{file}" * depth for depth in range(CONSOLE_DEPTH)),
+        *(console.handler_prefix + "/{file}" * depth for depth in range(CONSOLE_DEPTH) if console.enabled),
     ]
