@@ -121,6 +121,7 @@ PLACES = re.compile(
     r"(?<!\w)/(root|work|home|Users)/|/opt/wheels|\.pyenv/versions/\d"
     r"|pypi\.org/simple|files\.pythonhosted|registry\.npmjs|proxy\.golang\.org|deb\.debian\.org"
 )
+IMAGES = {".png"}
 UNOWNED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(?!\(\w+\))")
 
 
@@ -135,6 +136,14 @@ def files() -> list[Path]:
                 yield from walk(path) if path.is_dir() else [path]
 
     return list(walk(ROOT))
+
+
+def lines() -> Iterator[tuple[Path, int, str]]:
+    """Every line of text, but for that of this file."""
+    for path in files():
+        if path != Path(__file__) and path.suffix not in IMAGES:
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+                yield path, number, line
 
 
 def modules(*folders: str) -> list[Path]:
@@ -270,13 +279,7 @@ def test_no_test_waits_on_the_clock() -> None:
 
 
 def test_what_is_left_to_do_has_an_owner() -> None:
-    found = [
-        at(path, number, line.strip())
-        for path in files()
-        if path != Path(__file__)
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
-        if UNOWNED.search(line)
-    ]
+    found = [at(path, number, line.strip()) for path, number, line in lines() if UNOWNED.search(line)]
     assert not found
 
 
@@ -371,13 +374,7 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
-    found = [
-        at(path, number, match[0])
-        for path in files()
-        if path != Path(__file__)
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
-        if (match := PLACES.search(line))
-    ]
+    found = [at(path, number, match[0]) for path, number, line in lines() if (match := PLACES.search(line))]
     assert not found
 
 
