@@ -163,10 +163,11 @@ class CatchUp:
     def _send(self, subscription: Subscription, publications: Sequence[bytes], through: int) -> None:
         reader = subscription.reader
         subscription.offset = through
-        self._hub.deliveries += len(publications)
         if publications:
             frames = subscription.channel.cohort(reader.wire).frames(publications)
-            self._hub.delivered_bytes += len(frames)
+            if subscription.channel.counted:
+                self._hub.deliveries += len(publications)
+                self._hub.delivered_bytes += len(frames)
             reader.write(frames)
 
     def _wait(self, subscription: Subscription) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from gapless.broker.namespaces import Rules
+from gapless.broker.namespaces import SYSTEM, Rules
 from gapless.broker.terms import NO_TERMS, Terms
 from gapless.broker.tokens import Grant
 from gapless.core.errors import BinaryMessage
@@ -153,13 +153,15 @@ class Channel:
     `live` is the newest offset taken in without a hole, `sent` what the cohorts were given (they differ
     only within a tick), `known` the newest offset heard of. Without history the
     numbers count what this node delivered. `epoch` is empty until the store told where it stands. `forgotten`
-    counts how often the tails were let go of: what was read before may be erased by now.
+    counts how often the tails were let go of: what was read before may be erased by now. What happens in
+    a channel of the system's own is not `counted`: numbers are of those whom it serves.
     """
 
     __slots__ = (
         "ahead",
         "behind",
         "cohorts",
+        "counted",
         "epoch",
         "forgotten",
         "healing",
@@ -180,6 +182,7 @@ class Channel:
     def __init__(self, name: str, rules: Rules) -> None:
         self.name = name
         self.rules = rules
+        self.counted = not name.startswith(SYSTEM)
         self.epoch = ""
         self.live = self.sent = self.known = 0
         self.published_ms = 0

@@ -161,7 +161,7 @@ class Hub:
                 self._keep(cohort, stored, kept)
             told = self._tell_missed(channel, cohort, messages[0], publications[1:]) if cohort.owed else ()
             if cohort.members:
-                self._write(cohort, cohort.frames(publications), len(publications))
+                self._write(cohort, cohort.frames(publications), len(publications) if channel.counted else 0)
             for subscription in told:
                 cohort.join(subscription)
         channel.sent = stored[-1].offset if stored else channel.sent
@@ -174,9 +174,10 @@ class Hub:
         for write in cohort.members.values():
             write(data)
         self._writing = False
-        readers = len(cohort.members)
-        self.deliveries += count * readers
-        self.delivered_bytes += len(data) * readers
+        if count:
+            readers = len(cohort.members)
+            self.deliveries += count * readers
+            self.delivered_bytes += len(data) * readers
 
     def _keep(self, cohort: Cohort, stored: Sequence[Message], publications: Sequence[bytes]) -> None:
         tail = cohort.tail

@@ -83,10 +83,11 @@ class Recovery:
         self.outcomes = dict.fromkeys(RECOVERIES, 0)
         self.sizes = Histogram(SIZES)  # how many messages the recovered had missed
 
-    def _recovered(self, since: Position, how: str, last: int) -> Presented:
+    def _recovered(self, channel: Channel, since: Position, how: str, last: int) -> Presented:
         missed = last - since.offset
-        self.outcomes[how] += 1
-        self.sizes.observe(missed)
+        if channel.counted:
+            self.outcomes[how] += 1
+            self.sizes.observe(missed)
         return Presented(since, how, last, missed)
 
     def start_now(
@@ -107,7 +108,7 @@ class Recovery:
         )
         if publications is None:
             return None
-        presented = self._recovered(since, counted, channel.sent)
+        presented = self._recovered(channel, since, counted, channel.sent)
         through = since.offset + len(publications)
         return Start(channel.epoch, since.offset, through, True, publications, presented)
 
@@ -138,7 +139,7 @@ class Recovery:
                 return start
         publications = self._encode_shared(channel, wire, shared, page)
         skipped = bisect_right(page.messages, since.offset, key=lambda message: message.offset)
-        presented = self._recovered(since, "store", page.head)
+        presented = self._recovered(channel, since, "store", page.head)
         return _first_page(page, presented, page.messages[skipped:], publications[skipped:])
 
     async def _read(self, channel: Channel, wire: Wire, since: Position) -> tuple[_Shared, Page]:
@@ -203,7 +204,7 @@ class Recovery:
         self._hub.flush(channel)
         if not channel.epoch:
             raise Unavailable("the store has begun a new generation; try again")
-        self.outcomes["lost"] += 1
+        self.outcomes["lost"] += channel.counted
         presented = Presented(since, "lost", channel.sent, why=why)
         return Start(channel.epoch, channel.sent, channel.sent, presented=presented)
 

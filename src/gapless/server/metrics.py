@@ -302,7 +302,7 @@ METRICS: Final = (
     Metric(
         "gapless_deliveries_total",
         Kind.COUNTER,
-        "Publications that were written to subscribers, each of them counted.",
+        "Publications that were written to subscribers, each of them counted; the system's own are not.",
         _one(lambda scrape: scrape.broker.hub.deliveries),
     ),
     Metric(

@@ -74,6 +74,7 @@ class Sampling:
         self._name = name
         self._windows = {kind: Window() for kind in ("", MINUTES, DAYS)}
         self._slot = self._slow_slot = 0
+        self._own = 0  # publications that are samples: what one watches is not to change by being watched
         self._timer: Timer | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._watched_until_ms = 0
@@ -116,6 +117,7 @@ class Sampling:
 
     def _pass_on(self) -> None:
         entry = Entry(MINUTES, _encode(self._sample("")), _PASSED_ON, transient=True)
+        self._own += 1
         self._broker.append((entry,), lambda entries, outcomes: None)
 
     # Now and then -------------------------------------------------------------------------
@@ -127,6 +129,7 @@ class Sampling:
         if slow_slot != self._slow_slot:
             self._slow_slot = slow_slot
             entries.append(Entry(DAYS, _encode(self._sample(DAYS, **told)), _DAYS_KEPT))
+        self._own += len(entries)
         try:
             outcomes = await self._broker.appended(entries)
         except GaplessError as error:
@@ -137,6 +140,8 @@ class Sampling:
 
     def _sample(self, kind: str, **told: Any) -> Sample:
         sources, numbers = self._sources, measured(self._sources)
+        counted = counters(numbers)
+        counted["publications"] -= self._own
         return Sample(
             at_ms=self._clock.now_ms(),
             node=self._broker.node,
@@ -144,7 +149,7 @@ class Sampling:
             started_ms=sources.started_ms,
             writer=owns_writer(sources),
             gauges=gauges(numbers, self._windows[kind].late_ms(numbers)),
-            counters=counters(numbers),
+            counters=counted,
             **told,
         )
 
