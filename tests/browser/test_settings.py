@@ -1,4 +1,4 @@
-"""Settings in a browser: the configuration with its origins, nodes, what was done by whom, and the licences."""
+"""Settings in a browser: the configuration with its origins, nodes, the audit stream, licences."""
 
 import json
 from pathlib import Path

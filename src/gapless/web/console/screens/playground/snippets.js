@@ -158,7 +158,7 @@ const JAVASCRIPT = {
 function javascript({ act, channel, data, token, subscription, first }) {
   const follows = act === "subscribe" || first;
   return lines(
-    'import { Centrifuge } from "centrifuge";',
+    'import { Centrifuge } from "centrifuge"; // npm install centrifuge; for Node 22 and later',
     "",
     `const CHANNEL = ${quoted(channel)};`,
     act === "publish" && `const DATA = ${quoted(data)};`,

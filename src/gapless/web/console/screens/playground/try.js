@@ -91,8 +91,8 @@ function Token({ asked }) {
       <//>
     `}
     <details open=${!!subscriptionToken.value}>
-      <summary>Subscription token</summary>
-      <${Field} label="For this channel, where its namespace alone does not allow it" id="subscription-token">
+      <summary>With a subscription token</summary>
+      <${Field} label="Subscription token" id="subscription-token" hint="Where the rules of a channel alone do not let somebody in.">
         <textarea id="subscription-token" rows="3" spellcheck="false" autocomplete="off" value=${subscriptionToken.value} onInput=${typed(subscriptionToken)}></textarea>
       <//>
     </details>
