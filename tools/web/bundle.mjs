@@ -1,0 +1,37 @@
+// Joins the modules of the console into the one script and the one style sheet that are shipped, without what only readers
+// need: its hundred small files would be half as large again, compressed one by one, and as many requests. The modules
+// run as they are, too: open console/source.html.
+//
+//     node tools/web/bundle.mjs [folder]
+
+import { build } from "esbuild";
+import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
+
+const web = fileURLToPath(new URL("../../src/gapless/web", import.meta.url));
+const folder = resolve(process.argv[2] ?? `${web}/console`);
+const styles = ["shared/base.css", "vendor/uplot.css", "console/console.css"];
+
+/** A page finds `vendor/` and `shared/` beside its own files; on the disk they stand beside its folder. */
+const beside = {
+  name: "beside",
+  setup(building) {
+    building.onResolve({ filter: /\/vendor\/[^/]+\.js$/ }, ({ path }) => ({ path: `${web}/vendor/${path.split("/").at(-1)}` }));
+  },
+};
+
+const options = {
+  bundle: true,
+  minify: true,
+  charset: "utf8",
+  legalComments: "none", // vendor/LICENSES holds them
+  logLevel: "error",
+  target: "es2022",
+};
+
+await build({ ...options, entryPoints: [`${web}/console/main.js`], format: "esm", outfile: `${folder}/console.min.js`, plugins: [beside] });
+await build({
+  ...options,
+  stdin: { contents: styles.map((style) => `@import "./${style}";`).join("\n"), loader: "css", resolveDir: web },
+  outfile: `${folder}/console.min.css`,
+});
