@@ -25,7 +25,7 @@ from tests.browser.seeding import CAME_BACK, Shop
 from tests.browser.servers import Dev
 from tests.browser.visitors import ARGUMENTS, NARROW, WIDE, Visitors
 
-__all__ = ["LOOKS", "SCREENS", "Screen"]
+__all__ = ["FOLDER", "LOOKS", "SCREENS", "Screen"]
 
 TALK_MS = 6_000  # friends say something 1.4 times a second
 ARRIVAL_MS = 1_000  # of the train
