@@ -59,6 +59,7 @@ const followed = new Map();
  * @returns {() => void}
  */
 export function follow(channel, follower, since) {
+  if (!client.peek()) return () => {}; // who was here has just been logged out
   const entry = followed.get(channel) ?? subscribe(channel, since);
   entry.followers.add(follower);
   if (entry.how) follower.subscribed?.(entry.how);
