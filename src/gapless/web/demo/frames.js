@@ -10,7 +10,11 @@ const CHARACTERS_MAX = 20_000;
 /** @type {import("./lib.js").Signal<readonly Frame[]>} */
 export const frames = signal(/** @type {readonly Frame[]} */ ([]));
 
+const TOGETHER_MS = 50; // a burst is shown at once
+
 let count = 0;
+/** @type {Frame[]} */
+let noted = [];
 
 /**
  * @param {Phone} phone
@@ -20,8 +24,13 @@ let count = 0;
  */
 export function note(phone, way, kind, text = "") {
   const cut = text.length > CHARACTERS_MAX ? `${text.slice(0, CHARACTERS_MAX)} …` : text;
-  const frame = { key: count++, at: Date.now(), phone, way, kind, text: cut };
-  frames.value = [...frames.peek().slice(1 - FRAMES_MAX), frame];
+  if (!noted.length) setTimeout(show, TOGETHER_MS);
+  noted.push({ key: count++, at: Date.now(), phone, way, kind, text: cut });
+}
+
+function show() {
+  frames.value = [...frames.peek(), ...noted].slice(-FRAMES_MAX);
+  noted = [];
 }
 
 /**

@@ -26,6 +26,8 @@ export const trouble = signal("");
 /** Whether there is more before the oldest message here, and whether it is being fetched. */
 export const past = signal({ more: true, cursor: "", fetching: false });
 export const view = signal(NEWEST);
+/** How often the reader asked for the newest message. */
+export const jumps = signal(0);
 /** Where the channel ended when this page began to follow it; another one after a history that was lost. */
 export const origin = signal(/** @type {{offset: number} | null} */ (null));
 
@@ -166,7 +168,10 @@ export function look(isAtEnd) {
   if (!isAtEnd && isFollowing) view.value = held(messages.peek(), view.peek());
 }
 
-export const showNewest = () => (view.value = NEWEST);
+export function showNewest() {
+  view.value = NEWEST;
+  jumps.value += 1;
+}
 
 /** @param {Draft} draft */
 export function write(draft) {

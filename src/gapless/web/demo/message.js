@@ -2,6 +2,8 @@
 
 /** @typedef {import("./timeline.js").Message} Message */
 
+let nameless = 0;
+
 const NAME_CHARACTERS_MAX = 40;
 const TEXT_CHARACTERS_MAX = 2_000;
 
@@ -17,9 +19,9 @@ export function messageOf(data, known = {}) {
   const offset = known.offset ?? 0;
   return {
     offset,
-    id: text(data?.id, 64) || `at ${offset}`,
+    id: text(data?.id, 64) || (offset ? `at ${offset}` : `nameless ${nameless++}`),
     name: text(known.name, NAME_CHARACTERS_MAX) || text(data?.name, NAME_CHARACTERS_MAX) || "somebody",
-    text: text(data?.text, TEXT_CHARACTERS_MAX) || JSON.stringify(data ?? null).slice(0, TEXT_CHARACTERS_MAX),
+    text: text(data?.text ?? data, TEXT_CHARACTERS_MAX) || JSON.stringify(data ?? null).slice(0, TEXT_CHARACTERS_MAX),
     at: Number.isFinite(data?.at) ? data.at : 0,
     client: known.client ?? "",
   };

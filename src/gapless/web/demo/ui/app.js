@@ -40,7 +40,9 @@ export function App() {
 function Bar() {
   return html`
     <div class="bar">
-      <span class="brand"><img src="shared/icon.svg" alt="" width="24" height="24" /> gapless <span class="muted">demo</span></span>
+      <span class="brand"><img src="shared/icon.svg" alt="" width="24" height="24" />
+        <span class="brand-name">gapless</span> <span class="muted">demo</span></span
+      >
       <span class="me"><span class="you">You are </span><strong>${name}</strong></span>
       <nav aria-label="Demo">
         <a class="button second-tab" href=${location.pathname} target="_blank" rel="noopener">Open a second tab</a>

@@ -13,10 +13,11 @@ function colourOf(name) {
   return `tint-${sum % COLOURS}`;
 }
 
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const TIME_MAX = 8.64e15; // what a Date holds
+
 /** @param {number} at */
-function time(at) {
-  return at ? new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }) : "";
-}
+const time = (at) => (at > 0 && at <= TIME_MAX ? CLOCK.format(at) : "");
 
 /** @param {{name: string}} props */
 export function Avatar({ name }) {
@@ -31,7 +32,7 @@ export function Bubble({ message, before, state = "", isRecovered = false }) {
   const follows = before?.name === message.name && isMine(before.id) === mine;
   const kinds = ["message", mine && "mine", follows && "follows", state, isRecovered && "recovered"];
   return html`
-    <div class=${kinds.filter(Boolean).join(" ")} data-key=${message.id} data-offset=${message.offset || null}>
+    <div class=${kinds.filter(Boolean).join(" ")} data-key=${message.offset || message.id} data-id=${message.id}>
       ${mine ? null : follows ? html`<span class="avatar none"></span>` : html`<${Avatar} name=${message.name} />`}
       <div class="body">
         ${follows || mine ? null : html`<p class="author">${message.name} <span class="when">${time(message.at)}</span></p>`}
@@ -45,9 +46,9 @@ export function Bubble({ message, before, state = "", isRecovered = false }) {
 /** @type {Record<string, string>} */
 const STATES = { waiting: "waits for a signal", sending: "sending …", lost: "not sent" };
 
-/** @param {{kind: string, id: string, children?: any}} props */
-export function Line({ kind, id, children }) {
-  return html`<div class=${`line ${kind}`} data-key=${id}><span>${children}</span></div>`;
+/** @param {{kind: string, id: string, isBusy?: boolean, children?: any}} props */
+export function Line({ kind, id, isBusy = false, children }) {
+  return html`<div class=${`line ${kind}`} data-key=${id} aria-busy=${isBusy}><span>${children}</span></div>`;
 }
 
 /** @param {number} count @param {string} [noun] */

@@ -5,8 +5,9 @@ const NEAR_PX = 500;
 const AT_END_PX = 24;
 
 /**
+ * `hasNewer` says that what is shown does not reach the end; `jumps` changes when the reader is to be there.
  * @typedef {{label: string, children?: any, onOlder?: () => void, onNewer?: () => void,
- *   onLook?: (isAtEnd: boolean) => void, newest?: number}} Props `newest` changes when the reader is to be at the end
+ *   onLook?: (isAtEnd: boolean) => void, hasNewer?: boolean, jumps?: number}} Props
  * @typedef {{isAtEnd: boolean, key: string, topPx: number}} Anchor
  */
 
@@ -22,7 +23,7 @@ export class Chat extends Component {
 
   componentDidMount() {
     this.toEnd();
-    this.sizes = new ResizeObserver(() => this.isAtEnd && this.toEnd());
+    this.sizes = new ResizeObserver(() => void (this.isAtEnd && this.toEnd()));
     this.sizes.observe(this.element);
   }
 
@@ -32,10 +33,10 @@ export class Chat extends Component {
 
   /** @param {Props} before @returns {Anchor} */
   getSnapshotBeforeUpdate(before) {
-    const mustEnd = before.newest !== this.props.newest;
+    const mustEnd = before.jumps !== this.props.jumps;
     const row = this.firstVisible();
     return {
-      isAtEnd: this.isAtEnd || mustEnd,
+      isAtEnd: mustEnd || (!before.hasNewer && this.restPx() < AT_END_PX), // a scroll may not be told of yet
       key: row?.dataset.key ?? "",
       topPx: row?.getBoundingClientRect().top ?? 0,
     };
@@ -56,8 +57,14 @@ export class Chat extends Component {
   firstVisible() {
     const topPx = this.element.getBoundingClientRect().top;
     /** @type {NodeListOf<HTMLElement>} */
-    const rows = this.element.querySelectorAll("[data-key]");
+    const rows = this.element.querySelectorAll("[data-key]:not(.past)"); // before that one everything comes
     return [...rows].find((row) => row.getBoundingClientRect().bottom > topPx);
+  }
+
+  /** How far it is to the end. */
+  restPx() {
+    const { scrollTop, scrollHeight, clientHeight } = this.element;
+    return scrollHeight - clientHeight - scrollTop;
   }
 
   toEnd() {
@@ -66,10 +73,9 @@ export class Chat extends Component {
   }
 
   look = () => {
-    const { scrollTop, scrollHeight, clientHeight } = this.element;
-    const restPx = scrollHeight - clientHeight - scrollTop;
-    this.isAtEnd = restPx < AT_END_PX;
-    if (scrollTop < NEAR_PX) this.props.onOlder?.();
+    const restPx = this.restPx();
+    this.isAtEnd = !this.props.hasNewer && restPx < AT_END_PX;
+    if (this.element.scrollTop < NEAR_PX) this.props.onOlder?.();
     if (restPx < NEAR_PX) this.props.onNewer?.();
     this.props.onLook?.(this.isAtEnd);
   };

@@ -10,7 +10,10 @@ const tab = signal(/** @type {"code" | "frames"} */ ("code"));
 export function Drawer({ isOpen, close }) {
   const heading = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
-    if (isOpen) heading.current?.focus();
+    if (!isOpen) return undefined;
+    const opener = document.activeElement;
+    heading.current?.focus();
+    return () => opener instanceof HTMLElement && opener.focus();
   }, [isOpen]);
   if (!isOpen) return html`<aside id="how" hidden></aside>`;
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close();
@@ -48,6 +51,7 @@ function Steps() {
   `;
 }
 
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const WAYS = { out: "↑", in: "↓", event: "•" };
 const WAYS_SAID = { out: "sent", in: "received", event: "" };
 
@@ -64,7 +68,7 @@ function Frames() {
                 <span aria-hidden="true">${WAYS[frame.way]}</span>
                 <span class="sr-only">${WAYS_SAID[frame.way]}</span>
                 <span class="kind">${frame.kind}</span>
-                <time class="muted">${new Date(frame.at).toLocaleTimeString("en-GB")}</time>
+                <time class="muted">${CLOCK.format(frame.at)}</time>
               </summary>
               ${frame.text ? html`<pre>${pretty(frame.text)}</pre>` : null}
             </details>

@@ -85,11 +85,11 @@ export function KeptPhone() {
     <${Phone} id="kept" title="A gapless channel" isConnected=${kept.isConnected.value} people=${html`<${People} />`}
       about="The same messages, kept and recovered in order." result=${recoveredLast()}>
       <${Chat} label="Conversation of the gapless channel" onOlder=${kept.showOlder} onNewer=${kept.showNewer}
-        onLook=${kept.look} newest=${drafts.length}>
+        onLook=${kept.look} hasNewer=${kept.unseen.value > 0} jumps=${kept.jumps.value}>
         <${Past} />
         ${rows.flatMap((message, index) => [
           html`<${Mark} key=${`mark ${message.offset}`} mark=${markBefore(marks, rows, index)} />`,
-          html`<${Bubble} key=${message.id} message=${message} before=${rows[index - 1]}
+          html`<${Bubble} key=${message.offset} message=${message} before=${rows[index - 1]}
             isRecovered=${isRecovered(message.offset)} />`,
         ])}
         ${kept.unseen.value
@@ -130,7 +130,7 @@ function Past() {
   const first = kept.rows.value[0];
   if (!first) return html`<${Empty} text=${more || fetching ? "Reading …" : "Nothing yet. Say something."} />`;
   const said = more ? (inTunnel.value ? "No signal: older messages come later" : "Earlier messages …") : "The beginning";
-  return html`<${Line} kind="past" id="past">${said}<//>`;
+  return html`<${Line} kind="past" id="past" isBusy=${fetching}>${said}<//>`;
 }
 
 /** @param {{text: string}} props */
