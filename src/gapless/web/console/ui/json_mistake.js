@@ -39,7 +39,7 @@ function first(text) {
     const token = matched(TOKEN, text, at);
     /** @type {Lacks | null} */
     const next = token && after(lacks, token.text, open);
-    if (!next) return { at, lacks: lacks === "comma" && !open.length ? "nothing" : lacks };
+    if (!token || !next) return { at, lacks: lacks === "comma" && !open.length ? "nothing" : lacks };
     lacks = next;
     at = token.end;
   }

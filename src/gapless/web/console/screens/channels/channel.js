@@ -2,14 +2,16 @@
 import { call, page } from "../../api.js";
 import { count, counted, digits } from "../../format.js";
 import { html } from "../../lib.js";
-import { useLoaded } from "../../loading.js";
+import { useCall, useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
 import { Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
 import { History } from "./history.js";
-import { Options } from "./options.js";
+import { Options as OptionsTab } from "./options.js";
 import { Presence } from "./presence.js";
 import { Publish } from "./publish.js";
 import { Tail } from "./tail.js";
+
+/** @typedef {{namespace: string, options: {name: string, value: unknown, origin: string}[]}} Options */
 
 const EVERY_MS = 3_000;
 const FORGET = ["at", "offset", "before", "after", "by", "from", "filter", "option", "own"];
@@ -20,40 +22,45 @@ const TABS = [
   ["history", "History", History],
   ["presence", "Presence", Presence],
   ["publish", "Publish", Publish],
-  ["options", "Options", Options],
+  ["options", "Options", OptionsTab],
 ];
 
 /** @param {{channel: string}} props */
 export function Channel({ channel }) {
   const chosen = useChosen("tab", "tail");
+  const options = useCall("channel_options", { channel });
+  const known = options.data.value ?? options.error.value; // if they cannot be told, the tabs say why
   const [, title, Chosen] = TABS.find(([key]) => key === chosen) ?? TABS[0] ?? ["", "", null];
   return html`
     <${Page} title=${html`<a class="up" href=${href(["channels"])}>Channels</a> <span class="mono">${channel}</span>`}>
-      <${Standing} channel=${channel} />
+      <${Standing} channel=${channel} options=${options.data.value} keeps=${known && keeps(options.data.value)} />
       <${Tabs} label="Of this channel" forget=${FORGET} tabs=${TABS.map(([key, name]) => [key, name])} />
       <section class="panel" role="tabpanel" aria-labelledby=${`tab-${chosen}`}>
         <h2 class="sr-only">${title}</h2>
-        <${Chosen} channel=${channel} />
+        ${known && html`<${Chosen} channel=${channel} keeps=${keeps(options.data.value)} />`}
       </section>
     <//>
   `;
 }
 
-/** @param {{channel: string}} props */
-function Standing({ channel }) {
-  const kept = useLoaded((signal) => page(channel, { size: 1 }, signal), [channel], EVERY_MS);
+/** Whether messages are kept there, as far as is known. @param {Options | null} told */
+function keeps(told) {
+  return told?.options.find(({ name }) => name === "history_size")?.value !== 0;
+}
+
+/** @param {{channel: string, options: Options | null, keeps: boolean | null}} props */
+function Standing({ channel, options, keeps }) {
+  const kept = useLoaded(async (signal) => (keeps ? page(channel, { size: 1 }, signal) : null), [channel, keeps], EVERY_MS);
   const followed = useLoaded((signal) => subscribers(channel, signal), [channel], EVERY_MS);
-  const options = useLoaded((signal) => call("channel_options", { channel }, signal), [channel]);
   const stands = kept.error.value ? null : kept.data.value;
-  const none = kept.error.value ? "keeps no history" : "\u00a0";
-  const namespace = options.data.value?.namespace;
+  const none = keeps === false ? "keeps no history" : (kept.error.value?.message ?? "\u00a0");
   return html`
     <div class="stats">
       <${Stat} label="Head" value=${digits(stands?.head)} note=${stands ? `epoch ${stands.epoch}` : none} />
       <${Stat} label="Oldest kept" value=${stands?.head && stands.oldest <= stands.head ? digits(stands.oldest) : "–"}
         note=${stands ? counted(Math.max(0, stands.head - stands.oldest + 1), "offset") : none} href=${href(["channels", channel], { tab: "history" })} />
       <${Stat} label="Subscribers" value=${count(followed.data.value)} note="on all nodes, the console too" href=${href(["connections"], { channel })} />
-      <${Stat} label="Namespace" value=${options.data.value ? namespace || "none" : "–"} note="its effective options" href=${href(["channels", channel], { tab: "options" })} />
+      <${Stat} label="Namespace" value=${options ? options.namespace || "none" : "–"} note="its effective options" href=${href(["channels", channel], { tab: "options" })} />
     </div>
   `;
 }

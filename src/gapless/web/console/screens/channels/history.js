@@ -15,15 +15,19 @@ import { Travel } from "./travel.js";
 
 const BOUNDS_MS = 5_000;
 
+/** @param {{channel: string, keeps: boolean}} props */
+export function History({ channel, keeps }) {
+  return keeps ? html`<${Kept} channel=${channel} />` : html`<${NotKept} channel=${channel} />`;
+}
+
 /** @param {{channel: string}} props */
-export function History({ channel }) {
+function Kept({ channel }) {
   const { at, offset, before, after, by } = route.value.query;
   const shown = useLoaded((signal) => stretch(channel, { at, offset, before, after }, signal), [channel, at, offset, before, after]);
   const bounds = useLoaded((signal) => boundsOf(channel, signal), [channel], BOUNDS_MS);
   const travel = (/** @type {import("../../route.js").Query} */ to) => go(["channels", channel], { tab: "history", by, ...to });
   const found = shown.data.value;
-  const error = /** @type {import("../../api.js").ApiError | null} */ (shown.error.value);
-  if (error?.reason === "not_available") return html`<${NotKept} channel=${channel} />`;
+  const error = shown.error.value;
   return html`
     <div class="stack">
       <${Travel} bounds=${bounds.data.value} shown=${found} travel=${travel} />
@@ -45,7 +49,7 @@ async function boundsOf(channel, signal) {
 
 /** @param {{channel: string, found: Stretch, chosen?: string}} props */
 function Shown({ channel, found, chosen }) {
-  const items = useMemo(() => rowsOf(found.items, Number(chosen)), [found, chosen]);
+  const items = useMemo(() => rowsOf(found, Number(chosen)), [found, chosen]);
   if (!found.items.length) return html`<${Nothing} channel=${channel} found=${found} />`;
   const [first, last] = [found.items[found.items.length - 1].offset, found.items[0].offset];
   return html`

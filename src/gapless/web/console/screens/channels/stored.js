@@ -62,16 +62,16 @@ function has(found, offset) {
 
 /**
  * Return a page as rows, with a word where offsets are missing: those were erased.
- * @param {any[]} items newest first
+ * @param {Stretch} found
  * @param {number} [chosen] the offset that was asked for
  * @returns {Item[]}
  */
-export function rowsOf(items, chosen) {
+export function rowsOf({ items, has_before, oldest }, chosen) {
   return items.flatMap((item, at) => {
     const row = { key: item.offset, message: stored(item), chosen: item.offset === chosen };
-    const older = items[at + 1];
-    const erased = older ? item.offset - older.offset - 1 : 0;
-    return erased ? [row, { key: `erased-${item.offset}`, note: { text: toldErased(erased, item.offset - 1) } }] : [row];
+    const older = items[at + 1]?.offset ?? (has_before ? item.offset - 1 : oldest - 1);
+    const erased = item.offset - older - 1;
+    return erased > 0 ? [row, { key: `erased-${item.offset}`, note: { text: toldErased(erased, item.offset - 1) } }] : [row];
   });
 }
 
