@@ -83,13 +83,14 @@ UNAUTHENTICATED_BYTES_MAX: Final = 64 * 1024
 # A socket that is full and from which nothing drains for so long is dead.
 SOCKET_STUCK_MS: Final = 30_000
 
-# What a node with a console remembers of what happened to connections, in all and of one; how many earlier ones
-# a story is followed through; and to find the one before, how many are weighed, and looked through.
+# What a node with a console remembers of what happened to connections, in all and of one; how many earlier
+# ones a story is followed through, how many are weighed to find the one before; and how many events beyond
+# what one connection may have gather before they go.
 STORY_EVENTS_MAX: Final = 20_000
 STORY_EVENTS_PER_CONNECTION_MAX: Final = 100
 STORY_CHAIN_MAX: Final = 20
 STORY_CANDIDATES_MAX: Final = 32
-STORY_SCANNED_MAX: Final = 1_000
+STORY_NOISE_MAX: Final = 5_000
 # Connections or events of one answer, unless asked otherwise and at most; subscriptions that are told of one
 # connection; and what one node tells at once.
 TOLD_PAGE: Final = 100
@@ -117,9 +118,9 @@ TOKEN_HEADERS_REMEMBERED_MAX: Final = 256
 RSA_BITS_MIN: Final = 2048
 RSA_BITS_MAX: Final = 8192
 
-# A session of the console, unless configured otherwise. Wrong passwords and keys that it hears in a minute, from
-# one address and from all together; how many of them an hour are recorded, since others go for them; who may
-# wait to be heard; how long what is said may be; and what one hash of a password may cost in memory and rounds.
+# A session of the console, unless configured otherwise. Wrong passwords and keys that it hears in a minute,
+# from one address and from all together; how many of them are recorded in an hour; how many people may wait to
+# be heard; how long what they say may be; what one hash of a password may cost in memory and rounds.
 CONSOLE_SESSION_MS: Final = 12 * 3600 * 1000
 CONSOLE_WRONG_PER_MINUTE: Final = 5
 CONSOLE_WRONG_OF_ALL_PER_MINUTE: Final = 100

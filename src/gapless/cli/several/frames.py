@@ -30,8 +30,8 @@ __all__ = [
 class Begin(Struct, tag="begin", array_like=True):
     """First of all: which of them this one is, what it runs with, and the application if there is one.
 
-    `origins` tell where each key of the configuration was set. With the `secret`, all of them sign what it has
-    no secret for.
+    `origins` tell where each key of the configuration was set. With the `secret` all of them sign what it
+    has no secret for.
     """
 
     number: int

@@ -160,8 +160,8 @@ class Door:
         permitted, transport_mode, session = self._read(request.headers, request.query)
         if not permitted:
             if session:
-                work = self._respond(method, request, session, transport_mode=transport_mode)
-                self._begin(method, work, request)
+                called = self._respond(method, request, session, transport_mode=transport_mode)
+                self._begin(method, called, request)
             else:
                 request.respond(*self._refusal(self._unauthorized()))
             return
