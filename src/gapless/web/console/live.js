@@ -43,6 +43,7 @@ function connect() {
   const options = { token: session.value?.token ?? "", getToken: renew, name: "gapless-console" };
   const connected = new Centrifuge(socketAddress(), options);
   connected.on("state", (change) => (state.value = change.newState));
+  connected.on("disconnected", ({ code }) => code && renew()); // by the server: the session may have ended
   connected.connect();
   return connected;
 }
