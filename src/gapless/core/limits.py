@@ -119,8 +119,8 @@ RSA_BITS_MIN: Final = 2048
 RSA_BITS_MAX: Final = 8192
 
 # A session of the console, unless configured otherwise. Wrong passwords and keys that it hears in a minute,
-# from one address and from all together; how many of them are recorded in an hour; how many people may wait to
-# be heard; how long what they say may be; what one hash of a password may cost in memory and rounds.
+# from one address and from all together; how many of them are recorded in an hour; how many people may wait
+# to be heard; how long what they say may be; what one hash of a password may cost in memory and rounds.
 CONSOLE_SESSION_MS: Final = 12 * 3600 * 1000
 CONSOLE_WRONG_PER_MINUTE: Final = 5
 CONSOLE_WRONG_OF_ALL_PER_MINUTE: Final = 100
