@@ -65,9 +65,10 @@ def open_console(page: Page, server: Program, route: str = "#/overview", *, as_n
 def session_of(server: Program, name: str) -> str:
     """Log somebody in once, and return a script with which pages begin as theirs.
 
-    A password takes its time, which a test of something else need not take.
+    A password takes its time, which a test of something else need not take. A page that is still empty has no
+    place for it.
     """
     said = json.dumps({"name": name, "password": PASSWORDS[name]}).encode()
     with urlopen(f"{server.origin}/console/login", said) as answer:
         entered = json.dumps(answer.read().decode())
-    return f"if (origin !== 'null') sessionStorage.setItem('gapless.session', {entered})"  # about:blank has none
+    return f"if (origin !== 'null') sessionStorage.setItem('gapless.session', {entered})"

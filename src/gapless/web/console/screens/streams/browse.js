@@ -8,6 +8,7 @@ import { Dialog } from "../../ui/acting.js";
 import { Empty, Json, Loaded, Time } from "../../ui/basics.js";
 import { localTime } from "../../ui/form.js";
 import { Table } from "../../ui/table.js";
+import { isNamespace } from "./source.js";
 
 /** @typedef {{partition: number, offset: number, time_ms: number, key?: string, channel?: string, data?: unknown,
  *   b64data?: string, headers?: Record<string, string>}} Message */
@@ -42,11 +43,21 @@ function asked({ name, partitions }, query) {
   const backwards = !query.forwards;
   const one = { source: name, limit: PAGE, backwards, ...(key ? { key } : {}) };
   // A key tells its partition, unless one is named.
-  const place = { ...one, ...(key && !query.partition ? {} : { partition: Number(query.partition ?? partitions[0]?.partition ?? 0) }) };
+  const place = { ...one, ...(key && !query.partition ? {} : { partition: partitionOf(partitions, query) }) };
   if (page) return { ...place, ...paged(page, backwards) };
   if (from === "offset") return { ...place, offset: Number(offset) + (backwards ? 1 : 0) };
   if (from === "time") return { ...place, at_ms: Number(at) };
   return from === "earliest" ? { ...place, start: "earliest" } : place;
+}
+
+/**
+ * Begin in one that holds something.
+ * @param {import("./source.js").Partition[]} partitions
+ * @param {Record<string, string>} query
+ */
+function partitionOf(partitions, query) {
+  const first = partitions.find(({ oldest, last }) => last >= oldest) ?? partitions[0];
+  return Number(query.partition || first?.partition || 0);
 }
 
 /**
@@ -64,14 +75,16 @@ function paged(page, backwards) {
 function Place({ source: { partitions, options } }) {
   const { query } = route.value;
   const from = query.from ?? "latest";
+  const isOfKey = options?.keyed && query.key && !query.partition;
+  const chosen = isOfKey ? -1 : partitionOf(partitions, query);
   const change = (/** @type {string} */ name) => (/** @type {any} */ event) => refine({ [name]: event.target.value, page: "" });
   const begin = (/** @type {any} */ event) => refine({ from: event.target.value, page: "", forwards: forwardsFrom(event.target.value, query.forwards) });
   return html`
     <div class="places">
       <label>Partition
         <select onChange=${change("partition")}>
-          ${options?.keyed && query.key && html`<option value="" selected=${!query.partition}>of the key</option>`}
-          ${partitions.map(({ partition }) => html`<option key=${partition} value=${partition} selected=${`${partition}` === query.partition}>${partition}</option>`)}
+          ${options?.keyed && query.key && html`<option value="" selected=${isOfKey}>of the key</option>`}
+          ${partitions.map(({ partition }) => html`<option key=${partition} value=${partition} selected=${partition === chosen}>${partition}</option>`)}
         </select>
       </label>
       <label>From
@@ -122,10 +135,10 @@ function Messages({ read, source, backwards }) {
 }
 
 /** @param {{source: import("./source.js").Source}} props */
-function Nothing({ source: { name, options } }) {
+function Nothing({ source: { name, declared } }) {
   return html`
     <${Empty} title="Nothing came yet">
-      ${options ? html`Append a message above, or by <code>gapless stream append ${name} '{"n": 1}'</code>.` : "What is published to the channel is kept here."}
+      ${declared ? html`Append a message above, or by <code>gapless stream append ${name} '{"n": 1}'</code>.` : "What is published to the channel is kept here."}
     <//>
   `;
 }
@@ -139,12 +152,11 @@ const placeOf = ({ partition, offset }) => `${partition}:${offset}`;
  * @returns {import("../../ui/table.js").Column<Message>[]}
  */
 function columns(source, messages) {
-  const isNamespace = source.name.endsWith(":");
   const hasKeys = messages.some(({ key }) => key);
   return [
     { key: "offset", title: "Offset", align: "end", cell: (message) => count(message.offset) },
     { key: "time", title: "Time", cell: (message) => html`<${Time} at_ms=${message.time_ms} />` },
-    ...(isNamespace ? [{ key: "channel", title: "Channel", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.channel}>${message.channel}</span>` }] : []),
+    ...(isNamespace(source.name) ? [{ key: "channel", title: "Channel", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.channel}>${message.channel}</span>` }] : []),
     ...(hasKeys ? [{ key: "key", title: "Key", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.key}>${message.key || "–"}</span>` }] : []),
     { key: "payload", title: "Payload", wide: true, cell: (message) => html`<span class="brief payload mono small">${(message.b64data ?? oneLine(message.data)).slice(0, CUT)}</span>` },
   ];

@@ -9,7 +9,7 @@ import { Badge, Empty, GoTo, Loaded, Page, Panel, useChosen } from "../../ui/bas
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
 import { Declare } from "./declare.js";
-import { kept } from "./source.js";
+import { isNamespace, kept } from "./source.js";
 
 /** @typedef {import("./source.js").Options} Options */
 /** @typedef {import("./source.js").Group} Group */
@@ -49,7 +49,7 @@ function List({ page, groups }) {
 
 /** @type {import("../../ui/table.js").Column<Row>[]} */
 const COLUMNS = [
-  { key: "stream", title: "Stream", wide: true, cell: (row) => html`<a href=${href(["streams", row.stream])}>${row.stream}</a> <${Kind} options=${row.options} />` },
+  { key: "stream", title: "Stream", wide: true, cell: (row) => html`<a href=${href(["streams", row.stream])}>${row.stream}</a> ${isNamespace(row.stream) && html`<${Badge}>namespace<//>`} <${Kind} options=${row.options} />` },
   { key: "partitions", title: "Partitions", align: "end", cell: (row) => count(row.partitions.length) },
   { key: "kept", title: "Messages kept", align: "end", cell: (row) => count(kept(row.partitions)) },
   { key: "retention", title: "Retention", cell: (row) => retention(row.options) },
@@ -67,16 +67,15 @@ export function retention({ retention_messages, retention_ms, retention_bytes })
   return parts.filter(Boolean).join(", ") || "everything";
 }
 
-/** Namespaces and channels that groups read: they are not listed as streams. @param {{groups: Group[], listed: string[], isWhole: boolean}} props */
+/** Channels that groups read: they are not listed as streams. @param {{groups: Group[], listed: string[], isWhole: boolean}} props */
 function Others({ groups, listed, isWhole }) {
   const known = new Set(listed);
-  const names = [...new Set(groups.map(({ source }) => source))].filter((name) => !known.has(name) && (isWhole || /:/.test(name)));
+  const names = [...new Set(groups.map(({ source }) => source))].filter((name) => !known.has(name) && (isWhole || name.includes(":")));
   if (!names.length) return null;
   return html`
-    <${Panel} title="Channels and namespaces that groups read">
-      <${Table} label="Other sources" rows=${names} id=${String} open=${(/** @type {string} */ name) => go(["streams", name])} columns=${[
-        { key: "source", title: "Source", wide: true, cell: (/** @type {string} */ name) => html`<a href=${href(["streams", name])}>${name}</a>` },
-        { key: "kind", title: "Kind", cell: (/** @type {string} */ name) => (name.endsWith(":") ? "namespace" : "channel") },
+    <${Panel} title="Channels that groups read">
+      <${Table} label="Channels" rows=${names} id=${String} open=${(/** @type {string} */ name) => go(["streams", name])} columns=${[
+        { key: "source", title: "Channel", wide: true, cell: (/** @type {string} */ name) => html`<a href=${href(["streams", name])}>${name}</a>` },
         { key: "groups", title: "Groups", align: "end", cell: (/** @type {string} */ name) => count(groups.filter(({ source }) => source === name).length) },
       ]} />
     <//>

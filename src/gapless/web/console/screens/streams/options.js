@@ -19,10 +19,10 @@ export function Options({ source, changed }) {
   return html`
     <${Partitions} source=${source} />
     <div class="columns">
-      ${source.options && html`<${Kept} source=${source} changed=${changed} />`}
+      ${source.declared && html`<${Kept} source=${source} changed=${changed} />`}
       <${Trim} source=${source} changed=${changed} />
     </div>
-    ${source.options && html`<${Ends} source=${source} changed=${changed} />`}
+    ${source.declared && html`<${Ends} source=${source} changed=${changed} />`}
   `;
 }
 

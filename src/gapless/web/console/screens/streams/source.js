@@ -6,12 +6,13 @@ import { justBefore } from "../../ui/names.js";
 /** @typedef {{partition: number, epoch: string, oldest: number, last: number}} Partition */
 /** @typedef {{partitions: number, retention_messages: number, retention_ms: number, retention_bytes: number, keyed: boolean,
  *   compact: boolean, audit: boolean}} Options */
-/** @typedef {{name: string, partitions: Partition[], options: Options | null}} Source `options` are a declared stream's */
+/** @typedef {{name: string, declared: boolean, partitions: Partition[], options: Options | null}} Source a channel has no
+ *   options; those of a namespace are the configuration's */
 /** @typedef {{source: string, group: string, positions: Record<string, {offset?: number, epoch: string}>,
  *   members: {member: string, session_until_ms: number, partitions: number[]}[]}} Group */
 
 const POLL_MS = 3_000;
-const PROBED_MAX = 64; // partitions of a namespace that nobody declared, each of which is asked for
+const PROBED_MAX = 64; // partitions of what is not listed, each of which is asked for
 
 /** @param {string} name */
 export function useSource(name) {
@@ -26,12 +27,15 @@ export function useSource(name) {
 async function found(name, signal) {
   const { streams } = await call("stream/list", { after: justBefore(name), limit: 1 }, signal);
   const [first] = streams;
-  if (first?.stream === name) return { name, partitions: first.partitions, options: first.options };
-  return { name, partitions: await probed(name, signal), options: null };
+  if (first?.stream === name) return { name, declared: !isNamespace(name), partitions: first.partitions, options: first.options };
+  return { name, declared: false, partitions: await probed(name, signal), options: null };
 }
 
+/** @param {string} name */
+export const isNamespace = (name) => name.endsWith(":");
+
 /**
- * Only declared streams are listed, so ask each partition where it stands, until there is none.
+ * Channels are not listed, so ask each partition where it stands, until there is none.
  * @param {string} source
  * @param {AbortSignal} signal
  */

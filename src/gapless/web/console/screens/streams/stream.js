@@ -13,7 +13,7 @@ import { Groups } from "./groups.js";
 import { Kind, retention } from "./list.js";
 import { Options } from "./options.js";
 import { Replay } from "./replay.js";
-import { kept, useSource } from "./source.js";
+import { isNamespace, kept, useSource } from "./source.js";
 
 /** @typedef {import("./source.js").Source} Source */
 /** @typedef {import("./source.js").Group} Group */
@@ -35,7 +35,7 @@ export function Stream({ name }) {
   const shown = source.data.value;
   const actions = html`
     <${Range} chosen=${range} />
-    ${shown?.options && html`<button type="button" onClick=${() => setAppending(true)}>Append …</button>`}
+    ${shown?.declared && html`<button type="button" onClick=${() => setAppending(true)}>Append …</button>`}
   `;
   return html`
     <${Page} title=${html`<a class="up" href=${href(["streams"])}>Streams</a> ${name}`} lead=${shown ? html`<${What} source=${shown} />` : "\u00a0"} actions=${actions}>
@@ -51,9 +51,9 @@ export function Stream({ name }) {
 }
 
 /** @param {{source: Source}} props */
-function What({ source: { name, options } }) {
-  if (options) return html`A declared stream. <${Kind} options=${options} />`;
-  return name.endsWith(":") ? html`All channels of a namespace, each in its order. <${Badge}>namespace<//>` : html`A channel: a stream of one partition. <${Badge}>channel<//>`;
+function What({ source: { name, declared, options } }) {
+  if (declared && options) return html`A declared stream. <${Kind} options=${options} />`;
+  return isNamespace(name) ? html`All channels of a namespace, each in its order. <${Badge}>namespace<//>` : html`A channel: a stream of one partition. <${Badge}>channel<//>`;
 }
 
 /** @param {{source: Source, groups: Group[] | undefined}} props */
@@ -64,7 +64,7 @@ function Numbers({ source: { name, partitions, options }, groups }) {
     <div class="stats">
       <${Stat} label="Messages kept" value=${count(kept(partitions))} note=${`of ${count(partitions.reduce((sum, { last }) => sum + last, 0))} that came`} />
       <${Stat} label="Partitions" value=${count(partitions.length)} href=${href(["streams", name], { tab: "options" })} />
-      <${Stat} label="Retention" value=${options ? limited(options) : "–"} note=${options ? `${retention(options)}, each partition` : "the namespace says it"} href=${href(["streams", name], { tab: "options" })} />
+      <${Stat} label="Retention" value=${options ? limited(options) : "–"} note=${options ? `${retention(options)}, each partition` : "as its namespace says"} href=${href(["streams", name], { tab: "options" })} />
       <${Stat} label="Groups" value=${count(groups?.length)} note=${groups ? counted(groups.reduce((sum, { members }) => sum + members.length, 0), "member") : ""} href=${href(["streams", name], { tab: "groups" })} />
       <${Stat} label="Most lag" value=${count(lag)} tone=${lag ? "warn" : ""} note="messages, as last sampled" href=${href(["streams", name], { tab: "groups" })} />
     </div>
