@@ -158,7 +158,7 @@ export async function showOlder() {
 }
 
 export function showNewer() {
-  if (view.peek().last !== Number.POSITIVE_INFINITY) view.value = newer(messages.peek(), view.peek());
+  if (unseen.peek()) view.value = newer(messages.peek(), view.peek());
 }
 
 /** @param {boolean} isAtEnd whether somebody looks at the newest message, and so wants to see those that come */
