@@ -24,7 +24,7 @@ from gapless.protocol.codes import Disconnect, Unsubscribe, error_of
 from gapless.protocol.messages import NO_PAYLOAD, ClientInfo, Command, Payload, Push, Refresh, Reply
 from gapless.protocol.meta import Meta
 from gapless.server import hooking, subscribing
-from gapless.server.console.stories import By, Story, Who
+from gapless.server.console.stories import By, Story
 from gapless.server.limiting import Allowance, Verdict
 from gapless.server.socket import Socket
 
@@ -497,9 +497,14 @@ class Session:
     def _begin_story(self) -> None:
         stories = self.node.stories
         if stories is not None and not self.claims.watches:
-            name, version = self.sdk or ("", "")
-            info, binary = self.info, self.wire.codec.binary
-            self.story = stories.begin(Who(info.client, info.user, self.address, binary, name, version))
+            self.story = stories.begin(
+                self.info.client,
+                self.info.user,
+                self.address,
+                self.wire.codec.binary,
+                self.sdk or ("", ""),
+                self.connected_ms,
+            )
 
     def schedule(self) -> None:
         """Have the wheel wake this session when something falls due; woken too early, it asks again."""

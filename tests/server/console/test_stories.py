@@ -7,13 +7,13 @@ from gapless.broker.namespaces import RecoveryMode
 from gapless.broker.recovery import Start
 from gapless.broker.tokens import Claims, Grant
 from gapless.core.errors import NotAvailable
-from gapless.core.limits import STORY_EVENTS_PER_CONNECTION_MAX
+from gapless.core.limits import STORY_EVENTS_PER_CONNECTION_MAX, STORY_NOISE_MAX
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
 from gapless.server.api.requests import StoriesRequest
 from gapless.server.api.stories import Recalling
-from gapless.server.console.stories import By, Stories, Story, What, Who
-from tests.conversation import HandClock, Stage, play, rest, token
+from gapless.server.console.stories import By, Stories, Story, What
+from tests.conversation import HandClock, Stage, T, play, rest, token
 from tests.server.console.remembered import KEPT, client, connected, cut, remembering, told, whats
 
 # One connection -------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_a_position_knows_its_generation() -> None:
         await stage.publish("chat", 1, 2)
         cut(peer)
         assert stage.sessions.stories is not None
-        [(event, _)] = stage.sessions.stories.who_left("chat")
+        event = next(stage.sessions.stories.newest())
         assert event.positions == {"chat": Position(stage.broker.placing.epoch, 2)}
 
     play(scene, without=KEPT)
@@ -303,12 +303,16 @@ def test_a_position_knows_its_generation() -> None:
 # Bounds ---------------------------------------------------------------------------------------
 
 
-def begun(stories: Stories, name: str, user: str = "") -> Story:
-    return stories.begin(Who(name, user, "", False, "", ""))
+def begun(stories: Stories, client: str, user: str = "") -> Story:
+    return stories.begin(client, user, "", False, ("", ""), T)
 
 
 def subscribed(story: Story, channel: str = "chat") -> None:
     story.entered(channel, Start("e", 0, 0), 0)
+
+
+def clients(stories: Stories) -> list[str]:
+    return [event.story.client for event in stories.newest()][::-1]
 
 
 def test_of_one_connection_the_oldest_events_go_but_for_its_beginning() -> None:
@@ -316,47 +320,45 @@ def test_of_one_connection_the_oldest_events_go_but_for_its_beginning() -> None:
     story = begun(stories, "a")
     for number in range(300):
         subscribed(story, str(number))
-    assert len(story.events) == len(stories) == STORY_EVENTS_PER_CONNECTION_MAX
-    assert [event.what for event in story.events[:2]] == [What.CONNECTED, What.SUBSCRIBED]
-    assert story.events[-1].channel == "299"
+    *rest, oldest, first = stories.newest()
+    assert len(rest) + 2 == STORY_EVENTS_PER_CONNECTION_MAX
+    assert (first.what, oldest.channel, rest[0].channel) == (What.CONNECTED, "201", "299")
 
 
-def test_of_all_the_oldest_go_and_with_its_last_event_a_story() -> None:
-    stories = Stories(HandClock(), events_max=10)
-    for name in "abcdef":
-        story = begun(stories, name, "ann")
+def test_of_all_connections_the_oldest_events_go() -> None:
+    stories = Stories(HandClock(), events_max=5)
+    for name in "abc":
+        story = begun(stories, name)
         subscribed(story)
         story.ended((), 1006, "", By.NETWORK)
-    assert len(stories) == 10
-    assert [event.number for event, _ in stories.newest()] == list(range(18, 8, -1))
-    assert list(stories.of_client) == list("cdef")
-    assert [story.who.client for story in stories.of_user["ann"]] == list("cdef")
+    assert len(stories) == 5
+    assert clients(stories) == ["b", "b", "c", "c", "c"]
 
 
-def test_a_story_that_goes_on_after_all_of_it_was_forgotten_is_found_again() -> None:
-    stories = Stories(HandClock(), events_max=2)
-    story = begun(stories, "a", "ann")
-    begun(stories, "b")
-    begun(stories, "c")
-    assert "a" not in stories.of_client
-    assert "ann" not in stories.of_user
-    subscribed(story)
-    assert stories.of_client["a"] is story
-    assert list(stories.of_user["ann"]) == [story]
+def test_a_connection_with_more_than_its_share_does_not_push_out_all_others() -> None:
+    stories = Stories(HandClock(), events_max=STORY_NOISE_MAX * 2)
+    for number in range(100):
+        begun(stories, f"quiet {number}")
+    noisy = begun(stories, "noisy")
+    for _ in range(STORY_NOISE_MAX * 5):
+        subscribed(noisy)
+    told = clients(stories)
+    assert len(told) == 100 + STORY_EVENTS_PER_CONNECTION_MAX
+    assert told[:100] == [f"quiet {number}" for number in range(100)]
+    assert len(stories) < STORY_NOISE_MAX * 2
 
 
-def test_an_event_with_many_positions_takes_the_room_of_several_and_leaves_nothing_behind() -> None:
+def test_events_with_many_positions_take_the_room_of_several() -> None:
     async def scene(stage: Stage) -> None:
         stories = stage.sessions.stories = Stories(stage.clock, events_max=40)
         for _ in range(3):
             peer = await connected(stage)
-            for number in range(40):
+            for number in range(80):
                 await peer.follow(f"c{number}")
             cut(peer)
-        positions = [event.positions for event, _ in stories.newest() if event.positions]
-        assert [len(each) for each in positions] == [40]
-        assert sum(1 for _ in stories.who_left("c0")) == 1
-        assert sum(event.weight for event, _ in stories.newest()) <= 40
+        assert len(stories) == 20
+        positions = [len(event.positions) for event in stories.newest()]
+        assert positions == [80] + [0] * 19
 
     play(scene, without=KEPT)
 

@@ -1,8 +1,8 @@
 """The method that tells what happened to connections; those that belong together are one story."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +13,8 @@ from gapless.core.limits import STORY_CHAIN_MAX, TOLD_PAGE, TOLD_PAGE_BYTES_MAX
 from gapless.server.api.answers import StoryEvent
 from gapless.server.api.calls import encode
 from gapless.server.api.requests import StoriesRequest
-from gapless.server.console.joining import Candidate, Joining, Sought, likeliest
-from gapless.server.console.stories import Event, Stories, Story, What
+from gapless.server.console.joining import Candidate, Sought, before, likeliest, sought
+from gapless.server.console.stories import Event, Stories, What
 from gapless.server.sessions import Sessions
 
 __all__ = ["Recalling"]
@@ -82,11 +82,11 @@ class Recalling:
         found, clients = lines, {client}
         for _ in range(STORY_CHAIN_MAX):
             await self._join(lines)
-            before = next(filter(None, (line.event.previous for line in reversed(lines))), None)
-            if before is None or before in clients:
+            previous = next(filter(None, (line.event.previous for line in reversed(lines))), None)
+            if previous is None or previous in clients:
                 break
-            clients.add(before)
-            lines = await self._lines(_Asked(before, "", limit))
+            clients.add(previous)
+            lines = await self._lines(_Asked(previous, "", limit))
             found = _merged([_Page(found), _Page(lines)], limit)
         return found
 
@@ -101,9 +101,9 @@ class Recalling:
         back = [(line.event, line.sought) for line in lines if line.sought is not None]
         if not back:
             return
-        sought = [each for _, each in back]
-        others = await self._elsewhere("stories_before", sought)
-        found = [self._before(sought), *(_read(told, list[Candidate | None]) for told in others)]
+        wanted = [each for _, each in back]
+        others = await self._elsewhere("stories_before", wanted)
+        found = [self._before(wanted), *(_read(told, list[Candidate | None]) for told in others)]
         for (event, _), candidates in zip(back, zip(*found, strict=True), strict=True):
             event.previous = likeliest(candidates) or None
 
@@ -127,16 +127,14 @@ class Recalling:
             raise NotAvailable("nothing is remembered of connections without a console: see console.enabled")
         return stories
 
-    def _before(self, sought: Iterable[Sought]) -> list[Candidate | None]:
-        joining = Joining(self._remembered(), self._sessions)
-        return [joining.before(each) for each in sought]
+    def _before(self, wanted: Sequence[Sought]) -> list[Candidate | None]:
+        return before(self._remembered(), self._sessions, wanted)
 
     def _page(self, asked: _Asked) -> _Page:
-        stories = self._remembered()
-        joining, node = Joining(stories, self._sessions), self._sessions.broker.node
+        stories, node = self._remembered(), self._sessions.broker.node
         page, size_bytes = _Page([]), 0
-        for event, story in islice(_events(stories, asked), asked.limit):
-            line = _Line(_told(event, story, node), story.began_ms, joining.sought(event, story))
+        for event in islice(_events(stories, asked), asked.limit):
+            line = _Line(_told(event, node), event.story.began_ms, sought(event, node))
             size_bytes += len(encode(line))
             if size_bytes > TOLD_PAGE_BYTES_MAX and page.lines:
                 page.cut_ms = event.at_ms
@@ -145,19 +143,14 @@ class Recalling:
         return page
 
 
-def _events(stories: Stories, asked: _Asked) -> Iterator[tuple[Event, Story]]:
+def _events(stories: Stories, asked: _Asked) -> Iterator[Event]:
     """Return the events that are asked for, the newest first."""
-    if not asked.client and not asked.user:
-        return stories.newest()
-    if asked.client:
-        known = stories.of_client.get(asked.client)
-        told = [known] if known is not None else []
-    else:
-        told = list(stories.of_user.get(asked.user, ()))
-    if asked.begun_by_ms:
-        told = [story for story in told if story.began_ms <= asked.begun_by_ms]
-    of_each = (zip(reversed(story.events), repeat(story)) for story in told)
-    return merge(*of_each, key=lambda each: -each[0].number)
+    for event in stories.newest():
+        story = event.story
+        if asked.client not in ("", story.client) or asked.user not in ("", story.user):
+            continue
+        if not asked.begun_by_ms or story.began_ms <= asked.begun_by_ms:
+            yield event
 
 
 def _merged(pages: list[_Page], limit: int) -> list[_Line]:
@@ -177,13 +170,13 @@ def _read(told: bytes, kind: Any) -> Any:
 # What is told of each kind --------------------------------------------------------------------
 
 
-def _told(event: Event, story: Story, node: str) -> StoryEvent:
-    who = story.who
-    told = StoryEvent(event.at_ms, node, who.client, who.user, event.what.value)
+def _told(event: Event, node: str) -> StoryEvent:
+    story = event.story
+    told = StoryEvent(event.at_ms, node, story.client, story.user, event.what.value)
     match event.what:
         case What.CONNECTED:
-            told.address, told.name, told.version = who.address, who.name, who.version
-            told.protocol = "protobuf" if who.binary else "json"
+            told.address, (told.name, told.version) = story.address, story.sdk
+            told.protocol = "protobuf" if story.binary else "json"
         case What.SUBSCRIBED:
             told.channel, told.offset = event.channel, event.offset
         case What.RECOVERED | What.LOST:

@@ -5,13 +5,14 @@ the server may have sent more than arrived, and takes what was cut for alive unt
 several the likeliest is taken, by the same rules on every node. Of a user only the user's own may be it.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from gapless.core.limits import STORY_CANDIDATES_MAX, STORY_SCANNED_MAX
+from gapless.core.limits import STORY_CANDIDATES_MAX
 from gapless.core.stream import Position
 from gapless.server.console.stories import Event, Stories, Story
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from gapless.server.session import Session
     from gapless.server.sessions import Sessions
 
-__all__ = ["Candidate", "Joining", "Sought", "likeliest"]
+__all__ = ["Candidate", "Sought", "before", "likeliest", "sought"]
 
 _LATE_MS: Final = 1_000  # what is due is noticed a little later
+
+Follower = tuple[Story, Position]
 
 
 class Sought(Struct):
@@ -34,8 +37,7 @@ class Sought(Struct):
     client: str
     user: str
     address: str
-    name: str
-    version: str
+    sdk: tuple[str, str]
     number: int
     began_ms: int
     at_ms: int
@@ -54,66 +56,83 @@ class Candidate(Struct):
 def likeliest(candidates: Iterable[Candidate | None]) -> str:
     """Return the client id of the likeliest; nothing if there is none."""
     found = [candidate for candidate in candidates if candidate is not None]
-    return max(found, key=lambda candidate: (candidate.rank, candidate.client)).client if found else ""
+    return max(found, key=_order).client if found else ""
 
 
-class Joining:
-    """Finds earlier connections among the stories of a node."""
+def _order(candidate: Candidate) -> tuple[list[int], str]:
+    return candidate.rank, candidate.client
 
-    def __init__(self, stories: Stories, sessions: "Sessions") -> None:
-        self._stories = stories
+
+def sought(event: Event, node: str) -> Sought | None:
+    """Return what there is to seek, if `event` is that somebody came back who had read something."""
+    presented, story = event.presented, event.story
+    if presented is None or not presented.since.offset:
+        return None
+    return Sought(
+        node,
+        story.client,
+        story.user,
+        story.address,
+        story.sdk,
+        story.number,
+        story.began_ms,
+        event.at_ms,
+        event.channel,
+        *presented.since,
+    )
+
+
+def before(stories: Stories, sessions: "Sessions", wanted: Sequence[Sought]) -> list[Candidate | None]:
+    """Return for each the likeliest that this node knows of."""
+    seeking = _Seeking(stories, sessions, wanted)
+    return [seeking.likeliest(each) for each in wanted]
+
+
+class _Seeking:
+    """Looks through who left the channels in question, once for all who are sought; then at who is there."""
+
+    def __init__(self, stories: Stories, sessions: "Sessions", wanted: Sequence[Sought]) -> None:
         self._sessions = sessions
+        options = sessions.options
+        silent_ms = options.ping_interval_ms + options.pong_timeout_ms
+        self._noticed_ms = max(silent_ms, options.stuck_close_delay_ms) + _LATE_MS  # that one was cut
+        self._left: dict[tuple[str, str], list[tuple[int, Event]]] = {
+            (each.channel, each.user): [] for each in wanted
+        }
+        channels = {each.channel for each in wanted}
+        for event in stories.newest():
+            for channel in channels.intersection(event.positions):
+                left = self._left.get((channel, event.story.user))
+                if left is not None:
+                    left.append((-event.at_ms, event))
 
-    def sought(self, event: Event, story: Story) -> Sought | None:
-        """Return what there is to seek, if `event` is that somebody came back."""
-        presented, who = event.presented, story.who
-        if presented is None or not presented.since.offset:
-            return None
-        return Sought(
-            self._sessions.broker.node,
-            who.client,
-            who.user,
-            who.address,
-            who.name,
-            who.version,
-            story.number,
-            story.began_ms,
-            event.at_ms,
-            event.channel,
-            *presented.since,
-        )
-
-    def before(self, sought: Sought) -> Candidate | None:
-        """Return the likeliest that this node knows of."""
+    def likeliest(self, sought: Sought) -> Candidate | None:
+        """Return the likeliest of those who may be it."""
+        followers = chain(self._who_left(sought), self._who_is_here(sought))
         fitting = (
-            Candidate(_rank(sought, story, position), story.who.client)
-            for story, position in self._followers(sought)
+            Candidate(_rank(sought, story, position), story.client)
+            for story, position in followers
             if self._fits(sought, story) and position.offset >= sought.offset
         )
-        found = islice(fitting, STORY_CANDIDATES_MAX)
-        return max(found, key=lambda candidate: (candidate.rank, candidate.client), default=None)
+        return max(fitting, key=_order, default=None)
 
-    def _followers(self, sought: Sought) -> Iterator[tuple[Story, Position]]:
-        """Return who followed the channel, and how far, those who left last first; then who does still."""
-        left = self._left_by_user(sought) if sought.user else self._left_by_anybody(sought.channel)
-        yield from islice(left, STORY_SCANNED_MAX)
-        for session in islice(self._here(sought), STORY_SCANNED_MAX):
+    def _who_left(self, sought: Sought) -> Iterator[Follower]:
+        """Return who had left the channel by then, or was found to have soon after; the last comes first."""
+        left = self._left[sought.channel, sought.user]
+        first = bisect_left(left, -(sought.at_ms + self._noticed_ms), key=lambda each: each[0])
+        for _, event in left[first : first + STORY_CANDIDATES_MAX]:
+            yield event.story, event.positions[sought.channel]
+
+    def _who_is_here(self, sought: Sought) -> Iterator[Follower]:
+        """Return who follows the channel, unless it is clear by now that all of them live."""
+        if self._sessions.clock.now_ms() > sought.at_ms + self._noticed_ms:
+            return
+        for session in islice(self._sessions_here(sought), STORY_CANDIDATES_MAX):
             subscription = session.subscriptions.get(sought.channel)
             if session.story is not None and subscription is not None:
                 yield session.story, Position(subscription.channel.epoch, subscription.stands)
 
-    def _left_by_user(self, sought: Sought) -> Iterator[tuple[Story, Position]]:
-        for story in reversed(self._stories.of_user.get(sought.user, {})):
-            for event in reversed(story.events):
-                if sought.channel in event.positions:
-                    yield story, event.positions[sought.channel]
-                    break
-
-    def _left_by_anybody(self, channel: str) -> Iterator[tuple[Story, Position]]:
-        for event, story in self._stories.who_left(channel):
-            yield story, event.positions[channel]
-
-    def _here(self, sought: Sought) -> "Iterator[Session]":
+    def _sessions_here(self, sought: Sought) -> "Iterator[Session]":
         sessions = self._sessions
         if sought.user:
             yield from reversed(sessions.of(sought.user))
@@ -126,28 +145,21 @@ class Joining:
 
     def _fits(self, sought: Sought, story: Story) -> bool:
         """Tell whether a connection was there before, is of the same user, and had ended or soon did."""
-        if story.who.user != sought.user or story.who.client == sought.client:
+        if story.user != sought.user or story.client == sought.client:
             return False
         if sought.node == self._sessions.broker.node:
             is_before = story.number < sought.number
         else:
             is_before = story.began_ms <= sought.began_ms
         ended_ms = story.ended_ms or self._sessions.clock.now_ms()
-        return is_before and ended_ms <= sought.at_ms + self._noticed_ms()
-
-    def _noticed_ms(self) -> int:
-        """Return how long a connection that was cut may be taken for alive."""
-        options = self._sessions.options
-        silent_ms = options.ping_interval_ms + options.pong_timeout_ms
-        return max(silent_ms, options.stuck_close_delay_ms) + _LATE_MS
+        return is_before and ended_ms <= sought.at_ms + self._noticed_ms
 
 
 def _rank(sought: Sought, story: Story, position: Position) -> list[int]:
     """Return how likely it is: from the same place and SDK, at the very position, over, and only just."""
-    who = story.who
     return [
-        int(who.address == sought.address),
-        int((who.name, who.version) == (sought.name, sought.version)),
+        int(story.address == sought.address),
+        int(tuple(story.sdk) == tuple(sought.sdk)),
         int(position == (sought.epoch, sought.offset)),
         int(story.ended_ms > 0),
         story.ended_ms or story.began_ms,
