@@ -41,12 +41,12 @@ export function Summary({ lives }) {
   const messages = of("recovered").reduce((sum, event) => sum + (event.messages ?? 0), 0);
   const [lost, cuts] = [of("lost").length, of("disconnected").filter((event) => event.by === "network").length];
   return html`
-    <p class="summary" id="summary">
-      <${Badge}>${counted(lives.length, "connection")}<//>
-      <${Badge} tone=${cuts ? "warn" : ""}>${counted(cuts, "cut")}<//>
-      <${Badge} tone=${messages ? "good" : ""}>${counted(messages, "message")} recovered<//>
-      <${Badge} tone=${lost ? "bad" : "good"}>${lost ? counted(lost, "gap") : "no gap"}<//>
-    </p>
+    <ul class="summary" aria-label="In short">
+      <li><${Badge}>${counted(lives.length, "connection")}<//></li>
+      <li><${Badge} tone=${cuts ? "warn" : ""}>${counted(cuts, "cut")}<//></li>
+      <li><${Badge} tone=${messages ? "good" : ""}>${counted(messages, "message")} recovered<//></li>
+      <li><${Badge} tone=${lost ? "bad" : "good"}>${lost ? counted(lost, "gap") : "no gap"}<//></li>
+    </ul>
   `;
 }
 
