@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gapless.core.limits import STORY_CANDIDATES_MAX, STORY_CHAIN_MAX
 from gapless.server.api.requests import StoriesRequest
 from gapless.server.api.stories import Recalling
 from tests.conversation import Peer, Stage, T, play
@@ -70,6 +71,34 @@ def test_who_is_anonymous_is_joined_by_the_recovered_position() -> None:
         previous = [event["previous"] for event in story if event["what"] == "recovered"]
         assert previous == [client(first), client(second)]
         assert [e.get("previous") for e in await told(recalling, limit=1)] == [client(second)]
+
+    play(scene, without=KEPT)
+
+
+def test_a_story_is_followed_back_so_far_and_no_further() -> None:
+    async def scene(stage: Stage) -> None:
+        recalling = remembering(stage)
+        peer, since = await tunnel(stage)
+        for _ in range(STORY_CHAIN_MAX + 5):
+            cut(peer)
+            stage.clock.pass_ms(1_000)
+            peer = await back(stage, since)
+        story = await told(recalling, client=client(peer), limit=1_000)
+        assert len({event["client"] for event in story}) == STORY_CHAIN_MAX + 1
+
+    play(scene, without=KEPT)
+
+
+def test_in_a_busy_channel_the_likeliest_of_those_who_left_last_is_taken() -> None:
+    async def scene(stage: Stage) -> None:
+        recalling = remembering(stage)
+        mine, since = await tunnel(stage, address="10.0.0.1")
+        others = [await back(stage, since) for _ in range(STORY_CANDIDATES_MAX * 2)]
+        for peer in [*others[:-5], mine, *others[-5:]]:
+            stage.clock.pass_ms(1)
+            cut(peer)
+        await back(stage, since, address="10.0.0.1")
+        assert (await told(recalling, limit=1))[0]["previous"] == client(mine)
 
     play(scene, without=KEPT)
 

@@ -1,5 +1,6 @@
 """The method that tells what happened to connections; those that belong together are one story."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
@@ -81,6 +82,7 @@ class Recalling:
             return lines
         found, clients = lines, {client}
         for _ in range(STORY_CHAIN_MAX):
+            await asyncio.sleep(0)  # each looks through all that is remembered
             await self._join(lines)
             previous = next(filter(None, (line.event.previous for line in reversed(lines))), None)
             if previous is None or previous in clients:
@@ -151,6 +153,8 @@ def _events(stories: Stories, asked: _Asked) -> Iterator[Event]:
             continue
         if not asked.begun_by_ms or story.began_ms <= asked.begun_by_ms:
             yield event
+        if asked.client and event.what is What.CONNECTED:
+            return
 
 
 def _merged(pages: list[_Page], limit: int) -> list[_Line]:

@@ -8,6 +8,7 @@ several the likeliest is taken, by the same rules on every node. Of a user only 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Sought", "before", "likeliest", "sought"]
 
+_at_ms: Final = attrgetter("at_ms")
 _LATE_MS: Final = 1_000  # what is due is noticed a little later
 
 Follower = tuple[Story, Position]
@@ -96,15 +98,26 @@ class _Seeking:
         options = sessions.options
         silent_ms = options.ping_interval_ms + options.pong_timeout_ms
         self._noticed_ms = max(silent_ms, options.stuck_close_delay_ms) + _LATE_MS  # that one was cut
-        self._left: dict[tuple[str, str], list[tuple[int, Event]]] = {
-            (each.channel, each.user): [] for each in wanted
+        self._left: dict[tuple[str, str], list[Event]] = {(each.channel, each.user): [] for each in wanted}
+        self._look_through(stories, wanted)
+
+    def _look_through(self, stories: Stories, wanted: Sequence[Sought]) -> None:
+        """Collect who left, the newest first, until there are enough of each who may be meant."""
+        missing = dict.fromkeys(self._left, STORY_CANDIDATES_MAX)
+        first_ms = {
+            (each.channel, each.user): each.at_ms for each in sorted(wanted, key=_at_ms, reverse=True)
         }
         channels = {each.channel for each in wanted}
         for event in stories.newest():
-            for channel in channels.intersection(event.positions):
-                left = self._left.get((channel, event.story.user))
-                if left is not None:
-                    left.append((-event.at_ms, event))
+            for channel in channels.intersection(event.positions) if event.positions else ():
+                key = channel, event.story.user
+                if key in missing:
+                    self._left[key].append(event)
+                    missing[key] -= event.at_ms <= first_ms[key] + self._noticed_ms
+                    if not missing[key]:
+                        del missing[key]
+            if not missing:
+                return
 
     def likeliest(self, sought: Sought) -> Candidate | None:
         """Return the likeliest of those who may be it."""
@@ -119,8 +132,8 @@ class _Seeking:
     def _who_left(self, sought: Sought) -> Iterator[Follower]:
         """Return who had left the channel by then, or was found to have soon after; the last comes first."""
         left = self._left[sought.channel, sought.user]
-        first = bisect_left(left, -(sought.at_ms + self._noticed_ms), key=lambda each: each[0])
-        for _, event in left[first : first + STORY_CANDIDATES_MAX]:
+        first = bisect_left(left, -sought.at_ms - self._noticed_ms, key=lambda event: -event.at_ms)
+        for event in left[first : first + STORY_CANDIDATES_MAX]:
             yield event.story, event.positions[sought.channel]
 
     def _who_is_here(self, sought: Sought) -> Iterator[Follower]:

@@ -180,7 +180,7 @@ class Stories:
 
     def newest(self) -> Iterator[Event]:
         """Return what is remembered, the newest first."""
-        return (event for event in reversed(self._log) if event.is_told)
+        return (event for event in reversed(self._log) if event.nth == event.times == 1 or event.is_told)
 
     def __len__(self) -> int:
         return len(self._log)
