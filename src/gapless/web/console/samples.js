@@ -141,6 +141,12 @@ export function series(read, join = sum) {
   return [[...sums.keys()], [...sums.values()]];
 }
 
+/**
+ * Join what one node tells of all: the newest holds, also where another began to tell within a step.
+ * @param {(sample: Sample) => number | null | undefined} read
+ */
+export const shared = (read) => series(read, (_, value) => value);
+
 /** @param {string} name */
 export const gauge = (name) => series((sample) => sample.gauges[name]);
 

@@ -3,7 +3,7 @@ import { bytes, count, counted, duration, rate } from "../format.js";
 import { html } from "../lib.js";
 import { useCall } from "../loading.js";
 import { href } from "../route.js";
-import { gauge, history, now, nowRate, RANGES, rates, series, whole, worst } from "../samples.js";
+import { gauge, history, now, nowRate, RANGES, rates, series, shared, whole, worst } from "../samples.js";
 import { Badge, ErrorNote, Page, Panel, Stat } from "../ui/basics.js";
 import { Plot } from "../ui/plot.js";
 import { Range, useRange } from "../ui/range.js";
@@ -110,10 +110,10 @@ function worstGroup() {
 }
 
 function Plots() {
-  const depth = series((sample) => total(sample.queues, (queue) => queue.ready + queue.delayed));
-  const oldest = series((sample) => sample.queues && Math.max(0, ...Object.values(sample.queues).map((queue) => queue.oldest_ms)));
-  const dead = series((sample) => total(sample.queues, (queue) => queue.dead));
-  const lag = series((sample) => total(sample.groups, (group) => group.lag));
+  const depth = shared((sample) => total(sample.queues, (queue) => queue.ready + queue.delayed));
+  const oldest = shared((sample) => sample.queues && Math.max(0, ...Object.values(sample.queues).map((queue) => queue.oldest_ms)));
+  const dead = shared((sample) => total(sample.queues, (queue) => queue.dead));
+  const lag = shared((sample) => total(sample.groups, (group) => group.lag));
   return html`
     <div class="plots">
       <${Plot} title="Messages a second" unit=${rate} lines=${[{ label: "published", series: rates("publications") }, { label: "delivered", series: rates("deliveries") }]} />

@@ -97,7 +97,7 @@ function Ask({ title, body, word, button, danger, answer }) {
         ${word && html`
           <div class="field">
             <label for="word">Type <strong class="mono">${word}</strong> to confirm</label>
-            <input id="word" autocomplete="off" value=${typed} onInput=${(/** @type {any} */ event) => setTyped(event.target.value)} />
+            <input id="word" autofocus autocomplete="off" value=${typed} onInput=${(/** @type {any} */ event) => setTyped(event.target.value)} />
           </div>
         `}
         <div class="actions end">

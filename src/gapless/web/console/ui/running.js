@@ -92,7 +92,7 @@ export function Running({ id }) {
   if (!run) return null;
   const { [id]: _, ...others } = runs.value;
   return html`
-    <section class=${`running note ${TONES[run.state]}`} role="group" aria-label=${run.title}>
+    <div class=${`running note ${TONES[run.state]}`} role="group" aria-label=${run.title}>
       <div class="stack">
         <strong>${run.title}</strong>
         <${Progress} value=${run.done} max=${run.total} label=${told(run)} />
@@ -101,7 +101,7 @@ export function Running({ id }) {
       ${run.state === "running"
         ? html`<button type="button" onClick=${() => going.get(id)?.abort()}>Stop</button>`
         : html`<button type="button" onClick=${() => (runs.value = others)}>Dismiss</button>`}
-    </section>
+    </div>
   `;
 }
 

@@ -99,7 +99,7 @@ function Declare({ close }) {
   return html`
     <${Dialog} title="New queue" close=${close}>
       <${Form} act=${declare} button="Make it">
-        <${Input} form=${form} name="queue" label="Name" required hint="Letters, digits, and - _ . between them. How it behaves, its worker or the configuration may say later." />
+        <${Input} form=${form} name="queue" label="Name" required autofocus hint="Letters, digits, and - _ . between them. How it behaves, its worker or the configuration may say later." />
       <//>
     <//>
   `;

@@ -4,7 +4,7 @@ import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { href } from "../../route.js";
 import { call } from "../../api.js";
-import { series, whole } from "../../samples.js";
+import { shared, whole } from "../../samples.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Loaded, Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
 import { Plot } from "../../ui/plot.js";
@@ -73,7 +73,7 @@ function Numbers({ stats }) {
 
 /** @param {{name: string}} props */
 function Plots({ name }) {
-  const of = (/** @type {"ready" | "delayed" | "leased" | "dead" | "oldest_ms"} */ what) => series((sample) => sample.queues?.[name]?.[what]);
+  const of = (/** @type {"ready" | "delayed" | "leased" | "dead" | "oldest_ms"} */ what) => shared((sample) => sample.queues?.[name]?.[what]);
   const unseen = whole()?.queues && !whole()?.queues?.[name];
   const depth = [
     { label: "ready", series: of("ready") },

@@ -46,10 +46,10 @@ function columns(edit, reload) {
     return `${name} recurs no more.`;
   };
   return [
-    { key: "name", title: "Name", wide: true, cell: (each) => html`<span class="mono">${each.name}</span>` },
+    { key: "name", title: "Name", cell: (each) => html`<span class="brief mono" title=${each.name}>${each.name}</span>` },
     { key: "when", title: "When", cell: (each) => (each.cron ? html`<code>${each.cron}</code> ${each.time_zone ?? "UTC"}` : `every ${duration(each.every_ms)}`) },
     { key: "last", title: "Last", cell: (each) => html`<${Time} at_ms=${each.last_ms} />` },
-    { key: "next", title: "Next", cell: (each) => html`<${Time} at_ms=${each.next_ms} />, in <${Left} at_ms=${each.next_ms ?? 0} over="0 s" />` },
+    { key: "next", title: "Next", cell: (each) => html`<${Time} at_ms=${each.next_ms} /><br /><span class="muted small">in <${Left} at_ms=${each.next_ms ?? 0} over="0 s" /></span>` },
     { key: "payload", title: "Payload", wide: true, cell: (each) => html`<span class="brief payload mono small">${each.b64data ?? oneLine(each.data)}</span>` },
     {
       key: "acts", title: "", align: "end",

@@ -35,7 +35,7 @@ function Rate({ queue, total, close, done }) {
     <${Dialog} title=${`Redrive ${counted(total, "dead letter")}?`} close=${close}>
       <${Form} act=${start} button="Redrive them">
         <p>They wait in <strong>${queue}</strong> again as if new, the oldest first. What dies meanwhile stays.</p>
-        <${Input} form=${form} name="per_second" label="At most so many a second" type="number" min="0" max="100000" hint=${`0 is no limit. ${takes}`} />
+        <${Input} form=${form} name="per_second" label="At most so many a second" type="number" min="0" max="100000" autofocus hint=${`0 is no limit. ${takes}`} />
       <//>
     <//>
   `;

@@ -19,7 +19,7 @@ export function Declare({ name, options, button, declare }) {
     <${Form} act=${act} button=${button}>
       ${!name && html`
         <div class="columns thin">
-          <${Input} form=${form} name="name" label="Name" required hint="Letters, digits, and - _ ." />
+          <${Input} form=${form} name="name" label="Name" required autofocus hint="Letters, digits, and - _ ." />
           <${Input} form=${form} name="partitions" label="Partitions" type="number" min="1" max="1024" required hint="It never changes." />
         </div>
       `}

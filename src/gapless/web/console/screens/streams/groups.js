@@ -4,7 +4,7 @@ import { count, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { refine } from "../../route.js";
-import { series } from "../../samples.js";
+import { shared } from "../../samples.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, useChosen } from "../../ui/basics.js";
 import { Plot } from "../../ui/plot.js";
@@ -81,8 +81,8 @@ function Chosen({ source: { name, partitions }, group, reload }) {
     <section class="stack">
       <div class="row toolbar"><h2>${group.group}</h2><span class="grow"></span><${Act} act=${drop} ask=${ask} class="danger">Drop the group …<//></div>
       <div class="plots">
-        <${Plot} title="Lag" unit=${count} lines=${[{ label: "messages", series: series((sample) => sample.groups?.[key]?.lag) }]} />
-        <${Plot} title="The oldest waits for" unit=${duration} lines=${[{ label: "time", series: series((sample) => sample.groups?.[key]?.lag_ms) }]} />
+        <${Plot} title="Lag" unit=${count} lines=${[{ label: "messages", series: shared((sample) => sample.groups?.[key]?.lag) }]} />
+        <${Plot} title="The oldest waits for" unit=${duration} lines=${[{ label: "time", series: shared((sample) => sample.groups?.[key]?.lag_ms) }]} />
       </div>
       <div class="columns">
         <section class="stack"><h3>Partitions</h3><${Loaded} loaded=${lag}>${(/** @type {any} */ told) => html`<${Lags} lags=${told.partitions} />`}<//></section>
