@@ -1,6 +1,6 @@
 /** The pieces that every screen is made of. */
 import { exactly, time } from "../format.js";
-import { html, useState } from "../lib.js";
+import { html, useEffect, useState } from "../lib.js";
 import { go, refine, route } from "../route.js";
 
 /** @typedef {import("../lib.js").Children} Children */
@@ -108,6 +108,10 @@ export function Tabs({ name = "tab", tabs, label, forget = [] }) {
     choose(next);
     document.getElementById(`tab-${next}`)?.focus();
   };
+  useEffect(() => {
+    const tab = document.getElementById(`tab-${chosen}`);
+    if (tab?.parentElement) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 48; // where it is narrow
+  }, [chosen]);
   return html`
     <div class="tabs" role="tablist" aria-label=${label} onKeyDown=${move}>
       ${tabs.map(
