@@ -136,9 +136,10 @@ and publish to it:
 """)
 
     demo = Demo(config, SystemRandom(), app_of(target))
+    lab = Lab(demo.routes())
     added = {path for path, _, _ in leaves(config)} - {path for path, _, _ in leaves(found.checked())}
     origins = {**dict.fromkeys(added, DEV.name), **found.origins}
-    run(Effective(config, origins), started, app=demo.running, extension=Lab(demo.routes()))
+    run(Effective(config, origins), started, app=lab.beside(demo.running), extension=lab)
 
 
 def run(

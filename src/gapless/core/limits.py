@@ -327,6 +327,11 @@ REDIS_REWRITE_MS: Final = 10_000
 REDIS_PULSE_MS: Final = 1_000
 REDIS_CALL_MS: Final = 4_000
 
+# The failure lab: how long a fault lasts, how late the store answers, and how many appends wait for that.
+LAB_FAULT_MS_MAX: Final = 60_000
+LAB_DELAY_MS_MAX: Final = 5_000
+LAB_WAITING_MAX: Final = 10_000
+
 assert PAGE_BYTES_MAX >= MESSAGE_BYTES_MAX
 assert COMMIT_ENTRIES_MAX <= WRITER_ENTRIES_MAX
 assert TOLD_PAGE_BYTES_MAX * 2 <= TOLD_BYTES_MAX

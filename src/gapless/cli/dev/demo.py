@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from gapless import __version__
 from gapless.broker.namespaces import Namespace
 from gapless.cli.dev.crowd import Crowd
+from gapless.cli.dev.own_api import OwnApi
 from gapless.core.errors import BadRequest
 from gapless.protocol.hooks import Catalogue, Decision, HookAsked, Subscribing
 from gapless.protocol.messages import payload
@@ -25,9 +25,6 @@ from gapless.server.config import Config
 from gapless.server.console.files import SECURITY, Pages
 from gapless.server.hooks import Known, Runner
 from gapless.server.node import App, Node
-
-if TYPE_CHECKING:
-    from gapless.library.posting import Posting
 
 __all__ = ["PREFIX", "Demo", "with_demo"]
 
@@ -110,7 +107,7 @@ class Demo:
         finally:
             await api.close()
 
-    async def _say(self, api: "OwnApi", message: dict[str, Any]) -> None:
+    async def _say(self, api: OwnApi, message: dict[str, Any]) -> None:
         await api.post("broadcast", {"channels": [self.plain, self.kept], "data": message})
 
     def _is_heard(self, node: Node) -> bool:
@@ -136,42 +133,6 @@ class _Named(msgspec.Struct):
 
     def __post_init__(self) -> None:
         self.name = self.name.strip()[:NAME_CHARACTERS_MAX]
-
-
-class OwnApi:
-    """The API of the node itself, called over HTTP as by any backend; first connected to when called."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._posting: Posting | None = None
-
-    async def post(self, method: str, request: Any) -> None:
-        """Call a method. Raises GaplessError: it did not do it, or may not have."""
-        if self._posting is None:
-            self._posting = self._connected()
-        await self._posting.post(method, msgspec.json.encode(request))
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-        if self._posting is not None:
-            await self._posting.close()
-
-    def _connected(self) -> "Posting":
-        from gapless.library.posting import Posting  # which brings a client of HTTP along
-
-        config = self._node.config
-        server, api = config.http_server, config.http_api
-        host = server.address or "127.0.0.1"
-        at = f"[{host}]" if ":" in host else host
-        tls = None
-        if server.tls.enabled:
-            tls = ssl.create_default_context()
-            tls.check_hostname = False  # whose certificate it is, the node knows: its own
-            tls.verify_mode = ssl.CERT_NONE
-        url = f"http{'s' if tls else ''}://{at}:{self._node.port}{api.handler_prefix}"
-        posting = Posting(url, api_key=api.key, tls=tls)
-        posting.open()
-        return posting
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
