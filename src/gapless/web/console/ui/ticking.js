@@ -12,6 +12,7 @@ let timer;
 /** Return the time, again each second; one clock for all who look. */
 function useNow() {
   useEffect(() => {
+    now.value = Date.now(); // it stood still while nobody looked
     if (!looking++) timer = setInterval(() => (now.value = Date.now()), TICK_MS);
     return () => {
       if (!--looking) clearInterval(timer);
