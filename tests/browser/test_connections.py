@@ -292,7 +292,7 @@ def test_a_story_tells_why_a_position_was_lost(page: Page, server: Program) -> N
 
 
 def test_other_connections_of_a_user_are_not_in_a_story(page: Page, server: Program) -> None:
-    with Person(server, "two") as one, Person(server, "two") as other:
+    with Person(server, "two") as other, Person(server, "two") as one:
         other.follow("elsewhere")
         one.follow("here")
         open_at(page, server, f"/{one.id}")

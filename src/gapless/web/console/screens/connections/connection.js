@@ -83,7 +83,7 @@ function Subscriptions({ here, done }) {
   const columns = [
     { key: "channel", title: "Channel", wide: true, cell: ({ channel, server_side }) => html`<a class="mono" href=${href(["channels", channel])}>${channel}</a> ${server_side && html`<${Badge} title="The server subscribed it">by the server<//>`}` },
     { key: "offset", title: "Offset", align: "end", cell: ({ channel, offset }) => (offset ? html`<a href=${href(["channels", channel], { tab: "history", by: "offset", offset })}>${digits(offset)}</a>` : "–") },
-    { key: "lag", title: "Lag", align: "end", cell: ({ lag, behind }) => (behind ? html`<${Badge} tone="warn">${count(lag)} behind<//>` : count(lag)) },
+    { key: "lag", title: "Lag", align: "end", cell: ({ lag, behind }) => html`${count(lag)}${behind && html`<span class="under"><${Badge} tone="warn">behind<//></span>`}` },
     { key: "act", title: "", align: "end", cell: ({ channel }) => html`<${Act} label=${`Unsubscribe from ${channel}`} act=${() => unsubscribe(here, channel, done)} ask=${asked(here, channel)}>Unsubscribe<//>` },
   ];
   const more = here.num_subs - here.subscriptions.length;
