@@ -1,6 +1,5 @@
 /** What can be broken for a while: the connection of a client, the store, the bus. */
 import { call } from "../../api.js";
-import { duration } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { Act } from "../../ui/acting.js";
@@ -79,7 +78,7 @@ function Length({ label, id = `length-${label.toLowerCase()}`, lengths, value, s
   return html`
     <${Field} label=${label} id=${id}>
       <select id=${id} value=${value} onChange=${(/** @type {any} */ event) => set(Number(event.target.value))}>
-        ${lengths.map((ms) => html`<option key=${ms} value=${ms} selected=${ms === value}>${duration(ms)}</option>`)}
+        ${lengths.map((ms) => html`<option key=${ms} value=${ms} selected=${ms === value}>${ms < 1_000 ? `${ms} ms` : `${ms / 1_000} s`}</option>`)}
       </select>
     <//>
   `;

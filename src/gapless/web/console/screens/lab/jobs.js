@@ -80,12 +80,12 @@ function Numbers({ acked, waiting, error, before }) {
   const again = now.failed - before.failed;
   const twice = Math.max(0, done - acked - before.ready - before.delayed - before.leased);
   return html`
-    <div class="stats">
+    <div class="stats six">
       <${Stat} label="Enqueued" value=${count(acked)} note=${waiting > 1 ? `${count(waiting)} wait to be sent` : "and acknowledged"} />
       <${Stat} label="Waiting" value=${count(now.ready + now.delayed)} note="for a worker" />
       <${Stat} label="Being done" value=${count(now.leased)} note="under a lease" />
       <${Stat} label="Done" value=${count(done)} note="and acknowledged" />
-      <${Stat} label="Begun again" value=${count(again)} tone=${again ? "warn" : ""} note="never acknowledged before" />
+      <${Stat} label="Begun again" value=${count(again)} tone=${again ? "warn" : ""} note="were not done yet" />
       <${Stat} label="Done twice" value=${count(twice)} tone=${twice ? "bad" : acked ? "good" : ""} note=${now.dead ? `${counted(now.dead, "dead letter")}` : "has to stay 0"} />
     </div>
     ${error && html`<${ErrorNote} error=${new Error(error)} />`}

@@ -56,7 +56,7 @@ function State({ seen }) {
 function Numbers({ seen }) {
   const waits = seen.waiting > 1 ? `${count(seen.waiting)} wait to be sent` : seen.refused ? `${counted(seen.refused, "call")} made again` : "and acknowledged";
   return html`
-    <div class="stats">
+    <div class="stats six">
       <${Stat} label="Sent" value=${count(seen.acked)} note=${waits} />
       <${Stat} label="Received" value=${count(seen.received)} note="by the reader" />
       <${Stat} label="Missing now" value=${count(seen.missing)} tone=${seen.missing > 1 ? "warn" : seen.acked ? "good" : ""} note=${seen.missing > 1 ? "on their way" : "nothing"} />
