@@ -172,7 +172,7 @@ def test_a_namespace_that_is_kept_as_a_stream_is_one(ann: Page, streams: Streams
     button(ann, "Open").click()
     expect(ann.get_by_role("heading", name="chat:")).to_be_visible()
     expect(button(ann, "Append …")).to_have_count(0)
-    ann.get_by_role("tab", name="Partitions").click()
+    ann.get_by_role("tab", name="Options").click()
     expect(rows(ann, "Partitions")).to_have_count(2)
     rows(ann, "Partitions").last.click()
     first = rows(ann, "Messages").first

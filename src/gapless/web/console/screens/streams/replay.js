@@ -1,9 +1,9 @@
 /** Giving messages again at the speed at which they came, into a channel: read and published by this page, in order. */
 import { call, lines } from "../../api.js";
-import { count } from "../../format.js";
+import { count, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { href } from "../../route.js";
-import { Form, Input, localTime, Select, useForm } from "../../ui/form.js";
+import { Check, Form, Input, localTime, Select, useForm } from "../../ui/form.js";
 import { begin, isRunning, Running } from "../../ui/running.js";
 
 /** @typedef {import("./source.js").Source} Source */
@@ -12,7 +12,8 @@ import { begin, isRunning, Running } from "../../ui/running.js";
  *   error?: {message: string}}} Line */
 /** @typedef {{partition?: number, offset?: number, at_ms?: number}} From */
 
-const PAUSE_MAX_MS = 10_000;
+const PAUSE_MS = 10_000;
+const PAUSE_MAX_MS = 3_600_000;
 const FROM = /** @type {[string, string][]} */ ([["oldest", "the oldest that is kept"], ["time", "a time"], ["offset", "an offset"]]);
 const SPEED = /** @type {[string, string][]} */ ([["1", "as it came"], ["factor", "so many times as fast"], ["0", "at once"]]);
 
@@ -21,14 +22,14 @@ const replaying = (source) => `replay ${source}`;
 
 /** @param {{source: Source}} props */
 export function Replay({ source: { name, partitions } }) {
-  const form = useForm("replay", { from: "oldest", at: localTime(Date.now() - 3_600_000), offset: "1", partition: "", speed: "1", factor: "10", channel: "" });
+  const form = useForm("replay", { from: "oldest", at: localTime(Date.now() - 3_600_000), offset: "1", partition: "", speed: "1", factor: "10", shorter: false, channel: "" });
   const { values } = form;
   const isOffset = values.from === "offset";
   const needsPartition = isOffset && partitions.length > 1;
   const start = async () => {
     const from = begins(values, partitions);
     const total = await expected(name, partitions, from);
-    replay(name, values.channel, from, factorOf(values), total);
+    replay(name, values.channel, { ...from, factor: factorOf(values), pause_ms: values.shorter ? PAUSE_MS : PAUSE_MAX_MS }, total);
   };
   const where = /** @type {[string, string][]} */ ([["", needsPartition ? "choose one" : "all, by their times"], ...partitions.map((each) => [`${each.partition}`, `${each.partition}`])]);
   return html`
@@ -42,17 +43,12 @@ export function Replay({ source: { name, partitions } }) {
         <${Select} form=${form} name="speed" label="Speed" options=${SPEED} />
         ${values.speed === "factor" && html`<${Input} form=${form} name="factor" label="Times as fast" type="number" min="0.1" max="100" step="any" required hint="0.1 to 100" />`}
       </div>
-      <${Input} form=${form} name="channel" label="Into the channel" required placeholder="replayed" hint=${hint(values)} />
+      <${Input} form=${form} name="channel" label="Into the channel" required placeholder="replayed" />
+      ${values.speed !== "0" && html`<${Check} form=${form} name="shorter" label="Make long pauses shorter:" hint=${`none is longer than ${duration(PAUSE_MS)}.`} />`}
     <//>
     <${Running} id=${replaying(name)} />
     ${values.channel && html`<p><a href=${href(["channels", values.channel], { tab: "live" })}>Watch the channel</a></p>`}
   `;
-}
-
-/** @param {Record<string, string>} values */
-function hint({ speed }) {
-  const limit = `No pause is longer than ${PAUSE_MAX_MS / 1_000} s.`;
-  return speed === "0" ? "As fast as they can be published one after the other." : limit;
 }
 
 /**
@@ -90,15 +86,14 @@ async function expected(source, partitions, { partition, offset, at_ms }) {
 /**
  * @param {string} source
  * @param {string} channel
- * @param {From} from
- * @param {number} factor
+ * @param {From & {factor: number, pause_ms: number}} how
  * @param {number} total
  */
-function replay(source, channel, from, factor, total) {
+function replay(source, channel, how, total) {
   const what = { title: `Replaying ${count(total)} of ${source} into ${channel}`, unit: "messages", total };
   const run = crypto.getRandomValues(new Uint32Array(2)).join(""); // a replay is given again whenever it is asked for
   begin(replaying(source), what, async ({ signal, advance }) => {
-    for await (const line of lines("stream/replay", { source, ...from, factor, pause_ms: PAUSE_MAX_MS }, signal)) {
+    for await (const line of lines("stream/replay", { source, ...how }, signal)) {
       if (line.error) throw new Error(line.error.message);
       await published(channel, line, run);
       advance(1);

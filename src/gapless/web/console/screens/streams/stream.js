@@ -87,7 +87,7 @@ function Contents({ source, groups, changed }) {
     ["browse", "Messages"],
     ["groups", html`Groups ${number ? html`<${Badge}>${count(number)}<//>` : null}`],
     ["replay", "Replay"],
-    ["options", "Partitions and options"],
+    ["options", "Options"],
   ];
   return html`
     <section class="panel stack">
