@@ -10,9 +10,10 @@ from gapless.library.gapless import Gapless
 from gapless.server.clock import LoopClock
 from gapless.server.parting import pause
 
-__all__ = ["API_KEY", "QUEUE", "URL", "gl"]
+__all__ = ["API_KEY", "QUEUE", "TARGET", "URL", "gl"]
 
 QUEUE: Final = "lab-jobs"
+TARGET: Final = f"{__name__}:gl"
 URL: Final = "GAPLESS_LAB_URL"
 API_KEY: Final = "GAPLESS_LAB_API_KEY"
 TAKES_MS: Final = 1_500

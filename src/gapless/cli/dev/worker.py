@@ -43,7 +43,7 @@ class LabWorker:
         options = (f"--concurrency={CONCURRENCY}", f"--drain-timeout={DRAIN}")
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", COMMAND, "worker", f"{jobs.__name__}:gl", *options),
+                *(sys.executable, "-c", COMMAND, "worker", jobs.TARGET, *options),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
