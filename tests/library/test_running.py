@@ -101,6 +101,19 @@ async def test_an_exception_says_what_is_to_be_done(
 
 
 @on_a_loop
+async def test_a_traceback_begins_with_the_handler() -> None:
+    router = Router()
+
+    @router.queue("mail")
+    async def send(mail: Mail) -> None:
+        raise ValueError("no")
+
+    head, first, *_ = (await outcome(send)).details.splitlines()
+    assert head == "Traceback (most recent call last):"
+    assert first.endswith("in send")
+
+
+@on_a_loop
 async def test_a_long_failure_is_cut_to_its_limits_at_the_useful_end() -> None:
     router = Router()
 

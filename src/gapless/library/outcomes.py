@@ -1,7 +1,9 @@
 """How a handler ends: it returns, raises one of these, or anything else, which is a failure."""
 
+import os
 from collections.abc import Sequence
 from traceback import format_exception
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,6 +15,8 @@ from gapless.protocol.messages import payload
 from gapless.protocol.queues import ClaimedJob, Emit, NewSettlement
 
 __all__ = ["Backoff", "Outcome", "Reject", "Release", "Retry", "failure"]
+
+LIBRARY: Final = os.path.join(os.path.dirname(__file__), "")
 
 
 class Backoff:
@@ -116,8 +120,12 @@ def _line(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Return the traceback, of a long one its end: what was raised, and where."""
-    encoded = "".join(format_exception(error)).encode(errors="backslashreplace")
+    """Return the traceback from the handler on, of a long one its end: what was raised, and where."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(LIBRARY):
+        trace = trace.tb_next
+    shown = format_exception(type(error), error, trace or error.__traceback__)
+    encoded = "".join(shown).encode(errors="backslashreplace")
     return encoded[-JOB_DETAILS_BYTES_MAX:].decode(errors="ignore")
 
 
