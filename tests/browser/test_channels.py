@@ -121,6 +121,11 @@ def test_channels_that_nobody_follows_are_opened_by_their_names(page: Page, serv
     expect(page.locator("#tail-rows")).to_contain_text("Following from here, offset 0.")
 
 
+def test_a_channel_that_cannot_be_says_why(page: Page, server: Program) -> None:
+    open_channel(page, server, "nowhere:x")
+    expect(page.get_by_role("alert")).to_contain_text("there is no namespace 'nowhere'")
+
+
 def test_channels_are_paged(page: Page, server: Program) -> None:
     names = [f"page-{n:02}" for n in range(PAGE + 3)]
     with come(server, "ada", *names):

@@ -4,7 +4,7 @@ import { count, counted, digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { useCall, useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
-import { Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
+import { Loaded, Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
 import { History } from "./history.js";
 import { Options as OptionsTab } from "./options.js";
 import { Presence } from "./presence.js";
@@ -29,38 +29,46 @@ const TABS = [
 export function Channel({ channel }) {
   const chosen = useChosen("tab", "tail");
   const options = useCall("channel_options", { channel });
-  const known = options.data.value ?? options.error.value; // if they cannot be told, the tabs say why
-  const [, title, Chosen] = TABS.find(([key]) => key === chosen) ?? TABS[0] ?? ["", "", null];
   return html`
     <${Page} title=${html`<a class="up" href=${href(["channels"])}>Channels</a> <span class="mono">${channel}</span>`}>
-      <${Standing} channel=${channel} options=${options.data.value} keeps=${known && keeps(options.data.value)} />
-      <${Tabs} label="Of this channel" forget=${FORGET} tabs=${TABS.map(([key, name]) => [key, name])} />
-      <section class="panel" role="tabpanel" aria-labelledby=${`tab-${chosen}`}>
-        <h2 class="sr-only">${title}</h2>
-        ${known && html`<${Chosen} channel=${channel} keeps=${keeps(options.data.value)} />`}
-      </section>
+      <${Loaded} loaded=${options}>${(/** @type {Options} */ told) => html`
+        <${Standing} channel=${channel} namespace=${told.namespace} keeps=${keeps(told)} />
+        <${Tabs} label="Of this channel" forget=${FORGET} tabs=${TABS.map(([key, name]) => [key, name])} />
+        <${Chosen} channel=${channel} chosen=${chosen} options=${told} />
+      `}<//>
     <//>
   `;
 }
 
-/** Whether messages are kept there, as far as is known. @param {Options | null} told */
-function keeps(told) {
-  return told?.options.find(({ name }) => name === "history_size")?.value !== 0;
+/** @param {{channel: string, chosen: string, options: Options}} props */
+function Chosen({ channel, chosen, options }) {
+  const [key, title, Tab] = TABS.find(([each]) => each === chosen) ?? TABS[0] ?? ["", "", null];
+  return html`
+    <section class="panel" role="tabpanel" aria-labelledby=${`tab-${key}`}>
+      <h2 class="sr-only">${title}</h2>
+      <${Tab} channel=${channel} keeps=${keeps(options)} options=${options} />
+    </section>
+  `;
 }
 
-/** @param {{channel: string, options: Options | null, keeps: boolean | null}} props */
-function Standing({ channel, options, keeps }) {
+/** Whether messages are kept there. @param {Options} told */
+function keeps({ options }) {
+  return options.some(({ name, value }) => name === "history_size" && value !== 0);
+}
+
+/** @param {{channel: string, namespace: string, keeps: boolean}} props */
+function Standing({ channel, namespace, keeps }) {
   const kept = useLoaded(async (signal) => (keeps ? page(channel, { size: 1 }, signal) : null), [channel, keeps], EVERY_MS);
   const followed = useLoaded((signal) => subscribers(channel, signal), [channel], EVERY_MS);
   const stands = kept.error.value ? null : kept.data.value;
-  const none = keeps === false ? "keeps no history" : (kept.error.value?.message ?? "\u00a0");
+  const none = keeps ? (kept.error.value?.message ?? "\u00a0") : "keeps no history";
   return html`
     <div class="stats">
       <${Stat} label="Head" value=${digits(stands?.head)} note=${stands ? `epoch ${stands.epoch}` : none} />
       <${Stat} label="Oldest kept" value=${stands?.head && stands.oldest <= stands.head ? digits(stands.oldest) : "–"}
         note=${stands ? counted(Math.max(0, stands.head - stands.oldest + 1), "offset") : none} href=${href(["channels", channel], { tab: "history" })} />
       <${Stat} label="Subscribers" value=${count(followed.data.value)} note="on all nodes, the console too" href=${href(["connections"], { channel })} />
-      <${Stat} label="Namespace" value=${options ? options.namespace || "none" : "–"} note="its effective options" href=${href(["channels", channel], { tab: "options" })} />
+      <${Stat} label="Namespace" value=${namespace || "none"} note="its effective options" href=${href(["channels", channel], { tab: "options" })} />
     </div>
   `;
 }

@@ -1,22 +1,15 @@
 /** The options that hold in a channel, and where each was set. */
 import { html } from "../../lib.js";
-import { useCall } from "../../loading.js";
 import { href, refine } from "../../route.js";
-import { Badge, Empty, Loaded, useChosen } from "../../ui/basics.js";
+import { Badge, Empty, useChosen } from "../../ui/basics.js";
 import { Table } from "../../ui/table.js";
 
 /** @typedef {{name: string, value: unknown, origin: string}} Option */
 
 const DEFAULT = "default";
 
-/** @param {{channel: string}} props */
-export function Options({ channel }) {
-  const loaded = useCall("channel_options", { channel });
-  return html`<${Loaded} loaded=${loaded}>${(/** @type {any} */ told) => html`<${Listed} ...${told} />`}<//>`;
-}
-
-/** @param {{namespace: string, options: Option[], private?: boolean, users?: string[]}} props */
-function Listed({ namespace, options, private: isPrivate, users }) {
+/** @param {{options: {namespace: string, options: Option[], private?: boolean, users?: string[]}}} props */
+export function Options({ options: { namespace, options, private: isPrivate, users } }) {
   const own = useChosen("own") === "1";
   const text = useChosen("option").toLowerCase();
   const rows = options.filter(({ name, origin }) => name.includes(text) && (!own || origin !== DEFAULT));

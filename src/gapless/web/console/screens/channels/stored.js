@@ -1,5 +1,5 @@
 /** Messages as the messages API tells them, and finding a page of them. */
-import { call, page } from "../../api.js";
+import { ApiError, call, page } from "../../api.js";
 import { count, digits } from "../../format.js";
 
 /** @typedef {import("../../ui/messages.js").Message} Message */
@@ -8,6 +8,7 @@ import { count, digits } from "../../format.js";
  *   head: number, oldest: number, epoch: string}} Stretch */
 
 export const SIZE = 50;
+const SYSTEM = "gapless."; // no backend may read these, by any method
 const TURNS_MAX = 50; // of a search through what was stored in one millisecond
 const TURN = 1_000;
 
@@ -42,22 +43,17 @@ export async function stretch(channel, { at, offset, before, after }, signal) {
  * @returns {Promise<Stretch>}
  */
 async function around(channel, offset, signal) {
-  const { messages } = await call("stream/read", { source: channel, offset, limit: 1 }, signal).catch(() => ({ messages: [] }));
-  if (!messages.length) return page(channel, { size: SIZE }, signal); // behind the end; or the page says why not
-  let found = await page(channel, { at: messages[0].time_ms, size: SIZE }, signal);
-  for (let turn = 0; turn < TURNS_MAX && !has(found, messages[0].offset) && found.has_after; turn++) {
+  if (channel.startsWith(SYSTEM)) throw new ApiError({ message: "Channels of the system are gone through by time alone." });
+  const { messages } = await call("stream/read", { source: channel, offset, limit: 1 }, signal);
+  if (!messages.length) return page(channel, { size: SIZE }, signal); // behind the end
+  const [sought] = messages;
+  /** @type {Stretch} */
+  let found = await page(channel, { at: sought.time_ms, size: SIZE }, signal);
+  for (let turn = 0; turn < TURNS_MAX && found.has_after && !found.items.some((each) => each.offset >= sought.offset); turn++) {
     found = await page(channel, { after: found.after_cursor, size: TURN }, signal);
   }
-  const item = found.items.find((/** @type {any} */ each) => each.offset === messages[0].offset);
+  const item = found.items.find((each) => each.offset === sought.offset);
   return item ? page(channel, { around: item.cursor, size: SIZE }, signal) : found;
-}
-
-/**
- * @param {Stretch} found
- * @param {number} offset
- */
-function has(found, offset) {
-  return found.items.some((each) => each.offset >= offset);
 }
 
 /**
