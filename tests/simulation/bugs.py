@@ -81,14 +81,14 @@ def _stored_counter() -> AbstractContextManager[object]:
 
 @bug("no lineage bound")
 def _no_lineage() -> AbstractContextManager[object]:
-    def holds(position: Position, head: Head, generations: list[Generation], lineage: list[Link]) -> bool:
+    def why_lost(position: Position, head: Head, generations: list[Generation], lineage: list[Link]) -> str:
         order = [generation.id for generation in generations]
         if position.epoch not in order or not head.floor <= position.offset <= head.last:
-            return False
+            return "it is not here"
         later = generations[order.index(position.epoch) + 1 :]
-        return not any(generation.fate is Fate.LOSSY for generation in later)
+        return "lost" if any(generation.fate is Fate.LOSSY for generation in later) else ""
 
-    return patch("gapless.backends.memory.streams.holds", holds)
+    return patch("gapless.backends.memory.streams.why_lost", why_lost)
 
 
 @bug("floor forgotten")

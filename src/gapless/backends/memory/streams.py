@@ -30,7 +30,7 @@ from gapless.core.errors import (
 from gapless.core.fences import Fences
 from gapless.core.groups import StreamOptions
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.lineage import Fate, Generation, Link, holds, why_lost
+from gapless.core.lineage import Fate, Generation, Link, why_lost
 from gapless.core.membership import Membership
 from gapless.core.roster import Roster
 from gapless.core.stream import (
@@ -253,7 +253,9 @@ class MemoryStreams(Streams):
         return is_stale(entry, log.version, log.version_epoch)
 
     def _check_expected(self, entry: Entry, log: _Log) -> None:
-        if entry.expected and not (entry.expected.offset == log.last and self._holds(entry.expected, log)):
+        if entry.expected and not (
+            entry.expected.offset == log.last and not self._why_lost(entry.expected, log)
+        ):
             raise PositionConflict(f"the stream ends at {log.last}")
         if entry.keyed is not None and entry.expected_keyed is not None:
             last = log.last_keyed(entry.keyed)
@@ -534,11 +536,11 @@ class MemoryStreams(Streams):
         if group:
             groups[group] = groups.get(group, 0) + grown_bytes
 
-    def _holds(self, position: Position, log: _Log) -> bool:
-        return holds(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
+    def _why_lost(self, position: Position, log: _Log) -> str:
+        return why_lost(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
 
     def _check_holds(self, position: Position, log: _Log) -> None:
-        why = why_lost(position, Head(log.floor, log.last), self._kept.generations, log.lineage)
+        why = self._why_lost(position, log)
         if why:
             raise PositionLost(f"position {position.epoch}:{position.offset} does not hold: {why}")
 
