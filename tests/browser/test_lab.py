@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.seeding import until
 from tests.browser.servers import SERVED, Dev, open_console
@@ -155,6 +155,23 @@ def test_a_job_whose_worker_is_killed_is_done_all_the_same_and_once(page: Page, 
     jobs.get_by_role("button", name="Stop it").click()
     expect(jobs.get_by_text("no worker runs")).to_be_visible()
     assert not worker(dev)["running"]
+
+
+def test_a_job_that_ended_twice_would_be_seen_while_others_wait(page: Page, dev: Dev) -> None:
+    open_console(page, dev, "#/lab")
+    card(page, "Stop or kill a worker").get_by_role("button", name="Enqueue jobs").click()
+    until(lambda: number(page, "Waiting") > 0)
+    assert number(page, "Done twice") == 0
+
+    def doubled(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        told["result"]["queues"][0]["acked"] += 1
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/api/queue/stats", doubled)
+    until(lambda: number(page, "Done twice") == 1)
+    page.unroute_all(behavior="wait")
 
 
 def worker(dev: Dev) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import { Act } from "../../ui/acting.js";
 import { Badge, ErrorNote, Panel, Stat } from "../../ui/basics.js";
 import { sending } from "./sending.js";
 
-/** @typedef {{ready: number, delayed: number, leased: number, dead: number, claimed: number, acked: number, failed: number}} Stats */
+/** @typedef {{ready: number, delayed: number, leased: number, dead: number, enqueued: number, acked: number, failed: number}} Stats */
 /** @typedef {{acked: number, waiting: number, error: string, before: Stats}} Enqueued */
 
 export const QUEUE = "lab-jobs";
@@ -71,6 +71,9 @@ function Workers({ works }) {
   `;
 }
 
+/** Where jobs are, or how they ended: each stands in one of these once, so more than were enqueued means that some ended twice. @param {Stats} stats */
+const ends = ({ ready, delayed, leased, dead, acked }) => ready + delayed + leased + dead + acked;
+
 /** @param {Enqueued} props */
 function Numbers({ acked, waiting, error, before }) {
   const { data } = useCall("queue/stats", { queue: QUEUE }, STATS_MS);
@@ -78,7 +81,7 @@ function Numbers({ acked, waiting, error, before }) {
   const now = data.value?.queues[0] ?? before;
   const done = now.acked - before.acked;
   const again = now.failed - before.failed;
-  const twice = Math.max(0, done - acked - before.ready - before.delayed - before.leased);
+  const twice = Math.max(0, ends(now) - ends(before) - (now.enqueued - before.enqueued));
   return html`
     <div class="stats six">
       <${Stat} label="Enqueued" value=${count(acked)} note=${waiting > 1 ? `${count(waiting)} wait to be sent` : "and acknowledged"} />
