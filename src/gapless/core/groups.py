@@ -62,9 +62,13 @@ class Member(Struct, frozen=True):
 
 
 class GroupInfo(Struct, frozen=True):
-    """A group, as one looks at it: where it stands in each partition that it ever held, and who is in it."""
+    """A group, as one looks at it: where it stands in each partition that it ever held, and who is in it.
+
+    `fences` are the numbers of the fences under which partitions are held.
+    """
 
     source: str
     name: str
     positions: dict[int, Position]
     members: tuple[Member, ...]
+    fences: dict[int, int] = {}

@@ -121,12 +121,14 @@ class Membership(Struct):
     def look(self, source: str, name: str, now_ms: int) -> GroupInfo:
         """Return the group as one looks at it."""
         positions = {at: hold.position for at, hold in enumerate(self.holds) if hold.position is not None}
+        alive = {member: until_ms for member, until_ms in self.sessions.items() if self.is_in(member, now_ms)}
+        held = {member: self.assigned(member).held for member in alive}
         members = tuple(
-            Member(member, tuple(held.partition for held in self.assigned(member).held), until_ms)
-            for member, until_ms in self.sessions.items()
-            if self.is_in(member, now_ms)
+            Member(member, tuple(each.partition for each in held[member]), until_ms)
+            for member, until_ms in alive.items()
         )
-        return GroupInfo(source, name, positions, members)
+        fences = {each.partition: each.fence_number for all_held in held.values() for each in all_held}
+        return GroupInfo(source, name, positions, members, fences)
 
 
 def leads_on(stands: Position | None, position: Position, is_past: Callable[[Position], bool]) -> bool:

@@ -286,7 +286,8 @@ class LagRequest(Request):
 class PartitionLag(Answer, omit_defaults=False):
     """How far a group is behind in a partition: in messages, and for how long the oldest of these has waited.
 
-    `lost` when messages that the group did not read are gone.
+    `lost` when messages that the group did not read are gone. `fence_number` is that of the fence under which
+    `member` holds it.
     """
 
     partition: int
@@ -296,6 +297,7 @@ class PartitionLag(Answer, omit_defaults=False):
     lag_ms: DurationMs = 0
     lost: bool = False
     member: str = ""
+    fence_number: Count = 0
 
 
 class LagAnswer(Answer, omit_defaults=False):

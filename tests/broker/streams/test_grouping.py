@@ -111,6 +111,7 @@ def test_lag_is_told_in_messages_and_in_time(with_streams: Run) -> None:
             (10, 9_000, "one"),
         ]
         assert lag.lag == 14
+        assert all(each.fence_number > 0 for each in lag.partitions)
         await streams.streaming.trim(TrimRequest(stream="orders", partition=1, offset=5))
         lag = await streams.streaming.lag(LagRequest(source="orders", group="billing"))
         assert [each.lost for each in lag.partitions] == [False, True]

@@ -118,6 +118,7 @@ class Grouping:
             position = group.positions.get(partition)
             lag = await self._lag(partition, stream, position, heads.heads[stream])
             lag.member = members.get(partition, "")
+            lag.fence_number = group.fences.get(partition, 0)
             lags.append(lag)
         return LagAnswer(partitions=lags, lag=sum(lag.lag for lag in lags))
 

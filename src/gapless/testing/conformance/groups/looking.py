@@ -52,6 +52,16 @@ class Looking:
         assert (await look(store)).members == (Member("b", (0, 1), until_ms), Member("a", (2, 3), soon_ms))
 
     @promise
+    async def test_a_group_tells_the_fences_that_its_members_were_given(
+        self, place: Place, store: Store
+    ) -> None:
+        given = await beat(store, "a")
+        fences = {held.partition: held.fence_number for held in given.held}
+        assert (await look(store)).fences == fences
+        place.time_ms += SESSION_MS
+        assert (await look(store)).fences == {}
+
+    @promise
     async def test_a_member_whose_session_has_ended_is_not_listed(self, place: Place, store: Store) -> None:
         await beat(store, "a", session_ms=1_000)
         await beat(store, "b")

@@ -1,6 +1,6 @@
 /** Who reads a stream: how far each group is, who is in it, and moving it elsewhere. */
 import { call } from "../../api.js";
-import { count, duration } from "../../format.js";
+import { count, digits, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { refine } from "../../route.js";
@@ -15,7 +15,7 @@ import { Seek } from "./seek.js";
 /** @typedef {import("./source.js").Group} Group */
 /** @typedef {import("./source.js").Source} Source */
 /** @typedef {{partition: number, last: number, position?: {offset?: number, epoch: string}, lag: number, lag_ms: number,
- *   lost: boolean, member: string}} Lag */
+ *   lost: boolean, member: string, fence_number: number}} Lag */
 
 const POLL_MS = 3_000;
 const ASKED_MAX = 20; // groups whose lag is asked for at once
@@ -101,6 +101,7 @@ const LAGS = [
   { key: "lag", title: "Lag", align: "end", cell: (each) => html`<span class=${each.lag ? "warn" : ""}>${count(each.lag)}</span>` },
   { key: "lag_ms", title: "Oldest waits", align: "end", cell: (each) => (each.lag_ms ? duration(each.lag_ms) : "–") },
   { key: "member", title: "Held by", cell: (each) => html`<span class="brief mono" title=${each.member}>${each.member || "nobody"}</span>` },
+  { key: "fence", title: "Fence", align: "end", cell: (each) => (each.fence_number ? digits(each.fence_number) : "–") },
 ];
 
 /** @param {{lags: Lag[]}} props */
