@@ -13,7 +13,7 @@ AUTOBAHN := .cache/autobahn/wstest
 # Tests that start real processes: one at a time, so that no deadline depends on a neighbour.
 OUTSIDE := $(wildcard tests/acceptance tests/faults tests/browser tests/docs)
 
-.PHONY: help dev test check format vendor docs screenshots simulate bugs faults bench test-pythons pure clean
+.PHONY: help dev test check format vendor web docs screenshots simulate bugs faults bench test-pythons pure clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -40,6 +40,10 @@ format: $(VENV)/installed-dev ## format the code, and mend what ruff can mend
 
 vendor: $(WEB) ## take what browsers load of others from the packages that tools/web pins
 	tools/vendor
+	node tools/web/bundle.mjs
+
+web: $(WEB) ## join the console's modules into what is shipped, after each change
+	node tools/web/bundle.mjs
 
 docs: $(VENV)/installed-dev ## build the documentation into .cache/docs
 	$(BIN)/python -m mkdocs build --strict
