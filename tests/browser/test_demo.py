@@ -418,6 +418,11 @@ def test_one_phone_at_a_time_fits_on_a_phone(narrow_page: Page, dev: Dev) -> Non
     front.get_by_role("button", name="gapless").click()
     expect(kept).to_be_in_viewport(ratio=0.95)
     expect(front.get_by_role("button", name="gapless")).to_have_attribute("aria-pressed", "true")
+    in_tunnel(narrow_page)
+    hears_more(narrow_page, dev, MISSED_MIN)
+    out_again(narrow_page, Phone(narrow_page, "kept"))
+    expect(kept.locator(".recovered").last).to_be_in_viewport()
+    expect(kept.locator(".to-newest")).to_have_count(0)
     narrow_page.get_by_role("button", name="How it works").click()
     assert narrow_page.evaluate("document.documentElement.scrollWidth") <= 380
     axe(narrow_page)

@@ -15,6 +15,7 @@ const AT_END_PX = 24;
 export class Chat extends Component {
   list = createRef();
   isAtEnd = true;
+  topPx = 0; // where the list was when last looked at: only its reader takes it further up
 
   /** @returns {HTMLElement} */
   get element() {
@@ -36,7 +37,7 @@ export class Chat extends Component {
     const mustEnd = before.jumps !== this.props.jumps;
     const row = this.firstVisible();
     return {
-      isAtEnd: mustEnd || (!before.hasNewer && this.restPx() < AT_END_PX), // a scroll may not be told of yet
+      isAtEnd: mustEnd || this.stays(),
       key: row?.dataset.key ?? "",
       topPx: row?.getBoundingClientRect().top ?? 0,
     };
@@ -67,14 +68,22 @@ export class Chat extends Component {
     return scrollHeight - clientHeight - scrollTop;
   }
 
+  /** Whether the reader was at the end and did not leave, however high the list is by now. */
+  stays() {
+    return this.isAtEnd && (this.element.scrollTop >= this.topPx - 1 || this.restPx() < AT_END_PX);
+  }
+
   toEnd() {
     this.element.scrollTop = this.element.scrollHeight;
+    this.topPx = this.element.scrollTop;
     this.isAtEnd = true;
   }
 
   look = () => {
+    if (this.stays() && !this.props.hasNewer) this.toEnd();
     const restPx = this.restPx();
     this.isAtEnd = !this.props.hasNewer && restPx < AT_END_PX;
+    this.topPx = this.element.scrollTop;
     if (this.element.scrollTop < NEAR_PX) this.props.onOlder?.();
     if (restPx < NEAR_PX) this.props.onNewer?.();
     this.props.onLook?.(this.isAtEnd);

@@ -38,6 +38,7 @@ function Steps() {
   return html`
     <div class="steps">
       <p class="muted">The public SDK, unchanged. These are the very lines that this page runs.</p>
+      <p class="muted">For company, open <a href=${location.pathname} target="_blank" rel="noopener">${location.href}</a> once more.</p>
       ${steps.map(
         ({ title, text, file, part }, index) => html`
           <details key=${part} open=${index < 2}>

@@ -19,8 +19,8 @@ function Phone({ id, title, about, result, isConnected, people, children }) {
     <section class=${`phone ${id}`} id=${id} aria-labelledby=${`${id}-title`}>
       <div class="caption">
         <h2 id=${`${id}-title`}>${title}</h2>
-        <p class="about muted">${about}</p>
         <p class="result" role="status">${result}</p>
+        <p class="about muted">${about}</p>
       </div>
       <div class=${inTunnel.value ? "device dark" : "device"}>
         <div class="status-bar">
