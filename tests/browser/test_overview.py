@@ -79,8 +79,9 @@ def test_plots_go_on_after_a_restart(page: Page, tmp_path: Path) -> None:
     expect(begins).to_have_attribute("data-from", re.compile(r"\d+"), timeout=20_000)
     from_s = begins.get_attribute("data-from")
     assert from_s is not None
+    page.goto("about:blank")  # what cannot be reached would be told in its console
     dev.stop()
     dev.start()
-    page.reload()
+    open_console(page, dev)
     expect(begins).to_have_attribute("data-from", from_s)
     dev.stop()
