@@ -24,7 +24,7 @@ function Phone({ id, title, about, result, isConnected, people, children }) {
       </div>
       <div class=${inTunnel.value ? "device dark" : "device"}>
         <div class="status-bar">
-          <span class="room">Concert tonight</span>
+          <span class="room">Concert</span>
           ${people}
           <${Signal} isConnected=${isConnected} />
         </div>

@@ -11,7 +11,8 @@ export const steps = [
     title: "Subscribe, and recover",
     text:
       "The SDK remembers the offset of the last message. When it comes back it subscribes with that position, and the " +
-      "server sends what came after it, in order, before anything new.",
+      "server sends what came after it, in order, before anything new. The time that is shown begins when that frame is " +
+      "sent, and ends when the page has the last message that was missed; the reconnect before it is not in it.",
     file: "kept.js",
     part: "subscribe",
   },
