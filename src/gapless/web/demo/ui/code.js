@@ -50,7 +50,7 @@ export function Code({ file, part }) {
   return html`
     <figure class="code">
       <figcaption class="muted small">${file}</figcaption>
-      <pre tabindex="0" aria-label="Code"><code>${coloured(text.value)}</code></pre>
+      <pre tabindex="0" role="group" aria-label="Code"><code>${coloured(text.value)}</code></pre>
     </figure>
   `;
 }
