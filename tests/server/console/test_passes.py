@@ -8,6 +8,7 @@ import jwt
 import pytest
 
 from gapless.broker.revocations import Kind, Revocation, Revocations
+from gapless.broker.tokens.parts import encoded
 from gapless.core.errors import PermissionDenied, TokenExpired, Unauthorized
 from gapless.server.config import Config, Source, read
 from gapless.server.config.model import Role
@@ -18,6 +19,7 @@ from tests.conversation import HandClock, PlainTokens, T
 ANN = {"name": "ann", "role": "operator", "password": "correct horse"}
 BOB = {"name": "bob", "password": str(hash_of("battery staple", b"salt", Cost(16, 1, 1)))}
 HOUR_MS = 3600 * 1000
+DEEP = encoded(b'{"nested":' + b"[" * 5_000).decode()
 
 
 def configured(*users: dict[str, Any], key: str = "", **console: Any) -> Config:
@@ -206,6 +208,7 @@ def test_what_a_token_says_cannot_be_changed(other: dict[str, Any]) -> None:
         "",
         "x",
         "console.eyJhbGciOiJub25lIn0.e30.",
+        f"console.a.{DEEP}.c",
     ],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:

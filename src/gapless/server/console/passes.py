@@ -138,7 +138,7 @@ class Passes:
             header, _, payload = content.partition(b".")
             body = _decode(decoded(payload))
             signed = decoded(signature)
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, RecursionError, msgspec.DecodeError) as error:
             raise Unauthorized(f"this is no token of the console: {AGAIN}") from error
         key = self._keys.get((body.how, body.sub))
         if key is None or header != HEADER or not hmac.compare_digest(signed, _signature(key, content)):
