@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gapless.broker.channel import Subscription
-from gapless.core.errors import StoreFailed
+from gapless.core.errors import StoreFailed, TooManyRequests
 from gapless.core.limits import SAMPLE_MS, SAMPLE_SLOW_MS, SAMPLED_DAYS_MS, SAMPLED_MINUTES_MS
 from gapless.core.stream import Done, Entry, Position
 from gapless.server.config import Source, read
@@ -292,6 +292,24 @@ async def test_a_store_that_does_not_answer_piles_up_no_samples(monkeypatch: pyt
             await quiet(node)
         await passes(clock, 2_000, node)
         assert len(await kept(node)) == 2
+
+
+@on_a_loop
+async def test_samples_that_a_full_store_does_not_take_change_no_counter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = HandClock()
+    async with sampled(clock) as node:
+
+        def full(entries: Sequence[Entry], done: Done) -> None:
+            raise TooManyRequests("the store takes nothing now")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(node.broker, "_append", full)
+            await passes(clock, 5 * SAMPLE_MS, node)
+        node.broker.publish("chat:1", b"1", lambda outcome: None)
+        await passes(clock, SAMPLE_MS, node)
+        assert (await kept(node))[-1]["counters"]["publications"] == 1
 
 
 @on_a_loop

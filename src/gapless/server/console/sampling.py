@@ -133,6 +133,7 @@ class Sampling:
         try:
             outcomes = await self._broker.appended(entries)
         except GaplessError as error:
+            self._own -= len(entries)  # they were not even taken
             outcomes = (error,)
         for outcome in outcomes:
             if isinstance(outcome, GaplessError):
