@@ -110,6 +110,7 @@ class Broker:
         self.rings = 0  # heard of other nodes
         self.is_cut_off = False  # the store did not answer when it was asked last
         self._passed_on = 0  # without being stored
+        self._watching: set[Subscription] = set()
         self._check_ms = check_ms
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
@@ -345,8 +346,10 @@ class Broker:
             if not entered.subscriptions:
                 self.placing.idle(entered)
 
-    def check_room(self, channel: str) -> None:
+    def check_room(self, channel: str, terms: Terms = NO_TERMS) -> None:
         """Refuse one subscriber more than the namespace has room for in a channel, on this node.
+
+        For who watches there is always room.
 
         Raises:
             LimitExceeded: so many are there.
@@ -354,7 +357,9 @@ class Broker:
         """
         most = self.namespaces.of(channel).namespace.subscribers_max
         followed = self.hub.channels.get(channel)
-        if most and followed is not None and len(followed.subscriptions) >= most:
+        if not most or followed is None or terms.watches:
+            return
+        if len(followed.subscriptions) >= most + sum(each.channel is followed for each in self._watching):
             raise LimitExceeded(f"channel {channel!r} has up to {most} subscribers")
 
     def holds(self, channel: str, start: Start) -> bool:
@@ -368,6 +373,8 @@ class Broker:
         subscription = Subscription(entered, reader, offset=start.through, terms=terms)
         subscription.skipping = not entered.rules.namespace.history  # no store to read on from
         self.hub.add(subscription)
+        if terms.watches:
+            self._watching.add(subscription)
         reader.subscriptions[channel] = subscription
         self.catch_up.advance(subscription)
         stays = subscription in entered.subscriptions  # what was sent may have been too much for its socket
@@ -379,6 +386,7 @@ class Broker:
         """End a subscription. Harmless when it has ended."""
         if not self.hub.discard(subscription):
             return
+        self._watching.discard(subscription)
         channel = subscription.channel
         if subscription.presence or subscription.join_leave:
             self.attendance.went(subscription)

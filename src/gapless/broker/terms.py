@@ -23,7 +23,8 @@ class Terms(NamedTuple):
     """What a subscription has. `ends_ms` is when it is over unless it is prolonged; 0: never.
 
     `presence`: others see that it is there. `join_leave`: they are told of its coming and going;
-    `push_join_leave`: it is told of theirs. `server_side`: the client did not ask for it.
+    `push_join_leave`: it is told of theirs. `server_side`: the client did not ask for it. `watches`: it takes
+    nobody's place.
     """
 
     recoverable: bool = False
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     server_side: bool = False
     grant: Grant | None = None
     ends_ms: int = 0
+    watches: bool = False
 
     @classmethod
     def of(

@@ -59,7 +59,9 @@ def terms_of(
     namespace = session.node.broker.namespaces.of(channel).namespace
     ends = ends_ms(session, grant)
     terms = Terms.of(namespace, grant, asked=asked, server_side=server_side, ends_ms=ends)
-    return terms._replace(presence=False, join_leave=False) if session.claims.watches else terms
+    if session.claims.watches:
+        return terms._replace(presence=False, join_leave=False, watches=True)
+    return terms
 
 
 def ends_ms(session: "Session", grant: Grant | None) -> int:
@@ -183,7 +185,7 @@ async def _subscribe_later(session: "Session", channel: str, grant: Grant, since
 
 def _enter(session: "Session", beginning: Beginning, start: Start) -> None:
     session.node.broker.hub.settle()
-    session.node.broker.check_room(beginning.channel)
+    session.node.broker.check_room(beginning.channel, beginning.terms)
     if start.publications:  # the push has no place for them: they follow
         start = start.bare()
     told = result_of(session, beginning.terms, start, recovering=False)

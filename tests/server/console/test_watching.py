@@ -26,6 +26,7 @@ KEPT = Namespace(history_size=100, history_ttl_ms=600_000)
 SHUT = replace(KEPT, presence=True, join_leave=True, force_push_join_leave=True)
 LIMITED = replace(SHUT, name="limited", allow_user_limited_channels=True)
 HOOKED = replace(SHUT, name="hooked")
+FEW = replace(KEPT, name="few", subscribers_max=1, allow_subscribe_for_client=True)
 HOUR_MS = 3600 * 1000
 
 USERS = [
@@ -84,7 +85,7 @@ def act(scene: Callable[[Scene], Coroutine[Any, Any, None]], **options: Any) -> 
     async def run(stage: Stage) -> None:
         await scene(Scene(stage))
 
-    play(run, LIMITED, HOOKED, HEALTH, AUDIT, without=SHUT, **options)
+    play(run, LIMITED, HOOKED, FEW, HEALTH, AUDIT, without=SHUT, **options)
 
 
 def code(reply: dict[str, Any]) -> int:
@@ -220,6 +221,22 @@ def test_it_takes_no_place_of_a_user() -> None:
         assert not second.session.subscriptions
 
     act(scene, single_connection=True, user_connection_limit=1, personal_channel_prefix="#")
+
+
+def test_it_follows_what_is_full_and_fills_nothing() -> None:
+    async def scene(scene: Scene) -> None:
+        watchers = [await scene.watcher(), await scene.watcher()]
+        await watchers[0].follow("few:x")
+        for name in ("7", "8"):
+            (reply,) = await (await scene.user(name)).ask({"subscribe": {"channel": "few:x"}})
+            assert ("error" in reply) is (name == "8")
+        await watchers[1].follow("few:x")
+        for watcher in watchers:
+            watcher.session.closed(1000, "")
+        (reply,) = await (await scene.user("9")).ask({"subscribe": {"channel": "few:x"}})
+        assert code(reply) == 106
+
+    act(scene)
 
 
 # Does nothing ---------------------------------------------------------------------------------

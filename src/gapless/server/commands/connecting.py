@@ -267,7 +267,7 @@ def _grant(
 ) -> None:
     node, claims = session.node, session.claims
     for beginning in beginnings:
-        node.broker.check_room(beginning.channel)
+        node.broker.check_room(beginning.channel, beginning.terms)
     session.headers = None
     session.granted()
     expires_ms = 0 if claims.renewable else claims.expires_ms  # what the server renews, no client can

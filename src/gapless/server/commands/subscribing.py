@@ -186,7 +186,7 @@ def _enter(
     session.node.broker.hub.settle()
     if not session.open:
         return
-    session.node.broker.check_room(request.channel)
+    session.node.broker.check_room(request.channel, terms)
     if session.paused and start.publications:
         start = start.bare()
     if recovering and not start.recovered and request.flag & REJECT_UNRECOVERED:
