@@ -12,8 +12,9 @@ from gapless.broker.tokens.parts import encoded
 from gapless.core.errors import PermissionDenied, TokenExpired, Unauthorized
 from gapless.server.config import Config, Source, read
 from gapless.server.config.model import Role
-from gapless.server.console.passes import ConsoleTokens, How, Passes
-from gapless.server.console.passwords import Cost, hash_of
+from gapless.server.console import passes as passes_module
+from gapless.server.console.passes import STRETCHED, ConsoleTokens, How, Passes
+from gapless.server.console.passwords import Cost, Hash, hash_of
 from tests.conversation import HandClock, PlainTokens, T
 
 ANN = {"name": "ann", "role": "operator", "password": "correct horse"}
@@ -114,6 +115,27 @@ def test_whoever_holds_a_token_cannot_try_the_passwords_of_others_on_it() -> Non
     ours = passes(configured(ANN, BOB)).issue(How.PASSWORD, "bob")[1]
     theirs = passes(configured({**ANN, "password": "another"}, BOB)).issue(How.PASSWORD, "bob")[1]
     assert ours.key_id == theirs.key_id
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        configured({**ANN, "password": "a guess"}),
+        configured(ANN, key="a guess"),
+        configured(BOB, key="a guess", insecure=True),
+    ],
+    ids=["password", "key", "insecure"],
+)
+def test_to_try_a_secret_on_a_token_is_slow(guess: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = []
+
+    def counted(password: str, salt: bytes, cost: Cost) -> Hash:
+        costs.append(cost)
+        return hash_of(password, salt, cost)
+
+    monkeypatch.setattr(passes_module, "hash_of", counted)
+    passes(guess)
+    assert costs == [STRETCHED]
 
 
 def test_two_users_of_one_password_have_keys_of_their_own() -> None:

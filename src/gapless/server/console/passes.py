@@ -30,7 +30,7 @@ __all__ = ["PREFIX", "ConsoleTokens", "How", "Pass", "Passes"]
 PREFIX: Final = "console."
 LABEL: Final = "gapless console"
 HEADER: Final = encoded(b'{"alg":"HS256","typ":"JWT"}')
-# A token is signed with what comes of a password: who holds one must not find the other by trying words.
+# A token is signed with what comes of secrets: who holds one must not find these by trying words.
 STRETCHED: Final = Cost(2**14, 8, 1)
 AGAIN: Final = "log in to the console again"
 
@@ -103,7 +103,7 @@ class Passes:
         if console.insecure:
             known = [user.password for user in console.users]
             secrets = [api_key, config.client.token.hmac_secret_key, *known]
-            secret = secrets if any(secrets) else self._shared
+            secret = _stretched(NAMES[How.NOTHING], *secrets) if any(secrets) else self._shared
             self._keys[How.NOTHING, NAMES[How.NOTHING]] = _key("nothing", Role.OPERATOR, secret)
 
     def issue(self, how: How, name: str = "") -> tuple[str, Pass]:
@@ -184,14 +184,16 @@ class ConsoleTokens:
 
 
 def _users_key(user: ConsoleUser, api_key: str) -> _Key:
-    secret = user.password if Hash.read(user.password) is not None else _stretched(user.name, user.password)
-    return _key("password", user.role, [user.name, user.role.value, secret, api_key])
+    is_hash = Hash.read(user.password) is not None
+    secret = [user.password, api_key] if is_hash else _stretched(user.name, user.password, api_key)
+    return _key("password", user.role, [user.name, user.role.value, secret])
 
 
 @lru_cache(maxsize=64)
-def _stretched(name: str, password: str) -> str:
+def _stretched(name: str, *secrets: str) -> str:
+    """Return what comes of secrets; to try one of them takes as long as to make it."""
     salt = hashlib.sha256(f"{LABEL}:{name}".encode()).digest()
-    return hash_of(password, salt, STRETCHED).digest.hex()
+    return hash_of(msgspec.json.encode(secrets).decode(), salt, STRETCHED).digest.hex()
 
 
 def _key(how: str, role: Role, secret: object) -> _Key:
