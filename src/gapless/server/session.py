@@ -307,12 +307,12 @@ class Session:
 
     def disconnected(self, code: Disconnect | tuple[int, str]) -> None:
         """End the connection for a reason that the client is told: one of ours, or a number with its text."""
-        if self.open:
+        self.flush()
+        if self.open:  # the last replies may be what its socket cannot take
             number, reason = (int(code), code.reason) if isinstance(code, Disconnect) else code
             self.node.counts.ended[number] += 1
             weight = logging.DEBUG if self._refused else _WEIGHT.get(number, logging.INFO)
             log.log(weight, "client disconnected", extra={**self._who(), "code": number})
-            self.flush()
             hooking.left(self, number, reason)
             self._end_story(number, reason, By.SERVER)
             self._end()

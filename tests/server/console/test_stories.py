@@ -3,13 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from gapless.broker.namespaces import RecoveryMode
+from gapless.broker.namespaces import RecoveryMode, SlowConsumer
 from gapless.broker.recovery import Start
 from gapless.broker.tokens import Claims, Grant
 from gapless.core.errors import NotAvailable
 from gapless.core.limits import STORY_EVENTS_PER_CONNECTION_MAX, STORY_NOISE_MAX
 from gapless.core.stream import Position
 from gapless.protocol.codes import Disconnect
+from gapless.protocol.messages import PingResult, Reply
 from gapless.server.api.requests import StoriesRequest
 from gapless.server.api.stories import Recalling
 from gapless.server.console.stories import By, Stories, Story, What
@@ -128,6 +129,23 @@ def test_what_the_server_ends_is_told_with_its_reason() -> None:
         assert (ended["by"], ended["code"], ended["reason"]) == ("server", 3503, "force disconnect")
 
     play(scene)
+
+
+def test_a_connection_ends_once_where_its_last_replies_are_too_much_for_its_socket() -> None:
+    async def scene(stage: Stage) -> None:
+        recalling = remembering(stage)
+        peer = await connected(stage)
+        await peer.follow("chat")
+        peer.session.send(Reply(7, ping=PingResult()))
+        peer.socket.full_bytes = 0
+        peer.session.disconnected(Disconnect.FORCE_DISCONNECT)
+        assert (await whats(recalling)).count("disconnected") == 1
+        assert sum(stage.sessions.counts.ended.values()) == 1
+        (ended,) = await told(recalling, limit=1)
+        assert peer.socket.closed_with == (ended["code"], ended["reason"])
+        assert ended["positions"] == {"chat": 0}
+
+    play(scene, without=replace(KEPT, slow_consumer=SlowConsumer.DISCONNECT))
 
 
 def test_a_socket_that_stalls_all_the_time_is_one_event_that_counts() -> None:
