@@ -7,7 +7,9 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gapless.broker.audit import record
 from gapless.broker.channel import Channel
+from gapless.broker.streams.keeping import record_now
 from gapless.server.metrics import METRICS, Kind, LoopLag
 from gapless.server.node import Node
 from gapless.server.session import Session
@@ -35,6 +37,18 @@ async def client_of(node: Node, *commands: str) -> RawSocket:
     while f'"id":{len(commands) + 1}'.encode() not in (await socket.receive())[1]:
         pass
     return socket
+
+
+@on_a_loop
+async def test_what_the_system_publishes_for_itself_is_not_counted() -> None:
+    console = {"console": {"enabled": True, "insecure": True}}
+    async with running({**CONFIG, **console}) as node:  # which has kept a sample, at once
+        assert (await call(node, "/health", method="GET", key=None))[0] == 200
+        await record_now(node.broker, record("login", "console:ann", "ann"))
+        assert node.broker.publications == 3
+        told = await scrape(node)
+        assert told["gapless_publications_total"][()] == 0
+        assert told["gapless_publications_waiting"][()] == 0
 
 
 @on_a_loop

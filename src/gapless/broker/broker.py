@@ -107,6 +107,7 @@ class Broker:
         self._message_bytes_max = message_bytes_max
         self.removing = Removing(self)
         self.publications = self.answered = 0  # taken, and how many of them have their outcome
+        self.own = 0  # publications that are the system's own
         self.rings = 0  # heard of other nodes
         self.is_cut_off = False  # the store did not answer when it was asked last
         self._passed_on = 0  # without being stored
@@ -210,15 +211,19 @@ class Broker:
             case DataFormat.JSON_OBJECT if binary or not data.lstrip().startswith(b"{"):
                 raise BadRequest("this namespace takes JSON objects only")
 
-    def append(self, entries: Sequence[Entry], done: Done) -> None:
+    def append(self, entries: Sequence[Entry], done: Done, *, own: bool = False) -> None:
         """Publish several, together and in order; `done` is told once all were handed to their subscribers.
+
+        They may be the system's `own`.
 
         Raises:
             TooManyRequests, StoreFailed: the store takes nothing now; nothing was queued.
         """
         self._hand_over(entries, partial(self._landed, done))
+        if own:
+            self.own += len(entries)
 
-    async def appended(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
+    async def appended(self, entries: Sequence[Entry], *, own: bool = False) -> Sequence[Outcome]:
         """Publish several as `append` does, and return what became of each."""
         landed: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
 
@@ -226,7 +231,7 @@ class Broker:
             if not landed.done():  # whoever waits may be gone
                 landed.set_result(outcomes)
 
-        self.append(entries, done)
+        self.append(entries, done, own=own)
         return await landed
 
     def _hand_over(self, entries: Sequence[Entry], landed: Done) -> None:

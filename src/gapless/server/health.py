@@ -73,7 +73,7 @@ class Heartbeat:
         subscription = self._broker.enter(CHANNEL, listener, start)
         try:
             entry = Entry(CHANNEL, data, NAMESPACE.retention)  # nobody but the system may
-            self._broker.append((entry,), listener.stored)
+            self._broker.append((entry,), listener.stored, own=True)
             await asyncio.gather(listener.answered, listener.heard)
         finally:
             self._broker.leave(subscription)

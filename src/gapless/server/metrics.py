@@ -290,8 +290,8 @@ METRICS: Final = (
     Metric(
         "gapless_publications_total",
         Kind.COUNTER,
-        "Publications that were taken from clients and backends.",
-        _one(lambda scrape: scrape.broker.publications),
+        "Publications that were taken from clients and backends; the system's own are not counted.",
+        _one(lambda scrape: scrape.broker.publications - scrape.broker.own),
     ),
     Metric(
         "gapless_publications_waiting",

@@ -142,7 +142,7 @@ class Keeping:
 async def record_now(broker: Broker, audit: Entry) -> None:
     """Store a record of what was done, by itself: that holds, whatever becomes of the record."""
     try:
-        for outcome in await broker.appended([audit]):
+        for outcome in await broker.appended([audit], own=True):
             if isinstance(outcome, GaplessError):
                 raise outcome
     except GaplessError as error:

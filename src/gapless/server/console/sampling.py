@@ -74,7 +74,6 @@ class Sampling:
         self._name = name
         self._windows = {kind: Window() for kind in ("", MINUTES, DAYS)}
         self._slot = self._slow_slot = 0
-        self._own = 0  # publications that are samples: what one watches is not to change by being watched
         self._timer: Timer | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._watched_until_ms = 0
@@ -117,8 +116,7 @@ class Sampling:
 
     def _pass_on(self) -> None:
         entry = Entry(MINUTES, _encode(self._sample("")), _PASSED_ON, transient=True)
-        self._own += 1
-        self._broker.append((entry,), lambda entries, outcomes: None)
+        self._broker.append((entry,), lambda entries, outcomes: None, own=True)
 
     # Now and then -------------------------------------------------------------------------
 
@@ -129,11 +127,9 @@ class Sampling:
         if slow_slot != self._slow_slot:
             self._slow_slot = slow_slot
             entries.append(Entry(DAYS, _encode(self._sample(DAYS, **told)), _DAYS_KEPT))
-        self._own += len(entries)
         try:
-            outcomes = await self._broker.appended(entries)
+            outcomes = await self._broker.appended(entries, own=True)
         except GaplessError as error:
-            self._own -= len(entries)  # they were not even taken
             outcomes = (error,)
         for outcome in outcomes:
             if isinstance(outcome, GaplessError):
@@ -141,8 +137,6 @@ class Sampling:
 
     def _sample(self, kind: str, **told: Any) -> Sample:
         sources, numbers = self._sources, measured(self._sources)
-        counted = counters(numbers)
-        counted["publications"] -= self._own
         return Sample(
             at_ms=self._clock.now_ms(),
             node=self._broker.node,
@@ -150,7 +144,7 @@ class Sampling:
             started_ms=sources.started_ms,
             writer=owns_writer(sources),
             gauges=gauges(numbers, self._windows[kind].late_ms(numbers)),
-            counters=counted,
+            counters=counters(numbers),
             **told,
         )
 
