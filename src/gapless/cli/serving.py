@@ -36,11 +36,12 @@ __all__ = ["dev", "serve"]
 # What the process ends with when it was asked to stop twice.
 CUT_SHORT: Final = 1
 DEFAULT_PORT: Final = HttpServer().port
+LOOPBACK: Final = "127.0.0.1"
 DEV_STORE: Final = "sqlite:gapless-dev.db"
 DEV: Final = Source(
     name="gapless dev",
     tree={
-        "http_server": {"address": "127.0.0.1"},
+        "http_server": {"address": LOOPBACK},
         "client": {"insecure": True, "allowed_origins": ["*"]},
         "http_api": {"insecure": True},
         "console": {"enabled": True, "insecure": True},
@@ -97,23 +98,27 @@ def serve(sources: Sources, lenient: bool, target: str, workers: int | None) -> 
 
 
 @click.command()
+@click.option("--address", default=LOOPBACK, show_default=True,
+              help="Where to listen; 0.0.0.0 lets a phone beside you open the demo.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--store", default=DEV_STORE, show_default=True, help="Where messages are kept.")
 @with_app
 @override
-def dev(port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
+def dev(address: str, port: int, store: str, target: str, assignments: tuple[str, ...]) -> None:
     """Run with all defaults, insecure: everybody may do everything. For development only."""
     from gapless.cli.dev.demo import PREFIX, Demo, with_demo
     from gapless.cli.dev.lab import Lab
+    from gapless.cli.dev.links import reached_at
 
-    chosen = [f"http_server.port={port}", f"store.url={store}", *assignments, "http_server.workers=1"]
+    listen = [f"http_server.address={address}", f"http_server.port={port}"]
+    chosen = [*listen, f"store.url={store}", *assignments, "http_server.workers=1"]
     found = examine([DEV, *from_all(None, os.environ, chosen)])
     config = with_demo(checked(found, store_clock()()))
     start_logging(config.log)
 
     def started(node: Node) -> None:
-        url, api = f"127.0.0.1:{node.port}", config.http_api.handler_prefix
-        elsewhere = "" if node.port == DEFAULT_PORT else f" --url http://{url}"
+        url, api = f"{reached_at(config.http_server.address)}:{node.port}", config.http_api.handler_prefix
+        elsewhere = "" if url == f"{LOOPBACK}:{DEFAULT_PORT}" else f" --url http://{url}"
         click.secho(
             "INSECURE: anybody who reaches this port may read and publish everything.", fg="red", bold=True
         )
