@@ -9,6 +9,7 @@ import pytest
 
 from gapless.broker.audit import STREAM
 from gapless.broker.revocations import Revocations
+from gapless.broker.telling import Telling
 from gapless.core.limits import (
     CONSOLE_LOGIN_BYTES_MAX,
     CONSOLE_LOGINS_WAITING_MAX,
@@ -22,8 +23,9 @@ from gapless.server.console.files import SECURITY
 from gapless.server.console.login import Login, Users
 from gapless.server.console.passes import Passes
 from gapless.server.console.passwords import Cost, Hash, hash_of
-from tests.conversation import Stage, T, play
+from tests.conversation import Stage, T, play, rest
 from tests.server.console.asking import Answer, ask
+from tests.several import Line
 
 CHEAP = Cost(16, 1, 1)
 ANN = {"name": "ann", "role": "operator", "password": "correct horse"}
@@ -39,7 +41,7 @@ def configured(key: str = "the key", **console: Any) -> Config:
 
 class Scene:
     def __init__(self, stage: Stage, config: Config) -> None:
-        self.stage = stage
+        self.stage, self.telling = stage, stage.broker.telling
         self.passes = Passes(config, stage.clock, "shared", Revocations())
         addresses = Addresses(["10.9.0.0/16"])
         self.login = Login(config, self.passes, stage.clock, addresses, stage.broker)
@@ -216,6 +218,22 @@ def test_wrong_ones_of_an_address_have_to_wait_and_then_are_heard_again() -> Non
         assert (await scene.post(RIGHT)).status == 200
 
     act(scene)
+
+
+def test_wrong_ones_count_at_all_nodes_together() -> None:
+    async def run(stage: Stage) -> None:
+        line, nodes = Line(), []
+        for name in ("a", "b"):
+            stage.broker.telling = Telling(line.end(), name)
+            nodes.append(Scene(stage, configured()))
+        for turn in range(CONSOLE_WRONG_PER_MINUTE):
+            stage.broker.telling = nodes[turn % 2].telling
+            assert (await nodes[turn % 2].post(WRONG)).status == 401
+            await rest()
+        assert [(await node.post(RIGHT)).status for node in nodes] == [429, 429]
+        assert [(await node.post(RIGHT, "10.0.0.2")).status for node in nodes] == [200, 200]
+
+    play(run)
 
 
 def test_right_ones_cost_nothing() -> None:

@@ -58,6 +58,12 @@ class Said(Struct, forbid_unknown_fields=True):
         return How.PASSWORD if self.name or self.password else How.NOTHING
 
 
+class WrongLogin(Struct, frozen=True):
+    """Told to all nodes, as wrong ones count together: somebody from there was wrong here."""
+
+    neighbourhood: str
+
+
 class LoggedIn(Struct):
     """The answer."""
 
@@ -114,6 +120,7 @@ class Login:
         self._recorded = Bucket(Rate(CONSOLE_WRONG_RECORDED_PER_HOUR, HOUR_MS))
         self._turn = asyncio.Lock()
         self._waiting = 0
+        broker.telling.hear(WrongLogin, self._wrong_elsewhere)
         self.follow(config)
 
     def follow(self, config: Config) -> None:
@@ -162,6 +169,7 @@ class Login:
                 let_in = await self._heard(said)
                 if let_in is None:
                     self._throttle.wrong(where, self._clock.now_ms())
+                    self._broker.telling.tell(WrongLogin(where))
         finally:
             self._waiting -= 1
         await self._record(said, address, let_in)
@@ -169,6 +177,9 @@ class Login:
             what = "name or password" if said.how is How.PASSWORD else "key"
             raise Unauthorized(f"the {what} is wrong")
         return _let_in(*let_in)
+
+    def _wrong_elsewhere(self, node: str, wrong: WrongLogin) -> None:
+        self._throttle.wrong(wrong.neighbourhood, self._clock.now_ms())
 
     async def _heard(self, said: Said) -> tuple[str, Pass] | None:
         if said.how is How.KEY:
