@@ -71,18 +71,42 @@ def test_a_delayed_store_answers_later_and_in_order() -> None:
     assert told.names == ["a", "b"]
 
 
-def test_nothing_overtakes_what_still_waits_when_the_fault_is_over() -> None:
+def test_nobody_waits_when_the_fault_is_over_and_nothing_overtakes() -> None:
     clock, fault, store, _, told = late()
     fault.begin(clock, 300)
     told.publish("before")
     store.answer()
-    clock.pass_ms(400)
-    assert not fault.until_ms
+    clock.pass_ms(299)
+    assert not told.names
+    clock.pass_ms(1)
     told.publish("after")
     store.answer()
-    assert not told.names
-    clock.pass_ms(1_000)
     assert told.names == ["before", "after"]
+
+
+def test_who_publishes_without_a_pause_is_answered_at_once_after_the_fault() -> None:
+    clock, fault, store, _, told = late()
+    fault.begin(clock, 1_000)
+    for number in range(20):
+        told.publish(f"{number}")
+        store.answer()
+        clock.pass_ms(100)
+    assert told.names == [f"{number}" for number in range(20)]
+
+
+def test_what_was_due_of_an_earlier_fault_hurries_nobody_in_the_next() -> None:
+    clock, fault, store, _, told = late()
+    fault.begin(clock, 100)
+    told.publish("a")
+    store.answer()
+    clock.pass_ms(100)
+    fault.begin(clock, 10_000)
+    told.publish("b")
+    store.answer()
+    clock.pass_ms(499)
+    assert told.names == ["a"]
+    clock.pass_ms(1)
+    assert told.names == ["a", "b"]
 
 
 def test_a_shorter_delay_changes_no_order() -> None:
@@ -111,11 +135,11 @@ def test_only_so_many_answers_wait() -> None:
 
 
 def test_nobody_waits_once_the_lab_is_closed() -> None:
-    clock, fault, store, delayed, told = late()
+    clock, fault, store, _, told = late()
     fault.begin(clock, 10_000)
     told.publish("a")
     store.answer()
-    delayed.answer_all()
+    fault.end()
     assert told.names == ["a"]
     clock.pass_ms(10_000)
     assert told.names == ["a"]

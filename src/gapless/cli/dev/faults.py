@@ -18,10 +18,11 @@ Rung = Callable[[str, Position, Message | None], None]
 
 
 class Fault:
-    """Is on for a while: `until_ms`, 0 when it is off."""
+    """Is on for a while: `until_ms`, 0 when it is off. `ended` is called whenever it ends."""
 
     def __init__(self) -> None:
         self.until_ms = 0
+        self.ended: Callable[[], object] = lambda: None
         self._timer: Timer | None = None
 
     def begin(self, clock: Clock, for_ms: int) -> None:
@@ -36,6 +37,7 @@ class Fault:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self.ended()
 
 
 class _Late(Struct):
@@ -45,7 +47,10 @@ class _Late(Struct):
 
 
 class LateStore:
-    """Answers appends `delay_ms` later than the store did, in the same order, while the fault is on."""
+    """Answers appends `delay_ms` later than the store did, in the same order, while the fault is on.
+
+    Once it is off nobody waits: who publishes without a pause would otherwise wait for ever behind others.
+    """
 
     def __init__(self, append: Appending, fault: Fault, clock: Clock) -> None:
         self.delay_ms = 0
@@ -53,29 +58,34 @@ class LateStore:
         self._fault = fault
         self._clock = clock
         self._waiting: deque[_Late] = deque()
+        self._times = 0  # that all were answered; timers from before mean nobody
+        fault.ended = self._answer_all
 
     def append(self, entries: Sequence[Entry], done: Done) -> None:
         """See `Streams.append`."""
         self._append(entries, partial(self._landed, done))
 
     def _landed(self, done: Done, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
-        if not self._fault.until_ms and not self._waiting:
+        if not self._fault.until_ms:
             done(entries, outcomes)
             return
         self._waiting.append(_Late(done, entries, outcomes))
         if len(self._waiting) > LAB_WAITING_MAX:
             self._answer()
         else:
-            self._clock.after(self.delay_ms, self._answer)
+            self._clock.after(self.delay_ms, partial(self._fallen_due, self._times))
+
+    def _fallen_due(self, times: int) -> None:
+        if times == self._times and self._waiting:
+            self._answer()
 
     def _answer(self) -> None:
         """Tell the one that waits longest: so many timers as there are answers, and the order stays."""
-        if self._waiting:
-            late = self._waiting.popleft()
-            late.done(late.entries, late.outcomes)
+        late = self._waiting.popleft()
+        late.done(late.entries, late.outcomes)
 
-    def answer_all(self) -> None:
-        """Let nobody wait any more."""
+    def _answer_all(self) -> None:
+        self._times += 1
         while self._waiting:
             self._answer()
 

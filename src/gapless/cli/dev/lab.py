@@ -85,7 +85,6 @@ class Lab(Extension):
     async def _close(self) -> None:
         self._dropped.end()
         self._delayed.end()
-        self._late.answer_all()
         if self._worker is not None:
             await self._worker.close()
 
