@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 import uvloop
+from click.core import ParameterSource
 
 from gapless.backends import store_clock
 from gapless.cli.configured import Sources, configured, lenient, override
@@ -25,7 +26,7 @@ from gapless.core.limits import SERVER_WORKERS_MAX
 from gapless.core.masking import masked_url
 from gapless.server.checking import checked
 from gapless.server.clock import LoopClock
-from gapless.server.config import Effective, Source, examine, from_all, from_flags
+from gapless.server.config import Effective, Source, examine, from_environment, from_flags
 from gapless.server.config.fields import leaves
 from gapless.server.config.model import HttpServer
 from gapless.server.extension import Extension
@@ -80,7 +81,7 @@ def serve(sources: Sources, lenient: bool, target: str, workers: int | None) -> 
     asked = [] if workers is None else [f"http_server.workers={workers}"]
 
     def read_with(tell: Callable[[str], object]) -> Effective:
-        found = examine([*sources(), *from_flags(asked)], lenient=lenient)
+        found = examine([*sources(), *from_flags(asked, "--workers")], lenient=lenient)
         for remark in found.remarks:
             tell(remark)
         return Effective(checked(found, store_clock()()), found.origins)
@@ -110,9 +111,18 @@ def dev(address: str, port: int, store: str, target: str, assignments: tuple[str
     from gapless.cli.dev.lab import Lab
     from gapless.cli.dev.links import reached_at
 
-    listen = [f"http_server.address={address}", f"http_server.port={port}"]
-    chosen = [*listen, f"store.url={store}", *assignments, "http_server.workers=1"]
-    found = examine([DEV, *from_all(None, os.environ, chosen)])
+    chosen = {"address": f"http_server.address={address}", "port": f"http_server.port={port}",
+              "store": f"store.url={store}"}  # fmt: skip
+    given = click.get_current_context().get_parameter_source
+    said = {flag: it for flag, it in chosen.items() if given(flag) is ParameterSource.COMMANDLINE}
+    sources = [
+        DEV,
+        *from_environment(os.environ),
+        *(source for flag, it in said.items() for source in from_flags([it], f"--{flag}")),
+        *from_flags(assignments),
+        *from_flags(["http_server.workers=1"], DEV.name),
+    ]
+    found = examine(sources)
     config = with_demo(checked(found, store_clock()()))
     start_logging(config.log)
 
@@ -142,7 +152,8 @@ and publish to it:
 
     demo = Demo(config, SystemRandom(), app_of(target))
     lab = Lab(demo.routes())
-    added = {path for path, _, _ in leaves(config)} - {path for path, _, _ in leaves(found.checked())}
+    added = {path for path, field, value in leaves(config) if value != field.default}
+    added -= {path for path, _, _ in leaves(found.checked())}
     origins = {**dict.fromkeys(added, DEV.name), **found.origins}
     run(Effective(config, origins), started, app=lab.beside(demo.running), extension=lab)
 

@@ -191,8 +191,8 @@ def _is_key(variable: str) -> bool:
     return "." in flat(variable.replace(NESTING, "_"))
 
 
-def from_flags(assignments: Iterable[str]) -> Iterable[Source]:
-    """Return a source for each `section.key=value`.
+def from_flags(assignments: Iterable[str], name: str = "--set") -> Iterable[Source]:
+    """Return a source for each `section.key=value` of the flag `name`.
 
     Raises:
         ConfigError: one is no assignment.
@@ -201,7 +201,7 @@ def from_flags(assignments: Iterable[str]) -> Iterable[Source]:
         path, equals, value = assignment.partition("=")
         if not equals or not path:
             raise ConfigError(f"{assignment!r}: write section.key=value")
-        yield _single("--set", path.split("."), value)
+        yield _single(name, path.split("."), value)
 
 
 def _single(name: str, path: list[str], value: str) -> Source:
