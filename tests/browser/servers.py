@@ -59,7 +59,7 @@ def open_console(page: Page, server: Program, route: str = "#/overview", *, as_n
         page.get_by_label("Name", exact=True).fill(as_name)
         page.get_by_label("Password").fill(PASSWORDS[as_name])
         page.get_by_role("button", name="Log in").click()
-    page.locator("#main").wait_for()
+    page.locator("#main h1").wait_for()
 
 
 def session_of(server: Program, name: str) -> str:
