@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from tests.acceptance.raw import RawClient
 from tests.acceptance.stock import publish_many
+from tests.browser.seeding import until
 from tests.browser.servers import SECRET, SERVED, open_console
 from tests.browser.visitors import NARROW, Visitors, axe
 from tests.program import Program
@@ -339,6 +340,31 @@ def test_one_travels_by_offset_with_the_slider_and_by_hand(
     expect(other.locator("#history-rows [aria-current] .offset")).to_have_text("1,234")
 
 
+def test_a_message_that_a_link_names_is_in_sight_and_the_slider_stands_there(
+    page: Page, server: Program
+) -> None:
+    publish_many(server, "named", list(range(60)))
+    open_channel(page, server, "named", "tab=history&by=offset&offset=20")
+    expect(page.locator("#history-rows [aria-current] .offset")).to_have_text("20")
+    place = "n => n.getBoundingClientRect()"
+    rows = page.locator("#history-rows").evaluate(place)
+    chosen = page.locator("#history-rows [aria-current] .offset")
+    until(lambda: rows["top"] <= chosen.evaluate(place)["top"] < rows["bottom"])
+    expect(page.locator("output")).to_have_text("offset 20")
+    page.get_by_label("Jump to an offset").fill("40")
+    page.get_by_role("button", name="Jump").click()
+    expect(page.locator("#history-rows [aria-current] pre")).to_have_text("39")
+
+
+def test_newest_shows_what_came_since_one_went_there(page: Page, server: Program) -> None:
+    publish_many(server, "since", [1, 2])
+    open_channel(page, server, "since", "tab=history")
+    expect(page.locator("#history-rows .offset").first).to_have_text("2")
+    publish_many(server, "since", [3])
+    page.get_by_role("button", name="Newest").click()
+    expect(page.locator("#history-rows .offset").first).to_have_text("3")
+
+
 def test_one_travels_by_time(page: Page, server: Program) -> None:
     publish_many(server, "times", ["early"] * 60)
     early_ms = call(server, "stream/read", source="times", offset=60)["messages"][0]["time_ms"]
@@ -440,6 +466,16 @@ def test_publishing_checks_json_and_tags_while_they_are_typed(page: Page, server
     assert (message["data"], message["headers"]) == ({"a": [1, 2]}, {"kind": "x", "url": "a=b"})
     page.locator("#published").get_by_role("link").click()
     expect(page.locator("#history-rows [aria-current]")).to_be_visible()
+
+
+def test_what_is_typed_stays_while_one_looks_at_the_tail(page: Page, server: Program) -> None:
+    open_channel(page, server, "typed", "tab=publish")
+    page.get_by_label("Payload").fill('{"mine": true}')
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_role("tab", name="Live tail").click()
+    expect(page.locator("#tail-rows")).to_contain_text('{"mine":true}')
+    page.get_by_role("tab", name="Publish").click()
+    expect(page.get_by_label("Payload")).to_have_value('{"mine": true}')
 
 
 def test_templates_are_kept_in_the_browser(page: Page, server: Program) -> None:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.seeding import Shop
 from tests.browser.servers import Dev, open_console
-from tests.browser.visitors import axe
+from tests.browser.visitors import Visitors, axe
 from tests.program import Program
 
 
@@ -35,6 +36,33 @@ def test_the_first_screen_fits_on_a_phone(narrow_page: Page, dev: Dev) -> None:
     expect(narrow_page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     assert narrow_page.evaluate("document.documentElement.scrollWidth") <= 380
     axe(narrow_page)
+
+
+def test_a_page_that_is_open_comes_in_again_when_the_server_began_anew(
+    page: Page, visitors: Visitors, tmp_path: Path
+) -> None:
+    visitors.expect("WebSocket connection to|ERR_CONNECTION|status of 401")
+    dev = Dev(tmp_path)
+    dev.start()
+    open_console(page, dev, "#/queues")
+    expect(page.get_by_role("status").first).to_have_text("live")
+    dev.stop()
+    expect(page.get_by_text("the server cannot be reached")).to_be_visible()
+    dev.settings = {"client.token.hmac_secret_key": "another secret of thirty-two characters"}
+    dev.start()
+    expect(page.get_by_role("status").first).to_have_text("live", timeout=30_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Queues")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    dev.close()
+
+
+def test_a_console_that_was_disconnected_for_good_connects_when_it_is_told_to(page: Page, dev: Dev) -> None:
+    open_console(page, dev)
+    expect(page.get_by_role("status").first).to_have_text("live")
+    (here,) = [each for each in dev.api("connections")["result"]["connections"] if each.get("watches")]
+    dev.api("disconnect", user=here["user"], client=here["client"])
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.get_by_role("status").first).to_have_text("live")
 
 
 def test_who_may_only_look_comes_in_too(page: Page, served: Program) -> None:

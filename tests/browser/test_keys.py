@@ -71,6 +71,37 @@ def test_a_question_mark_lists_the_keys_and_escape_closes_them(page: Page, dev: 
     expect(dialog).to_be_visible()
 
 
+def test_the_keyboard_goes_on_in_the_place_that_a_row_opens(page: Page, dev: Dev) -> None:
+    assert "result" in dev.api("queue/declare", queue="keys")
+    open_console(page, dev, "#/queues")
+    page.get_by_role("row", name="keys").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("keys")
+    expect(page.locator("#main")).to_be_focused()
+
+
+def test_what_is_asked_goes_with_the_place_where_it_was_asked(page: Page, dev: Dev) -> None:
+    assert "result" in dev.api("queue/declare", queue="asked")
+    open_console(page, dev, "#/queues")
+    page.get_by_role("link", name="asked").click()
+    page.get_by_role("tab", name="Options").click()
+    page.get_by_role("button", name="Drop the queue").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Queues")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_tabs_are_reached_where_the_address_names_none_of_them(page: Page, dev: Dev) -> None:
+    open_console(page, dev, "#/channels/news?tab=live")
+    expect(page.get_by_role("tab", name="Live tail")).to_have_attribute("aria-selected", "true")
+
+
+def test_on_a_phone_the_way_shows_where_one_is(narrow_page: Page, dev: Dev) -> None:
+    open_console(narrow_page, dev, "#/settings")
+    expect(narrow_page.get_by_role("link", name="Settings")).to_be_in_viewport()
+
+
 def test_there_is_no_way_to_a_lab_that_is_not_there(visitors: Visitors, served: Program) -> None:
     page = visitors.page()
     open_console(page, served, "#/settings", as_name="bob")

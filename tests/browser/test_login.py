@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from gapless.core.limits import CONSOLE_WRONG_PER_MINUTE
 from gapless.server.console import roles
@@ -151,6 +151,31 @@ def test_a_token_is_renewed_before_it_ends(page: Page, served: Program) -> None:
     after = page.evaluate(HELD)
     assert after["expires_ms"] >= before["expires_ms"]
     assert "result" in call_as(served, after["token"], "info")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+
+
+def test_a_server_that_is_busy_ends_no_session(page: Page, visitors: Visitors, served: Program) -> None:
+    visitors.expect("status of 503|ERR_FAILED")
+    open_console(page, served, as_name="ann")
+    before = page.evaluate(HELD)
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503)
+        elif len(asked) == 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/console/renew", answer)
+    page.evaluate(
+        f"sessionStorage.setItem('gapless.session',"
+        f" JSON.stringify({{...{HELD}, expires_ms: Date.now() + 2_000}}))"
+    )
+    page.reload()
+    until(lambda: page.evaluate(HELD)["token"] != before["token"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 

@@ -13,6 +13,18 @@ from tests.browser.visitors import NARROW, Visitors, axe
 
 SAMPLED = 'figure[aria-label^="Connections: open "]:not([aria-label*="open –"])'
 
+# How much of a plot has the colour of its first line; all is asked before anything is loaded again.
+INK = """theme => {
+  if (theme) dispatchEvent(new Event("gapless:choose-theme"));
+  return new Promise(requestAnimationFrame).then(() => {
+    const canvas = document.querySelector("figure[aria-label^='Connections: '] canvas");
+    const line = document.documentElement.dataset.theme === "dark" ? [85, 199, 184] : [11, 107, 98];
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const near = at => line.every((value, n) => Math.abs(data[at + n] - value) < 40);
+    return Array.from({ length: data.length / 4 }, (_, n) => 4 * n).filter(near).length;
+  });
+}"""
+
 
 @pytest.fixture(scope="module")
 def shop(dev: Dev) -> Iterator[Shop]:
@@ -69,6 +81,13 @@ def test_it_is_read_on_a_phone_by_day_and_by_night(visitors: Visitors, dev: Dev,
     expect(page.locator(SAMPLED)).to_be_visible(timeout=20_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
     axe(page)
+
+
+@pytest.mark.usefixtures("shop")
+def test_plots_stay_when_the_theme_changes(page: Page, dev: Dev) -> None:
+    open_console(page, dev, "#/overview?range=15m")
+    until(lambda: page.evaluate(INK, False))
+    assert page.evaluate(INK, True)
 
 
 def test_plots_go_on_after_a_restart(page: Page, tmp_path: Path) -> None:

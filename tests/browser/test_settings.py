@@ -196,6 +196,13 @@ def test_a_record_opens_by_the_keyboard_with_all_its_details(
     expect(dialog).to_have_count(0)
 
 
+def test_the_link_of_a_record_that_is_old_by_now_opens_it(page: Page, audited: Program) -> None:
+    open_console(page, audited, "#/settings?tab=audit&record=1", as_name="ann")
+    expect(page.get_by_role("dialog").locator("dl")).to_contain_text("Offset1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_what_somebody_does_here_stands_there_under_the_name(page: Page, served: Program) -> None:
     open_console(page, served, "#/settings?tab=audit&what=login", as_name="ann")
     expect(page.locator("tbody tr").first).to_contain_text("console:ann")

@@ -5,6 +5,7 @@
 //     node tools/web/bundle.mjs [folder]
 
 import { build } from "esbuild";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 
@@ -20,6 +21,16 @@ const beside = {
   },
 };
 
+/** How markup is indented is for its readers: htm drops white space that has a line break, between elements. */
+const flat = {
+  name: "flat",
+  setup(building) {
+    building.onLoad({ filter: /\/console\/.*\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf8")).replace(/^ +(?=<|\$\{)/gm, "").replace(/(?<=>)\n(?=<)/g, ""),
+    }));
+  },
+};
+
 const options = {
   bundle: true,
   minify: true,
@@ -29,7 +40,7 @@ const options = {
   target: "es2022",
 };
 
-await build({ ...options, entryPoints: [`${web}/console/main.js`], format: "esm", outfile: `${folder}/console.min.js`, plugins: [beside] });
+await build({ ...options, entryPoints: [`${web}/console/main.js`], format: "esm", outfile: `${folder}/console.min.js`, plugins: [beside, flat] });
 await build({
   ...options,
   stdin: { contents: styles.map((style) => `@import "./${style}";`).join("\n"), loader: "css", resolveDir: web },

@@ -1,6 +1,6 @@
 /** The server API as the console calls it: the same methods that every backend has. */
 import { read } from "./exact.js";
-import { about, address, logout, session } from "./session.js";
+import { about, address, lapsed, session } from "./session.js";
 
 /** An error of the API: its stable number and name, and what to say of it. */
 export class ApiError extends Error {
@@ -21,9 +21,8 @@ export class ApiError extends Error {
  * @returns {Promise<any>}
  */
 export async function call(method, body = {}, signal) {
-  const answer = await request(`${about.value?.api}/${method}`, body, signal);
+  const answer = await request(method, body, signal);
   const told = await answer.text().then(read).catch(() => ({ error: { message: `the server answers ${answer.status}` } }));
-  if (answer.status === 401) logout();
   if (told.error) throw new ApiError(told.error);
   return told.result;
 }
@@ -36,16 +35,20 @@ export async function call(method, body = {}, signal) {
  * @returns {AsyncGenerator<any>}
  */
 export async function* lines(method, body, signal) {
-  const answer = await request(`${about.value?.api}/${method}`, body, signal);
+  const answer = await request(method, body, signal);
   if (!answer.ok || !answer.body) throw new ApiError((await answer.json().catch(() => ({}))).error ?? {});
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop() ?? "";
-    for (const part of parts) if (part) yield read(part);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop() ?? "";
+      for (const part of parts) if (part) yield read(part);
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // who stopped to read lets the server stop to write
   }
 }
 
@@ -57,29 +60,27 @@ export async function* lines(method, body, signal) {
  * @returns {Promise<any>}
  */
 export async function page(channel, query, signal) {
-  const url = address(`${about.value?.api}/channels/${encodeURIComponent(channel)}/messages`);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
-  const answer = await fetch(url, { headers: bearer(), signal: signal ?? null });
+  const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+  const answer = await request(`channels/${encodeURIComponent(channel)}/messages?${search}`, undefined, signal);
   const told = await answer.text().then(read).catch(() => ({}));
-  if (answer.status === 401) logout();
   if (!answer.ok) throw new ApiError(told.error ?? told);
   return told;
 }
 
 /**
- * @param {string} path
- * @param {object} body
+ * @param {string} path below that of the API
+ * @param {object} [body] what is asked by GET has none
  * @param {AbortSignal} [signal]
  */
-function request(path, body, signal) {
-  const options = { method: "POST", headers: bearer(), body: JSON.stringify(body), signal: signal ?? null };
-  return fetch(address(path), options).catch((error) => {
+async function request(path, body, signal) {
+  const token = session.value?.token;
+  /** @type {Record<string, string>} */
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const options = { headers, signal: signal ?? null, ...(body ? { method: "POST", body: JSON.stringify(body) } : {}) };
+  const answer = await fetch(address(`${about.value?.api}/${path}`), options).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new ApiError({ message: "the server cannot be reached", temporary: true });
   });
-}
-
-/** @returns {Record<string, string>} */
-function bearer() {
-  return session.value ? { authorization: `Bearer ${session.value.token}` } : {};
+  if (answer.status === 401) lapsed(token);
+  return answer;
 }

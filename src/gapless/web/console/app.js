@@ -1,25 +1,33 @@
 /** The shell: where one can go, who one is, and the screen. */
-import { html, useEffect, useState } from "./lib.js";
-import { state } from "./live.js";
+import { html, useEffect, useRef } from "./lib.js";
+import { client, state } from "./live.js";
 import { Login } from "./login.js";
 import { href, route } from "./route.js";
+import { Screen as Channels } from "./screens/channels.js";
+import { Screen as Connections } from "./screens/connections.js";
+import { Screen as Lab } from "./screens/lab.js";
+import { Screen as Overview } from "./screens/overview.js";
+import { Screen as Playground } from "./screens/playground.js";
+import { Screen as Queues } from "./screens/queues.js";
+import { Screen as Settings } from "./screens/settings.js";
+import { Screen as Streams } from "./screens/streams.js";
 import { about, logout, session } from "./session.js";
 import { Acting } from "./ui/acting.js";
-import { Badge, Empty, ErrorNote } from "./ui/basics.js";
+import { Badge, Empty, ErrorNote, intoView } from "./ui/basics.js";
 import { Keys } from "./ui/keys.js";
 
-/** @typedef {{key: string, letter: string, title: string, load: () => Promise<{Screen: any}>, dev?: boolean}} Screen */
+/** @typedef {{key: string, letter: string, title: string, Screen: any, dev?: boolean}} Screen */
 
 /** @type {Screen[]} */
 const SCREENS = [
-  { key: "overview", letter: "o", title: "Overview", load: () => import("./screens/overview.js") },
-  { key: "channels", letter: "c", title: "Channels", load: () => import("./screens/channels.js") },
-  { key: "connections", letter: "n", title: "Connections", load: () => import("./screens/connections.js") },
-  { key: "queues", letter: "q", title: "Queues", load: () => import("./screens/queues.js") },
-  { key: "streams", letter: "s", title: "Streams", load: () => import("./screens/streams.js") },
-  { key: "playground", letter: "p", title: "Playground", load: () => import("./screens/playground.js") },
-  { key: "lab", letter: "l", title: "Failure lab", load: () => import("./screens/lab.js"), dev: true },
-  { key: "settings", letter: "e", title: "Settings", load: () => import("./screens/settings.js") },
+  { key: "overview", letter: "o", title: "Overview", Screen: Overview },
+  { key: "channels", letter: "c", title: "Channels", Screen: Channels },
+  { key: "connections", letter: "n", title: "Connections", Screen: Connections },
+  { key: "queues", letter: "q", title: "Queues", Screen: Queues },
+  { key: "streams", letter: "s", title: "Streams", Screen: Streams },
+  { key: "playground", letter: "p", title: "Playground", Screen: Playground },
+  { key: "lab", letter: "l", title: "Failure lab", Screen: Lab, dev: true },
+  { key: "settings", letter: "e", title: "Settings", Screen: Settings },
 ];
 
 const shown = () => SCREENS.filter((screen) => !screen.dev || about.value?.lab);
@@ -33,6 +41,7 @@ export function App({ failed }) {
 
 function Shell() {
   const key = route.value.path[0] ?? "overview";
+  useArrival(route.value.path.join("/"));
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <${Header} />
@@ -41,6 +50,17 @@ function Shell() {
     <${Acting} />
     <${Keys} places=${Object.fromEntries(shown().map((screen) => [screen.letter, screen]))} />
   `;
+}
+
+/** Begin at the top of another place, for the keyboard too where what had the focus is gone. @param {string} place */
+function useArrival(place) {
+  const before = useRef(place);
+  useEffect(() => {
+    if (before.current === place) return;
+    before.current = place;
+    scrollTo(0, 0);
+    if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  }, [place]);
 }
 
 /** @param {Event} event */
@@ -68,13 +88,16 @@ function Header() {
 
 function Connected() {
   const tone = state.value === "connected" ? "good" : "warn";
-  return html`<span class="connected" role="status"><i class=${tone}></i>${state.value === "connected" ? "live" : state.value}</span>`;
+  return html`<span class="connected" role="status"><i class=${tone}></i>${state.value === "connected" ? "live" : state.value}</span>
+    ${state.value === "disconnected" && html`<button type="button" onClick=${() => client.value?.connect()}>Connect</button>`}`;
 }
 
 /** @param {{chosen: string}} props */
 function Nav({ chosen }) {
+  const nav = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => intoView(nav.current, nav.current?.querySelector("[aria-current]")), [chosen]);
   return html`
-    <nav aria-label="Screens">
+    <nav aria-label="Screens" ref=${nav}>
       <ul>
         ${shown().map(({ key, title }) => html`
           <li key=${key}><a href=${href([key])} aria-current=${key === chosen ? "page" : undefined}>${title}</a></li>
@@ -84,16 +107,12 @@ function Nav({ chosen }) {
   `;
 }
 
-/** A screen's module comes when it is first looked at. @param {{screen: string}} props */
+/** @param {{screen: string}} props */
 function Chosen({ screen }) {
-  const [loaded, setLoaded] = useState(/** @type {{Screen: any} | null} */ (null));
-  const [failed, setFailed] = useState(/** @type {Error | null} */ (null));
   const known = shown().find(({ key }) => key === screen);
   useEffect(() => {
     document.title = `${known?.title ?? "Nothing here"} · gapless`;
-    known?.load().then(setLoaded, setFailed);
   }, [screen]);
   if (!known) return html`<${Empty} title="There is no such screen"><a href=${href(["overview"])}>Go to the overview</a><//>`;
-  if (failed) return html`<${ErrorNote} error=${failed} retry=${() => location.reload()} />`;
-  return loaded && html`<${loaded.Screen} path=${route.value.path.slice(1)} />`;
+  return html`<${known.Screen} path=${route.value.path.slice(1)} />`;
 }

@@ -37,11 +37,13 @@ export function bytes(value) {
 /** @param {number | null | undefined} ms */
 export function duration(ms) {
   if (ms == null) return NOTHING;
-  if (ms < 10 && ms % 1) return `${tenth.format(ms)} ms`;
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${tenth.format(ms / 1_000)} s`;
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1_000)} s`;
+  if (ms > 0 && ms < 0.05) return "<0.1 ms";
+  if (ms < 9.95 && ms % 1) return `${tenth.format(ms)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${tenth.format(ms / 1_000)} s`;
+  const seconds = Math.round(ms / 1_000);
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }

@@ -19,6 +19,8 @@ export const state = signal("disconnected");
 /** @type {import("./lib.js").Signal<any>} the SDK's client; another one when somebody else logs in */
 export const client = signal(null);
 
+const INVALID_TOKEN = 3500;
+
 /** @type {string | undefined} */
 let who;
 
@@ -40,10 +42,16 @@ export function socketAddress() {
 }
 
 function connect() {
-  const options = { token: session.value?.token ?? "", getToken: renew, name: "gapless-console" };
-  const connected = new Centrifuge(socketAddress(), options);
+  let token = session.value?.token ?? "";
+  const connected = new Centrifuge(socketAddress(), { token, getToken: renew, name: "gapless-console" });
   connected.on("state", (change) => (state.value = change.newState));
-  connected.on("disconnected", ({ code }) => code && renew()); // by the server: the session may have ended
+  connected.on("disconnected", async ({ code }) => {
+    const newer = code ? await renew() : ""; // by the server: the session may have ended
+    if (!newer || newer === token || client.peek() !== connected) return;
+    token = newer;
+    connected.setToken(token);
+    if (code === INVALID_TOKEN) connected.connect();
+  });
   connected.connect();
   return connected;
 }

@@ -12,6 +12,7 @@ export function Login() {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const said = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, String(value)]));
     setBusy(true);
+    setFailed("");
     try {
       await login(said);
     } catch (error) {

@@ -35,12 +35,14 @@ export function href(path, query = {}) {
 }
 
 /**
- * Go to a place.
+ * Go to a place; tell whether that is another than this.
  * @param {string[]} path
  * @param {Query} [query]
  */
 export function go(path, query) {
+  const before = location.hash;
   location.hash = href(path, query);
+  return location.hash !== before;
 }
 
 /**

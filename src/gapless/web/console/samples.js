@@ -15,6 +15,7 @@ import { client, follow } from "./live.js";
 const MINUTES = { channel: "gapless.console:minutes", step_s: 10 };
 const DAYS = { channel: "gapless.console:days", step_s: 300 };
 const SAMPLES_MAX = 20_000;
+const AGAIN_MS = 3_000;
 
 /** @type {Record<string, {channel: string, step_s: number, length_s: number, title: string}>} */
 export const RANGES = {
@@ -73,8 +74,12 @@ async function watch(range) {
     over = true;
     for (const each of ends) each();
   };
-  const since = await position(asked.channel, Date.now() - asked.length_s * 1_000).catch(() => undefined);
-  if (over) return;
+  let since;
+  while (!since) {
+    since = await position(asked.channel, Date.now() - asked.length_s * 1_000).catch(() => null);
+    if (!since) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    if (over) return;
+  }
   ends.push(follow(asked.channel, { take: ({ data, offset }) => take(data, !!offset) }, since));
   if (asked.channel !== MINUTES.channel) ends.push(follow(MINUTES.channel, { take: ({ data }) => take(data, false) }));
 }

@@ -7,6 +7,8 @@ import { computed, signal } from "./lib.js";
 
 const KEY = "gapless.session";
 const RENEW_PART = 0.5; // of what is left
+const AGAIN_MS = 5_000;
+const UNAUTHORIZED = 401;
 
 /** @type {import("./lib.js").Signal<About | null>} */
 export const about = signal(null);
@@ -15,7 +17,13 @@ export const session = signal(null);
 export const isOperator = computed(() => session.value?.role === "operator");
 
 /** Why somebody could not log in, in words for people. */
-export class Refused extends Error {}
+class Refused extends Error {
+  /** @param {string} message @param {number} status */
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 /**
  * Return the address of a path of the server, which may be served below a prefix.
@@ -29,7 +37,7 @@ export function address(path) {
 /** Ask the server what it is; come in at once where nobody has to log in, or somebody is logged in already. */
 export async function begin() {
   const answer = await fetch("about.json");
-  if (!answer.ok) throw new Refused(`the server answers ${answer.status}`);
+  if (!answer.ok) throw new Refused(`the server answers ${answer.status}`, answer.status);
   about.value = await answer.json();
   const kept = read();
   if (kept) enter(kept);
@@ -46,8 +54,24 @@ export async function login(said) {
 
 /** Forget who is here. */
 export function logout() {
+  clearTimeout(renewal);
   sessionStorage.removeItem(KEY);
   session.value = null;
+}
+
+/** @type {Promise<void> | null} */
+let entering = null;
+
+/**
+ * A token is not good any more: its time is over, the password has changed, or the server began anew. Where nobody has to
+ * log in, come in again.
+ * @param {string | undefined} token
+ */
+export async function lapsed(token) {
+  if (token !== session.peek()?.token) return; // there is a newer one
+  if (about.value?.login) return logout();
+  entering ??= login({}).catch(logout).finally(() => (entering = null)); // many calls hear of it at once
+  await entering;
 }
 
 /**
@@ -63,7 +87,7 @@ async function ask(what, said) {
   if (answer.ok) return body;
   const seconds = answer.headers.get("retry-after");
   const later = answer.status === 429 ? `Too many attempts. Try again in ${seconds ?? "a few"} seconds.` : "";
-  throw new Refused(later || body.error?.message || `the server answers ${answer.status}`);
+  throw new Refused(later || body.error?.message || `the server answers ${answer.status}`, answer.status);
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -73,17 +97,25 @@ let renewal;
 function enter(entered) {
   sessionStorage.setItem(KEY, JSON.stringify(entered));
   session.value = entered;
+  renewIn((entered.expires_ms - Date.now()) * RENEW_PART);
+}
+
+/** @param {number} ms */
+function renewIn(ms) {
   clearTimeout(renewal);
-  const left = entered.expires_ms - Date.now();
-  renewal = setTimeout(renew, Math.min(Math.max(left * RENEW_PART, 1_000), 2 ** 31 - 1));
+  renewal = setTimeout(renew, Math.min(Math.max(ms, 1_000), 2 ** 31 - 1));
 }
 
 /** Get a new token while the old one is good; return the token that is. */
 export async function renew() {
+  const before = session.value;
+  if (!before) return "";
   try {
-    enter(await ask("renew", {}));
+    const renewed = await ask("renew", {});
+    if (session.value === before) enter(renewed); // nobody logged out meanwhile
   } catch (error) {
-    if (error instanceof Refused) logout(); // the password has changed, or the time is over
+    if (error instanceof Refused && error.status === UNAUTHORIZED) await lapsed(before.token);
+    else if (session.value === before) renewIn(AGAIN_MS); // it cannot be reached, or is busy
   }
   return session.value?.token ?? "";
 }

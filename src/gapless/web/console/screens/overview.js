@@ -24,9 +24,9 @@ export function Screen() {
   const nodes = info.data.value?.nodes ?? [];
   return html`
     <${Page} title="Overview" lead=${nodes.length ? storeOf(nodes) : "\u00a0"} actions=${html`<${Range} chosen=${range} />`}>
-      <${ErrorNote} error=${info.error.value} retry=${info.reload} />
+      <${ErrorNote} error=${info.error.value ?? queues.error.value} retry=${() => (info.reload(), queues.reload())} />
       <${Traffic} nodes=${nodes} />
-      <${Health} nodes=${nodes} queues=${queues.data.value?.queues ?? []} />
+      <${Health} nodes=${nodes} queues=${queues.data.value?.queues} />
       <${Plots} />
       <${Nodes} nodes=${nodes} />
     <//>
@@ -82,29 +82,31 @@ function risen(name) {
   return values.reduce((/** @type {number} */ sum, value) => sum + (value ?? 0), 0);
 }
 
-/** @param {{nodes: Node[], queues: {queue: string, dead: number, oldest_ms: number}[]}} props */
+/** @param {{nodes: Node[], queues?: {queue: string, dead: number, oldest_ms: number}[]}} props not known yet */
 function Health({ nodes, queues }) {
   const behind = now("behind");
   const stalled = now("stalled");
-  const oldest = queues.reduce((oldest, queue) => (queue.oldest_ms > (oldest?.oldest_ms ?? 0) ? queue : oldest), queues[0]);
-  const dead = queues.reduce((sum, queue) => sum + queue.dead, 0);
+  const oldest = queues?.reduce((oldest, queue) => (queue.oldest_ms > (oldest?.oldest_ms ?? 0) ? queue : oldest), queues[0]);
+  const dead = queues?.reduce((sum, queue) => sum + queue.dead, 0);
   const [group, lag] = worstGroup();
   const p99_ms = nodes.length ? Math.max(...nodes.map((node) => (node.store.statistics.commit_ns_p99 ?? 0) / 1e6)) : null;
   return html`
     <div class="stats">
       <${Stat} label="Laggards" value=${count(behind)} tone=${behind ? "warn" : ""} note=${`${count(stalled)} with a full socket`} href=${href(["connections"], { behind: 1 })} />
       <${Stat} label="Commit, p99" value=${duration(p99_ms)} note=${`${rate(nowRate("commits"))} commits a second`} />
-      <${Stat} label="Oldest job" value=${oldest?.oldest_ms ? duration(oldest.oldest_ms) : "–"} note=${oldest?.oldest_ms ? `in ${oldest.queue}` : "none waits"} href=${href(["queues"])} />
-      <${Stat} label="Dead letters" value=${count(dead)} tone=${dead ? "bad" : ""} note=${dead ? "to look at, and redrive" : "none"} href=${href(["queues"])} />
-      <${Stat} label="Consumer lag" value=${count(lag)} tone=${lag > LAG_WARNS ? "warn" : ""} note=${group ? `most: ${group}` : "no group reads"} href=${href(["streams"])} />
+      <${Stat} label="Oldest job" value=${oldest?.oldest_ms ? duration(oldest.oldest_ms) : "–"} note=${oldest?.oldest_ms ? `in ${oldest.queue}` : queues && "none waits"} href=${href(["queues"])} />
+      <${Stat} label="Dead letters" value=${count(dead)} tone=${dead ? "bad" : ""} note=${dead ? "to look at, and redrive" : queues && "none"} href=${href(["queues"])} />
+      <${Stat} label="Consumer lag" value=${count(lag)} tone=${lag && lag > LAG_WARNS ? "warn" : ""} note=${group ? `most: ${group}` : lag === 0 && "no group reads"} href=${href(["streams"])} />
     </div>
   `;
 }
 
-/** @returns {[string, number]} */
+/** @returns {[string, number | null]} none if that is not known yet */
 function worstGroup() {
+  const told = whole();
+  if (!told) return ["", null];
   /** @type {[string, {lag: number}][]} */
-  const groups = Object.entries(whole()?.groups ?? {});
+  const groups = Object.entries(told.groups ?? {});
   const most = groups.sort(([, a], [, b]) => b.lag - a.lag)[0];
   return most ? [most[0], most[1].lag] : ["", 0];
 }

@@ -1,6 +1,6 @@
 /** The playground: be somebody else, and see what the server answers and why. */
 import { html } from "../lib.js";
-import { Page, Tabs, useChosen } from "../ui/basics.js";
+import { Page, Tabs, useOneOf } from "../ui/basics.js";
 import { Check } from "./playground/check.js";
 import { Make } from "./playground/make.js";
 import { Try } from "./playground/try.js";
@@ -13,7 +13,7 @@ const TABS = [
 ];
 
 export function Screen() {
-  const chosen = useChosen("tab", "try");
+  const chosen = useOneOf(TABS);
   const [, , Tab] = TABS.find(([key]) => key === chosen) ?? TABS[0] ?? [];
   return html`
     <${Page} title="Playground" lead="Connect as somebody else with the public SDK, and see what the server answers and why.">

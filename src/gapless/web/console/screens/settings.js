@@ -1,7 +1,7 @@
 /** Settings: what the server was told, its nodes, what was done by whom, and what this is made of. */
 import { html } from "../lib.js";
 import { session } from "../session.js";
-import { Page, Tabs, Time, useChosen } from "../ui/basics.js";
+import { Page, Tabs, Time, useOneOf } from "../ui/basics.js";
 import { About } from "./settings/about.js";
 import { Audit } from "./settings/audit.js";
 import { Configuration } from "./settings/configuration.js";
@@ -16,7 +16,7 @@ const TABS = [
 ];
 
 export function Screen() {
-  const chosen = useChosen("tab", "configuration");
+  const chosen = useOneOf(TABS);
   const [, , Tab] = TABS.find(([key]) => key === chosen) ?? TABS[0] ?? [];
   return html`
     <${Page} title="Settings" lead=${html`<${Who} />`}>

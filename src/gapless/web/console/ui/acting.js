@@ -14,6 +14,8 @@ const toasts = signal([]);
 const question = signal(null);
 let told = 0;
 
+addEventListener("hashchange", () => question.peek()?.answer(false)); // it was asked of another place
+
 /**
  * Say what came of something, for a while.
  * @param {string} text

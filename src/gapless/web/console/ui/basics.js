@@ -34,7 +34,7 @@ export function Panel({ title, aside, class: kind = "", children }) {
  * @param {{label: string, value: Children, note?: Children, tone?: "good" | "warn" | "bad" | "", href?: string}} props
  */
 export function Stat({ label, value, note, tone = "", href }) {
-  const inside = html`<dt>${label}</dt><dd class=${tone}>${value}</dd><dd class="note">${note ?? "\u00a0"}</dd>`;
+  const inside = html`<dt>${label}</dt><dd class=${tone}>${value}</dd><dd class="note" title=${typeof note === "string" ? note : undefined}>${note || "\u00a0"}</dd>`;
   return href ? html`<a class="stat" href=${href}><dl>${inside}</dl></a>` : html`<dl class="stat">${inside}</dl>`;
 }
 
@@ -98,7 +98,7 @@ export function Field({ label, id, hint, children }) {
  * @param {{name?: string, tabs: [string, Children][], label: string, forget?: string[]}} props
  */
 export function Tabs({ name = "tab", tabs, label, forget = [] }) {
-  const chosen = useChosen(name, tabs[0]?.[0] ?? "");
+  const chosen = useOneOf(tabs, name);
   const choose = (/** @type {string} */ key) => refine({ ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
   const move = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -110,7 +110,7 @@ export function Tabs({ name = "tab", tabs, label, forget = [] }) {
   };
   useEffect(() => {
     const tab = document.getElementById(`tab-${chosen}`);
-    if (tab?.parentElement) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 48; // where it is narrow
+    intoView(tab?.parentElement, tab);
   }, [chosen]);
   return html`
     <div class="tabs" role="tablist" aria-label=${label} onKeyDown=${move}>
@@ -122,6 +122,25 @@ export function Tabs({ name = "tab", tabs, label, forget = [] }) {
       )}
     </div>
   `;
+}
+
+/**
+ * Where it is narrow, a list is scrolled to what is chosen in it.
+ * @param {Element | null | undefined} list
+ * @param {HTMLElement | null | undefined} chosen
+ */
+export function intoView(list, chosen) {
+  if (list && chosen) list.scrollLeft = chosen.getBoundingClientRect().left - list.getBoundingClientRect().left + list.scrollLeft - 48;
+}
+
+/**
+ * Return which of some the address says: the first unless it is one of them.
+ * @param {[string, ...unknown[]][]} known
+ * @param {string} [name]
+ */
+export function useOneOf(known, name = "tab") {
+  const said = useChosen(name);
+  return known.some(([key]) => key === said) ? said : (known[0]?.[0] ?? "");
 }
 
 /**

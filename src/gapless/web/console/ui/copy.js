@@ -11,7 +11,7 @@ export function Copy({ text, what }) {
     const done = await copied(text);
     tell(done ? `Copied ${what}.` : `This browser does not let a page copy: select ${what} and copy it.`, done ? "good" : "bad");
   };
-  return html`<button type="button" disabled=${!text} aria-label=${`Copy ${what}`} onClick=${copy}>Copy</button>`;
+  return html`<button type="button" disabled=${!text} aria-label=${`Copy ${what}`} title=${`Copy ${what}`} onClick=${copy}>Copy</button>`;
 }
 
 /** Browsers have a clipboard for https and this machine only. @param {string} text */

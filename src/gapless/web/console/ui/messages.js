@@ -1,11 +1,12 @@
 /** Messages of a channel, one a line; each opens to all that is known of it. */
 import { call } from "../api.js";
 import { counted, digits, exactly, oneLine, time } from "../format.js";
-import { html, useMemo, useRef, useState } from "../lib.js";
+import { html, useEffect, useMemo, useRef, useState } from "../lib.js";
 import { useLoaded } from "../loading.js";
 import { href } from "../route.js";
 import { Time } from "./basics.js";
 import { Copy } from "./copy.js";
+import { step } from "./table.js";
 
 /** @typedef {{user?: string, client?: string, conn_info?: unknown, chan_info?: unknown}} Publisher */
 /** @typedef {{offset: number | null, at_ms: number, stored: boolean, data: unknown, b64data?: string,
@@ -15,7 +16,6 @@ import { Copy } from "./copy.js";
 /** @typedef {{channel: string, items: Item[], label: string, id?: string, opened?: () => void, resend: (message: Message) => void}} ListProps */
 
 const LINE_MAX = 300;
-const STEPS = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 });
 
 /**
  * The list has the focus; from it the arrow keys go to its rows. A row is built once, however often the list changes.
@@ -40,17 +40,20 @@ export function MessageList({ channel, items, label, id, opened, resend }) {
  * @param {HTMLElement | null} list
  */
 function move(event, list) {
-  const step = STEPS[event.key];
   const heads = /** @type {HTMLElement[]} */ ([...(list?.querySelectorAll(".message-head") ?? [])]);
-  const at = heads.indexOf(/** @type {HTMLElement} */ (event.target));
-  if (!step || !heads.length || (at < 0 && event.target !== list)) return;
-  event.preventDefault();
-  heads[Math.min(Math.max(at + step, 0), heads.length - 1)]?.focus();
+  if (event.target === list || heads.includes(/** @type {HTMLElement} */ (event.target))) step(event, heads);
 }
 
 /** @param {{channel: string, item: Item, opened?: () => void, resend: (message: Message) => void}} props */
 function Row({ channel, item: { message, note, chosen = false }, opened, resend }) {
   const [open, setOpen] = useState(chosen);
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    if (!chosen) return;
+    setOpen(true);
+    const list = place.current?.parentElement;
+    if (place.current && list) list.scrollTop += place.current.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 4;
+  }, [chosen]);
   if (note) return html`<li class=${`between ${note.tone ?? ""}`}><span>${note.text}</span>${note.href && html` <a href=${note.href}>${note.link}</a>`}</li>`;
   if (!message) return null;
   const press = () => {
@@ -58,7 +61,7 @@ function Row({ channel, item: { message, note, chosen = false }, opened, resend 
     if (!open) opened?.();
   };
   return html`
-    <li class="message" aria-current=${chosen || undefined}>
+    <li class="message" ref=${place} aria-current=${chosen || undefined}>
       <button type="button" class="message-head" tabindex="-1" aria-expanded=${open} onClick=${press}>
         <span class="offset">${digits(message.offset)}</span>
         <time datetime=${exactly(message.at_ms)}>${time(message.at_ms)}</time>

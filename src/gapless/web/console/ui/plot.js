@@ -23,13 +23,15 @@ export function Plot({ title, lines, unit }) {
   const plot = useRef(/** @type {any} */ (null));
   const [at, setAt] = useState(/** @type {number | null} */ (null));
   const data = joined(lines);
+  const newest = useRef(data);
+  newest.current = data;
   const labels = lines.map((line) => line.label).join("\n");
   useEffect(() => {
     const element = place.current;
     if (!element) return;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(element, labels.split("\n"), unit, setAt), /** @type {any} */ (data), element);
+      plot.current = new uPlot(options(element, labels.split("\n"), unit, setAt), /** @type {any} */ (newest.current), element);
     };
     draw();
     const sized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));

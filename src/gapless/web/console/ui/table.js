@@ -9,6 +9,19 @@ import { html, useRef } from "../lib.js";
 const STEPS = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 });
 
 /**
+ * Go from one of some to another, by the keys that do that; from the list itself to the first.
+ * @param {KeyboardEvent} event
+ * @param {HTMLElement[]} all
+ */
+export function step(event, all) {
+  const by = STEPS[event.key];
+  if (!by || !all.length) return;
+  event.preventDefault();
+  const at = all.indexOf(/** @type {HTMLElement} */ (event.target)) + by;
+  all[Math.min(Math.max(at, 0), all.length - 1)]?.focus();
+}
+
+/**
  * Rows are gone through with the arrow keys; Enter opens one, as a click does.
  * @template Row
  * @param {{label: string, columns: Column<Row>[], rows: Row[], id: (row: Row) => string, open?: (row: Row) => void,
@@ -17,17 +30,11 @@ const STEPS = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1
 export function Table({ label, columns, rows, id, open, chosen, empty }) {
   const body = useRef(/** @type {HTMLTableSectionElement | null} */ (null));
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    const row = /** @type {HTMLElement} */ (event.target).closest("tr");
     const all = /** @type {HTMLElement[]} */ ([...(body.current?.children ?? [])]);
-    const at = row ? all.indexOf(row) : -1;
-    const step = STEPS[event.key];
-    const opened = rows[at];
-    if (step && at >= 0 && event.target === row) {
-      event.preventDefault();
-      all[Math.min(Math.max(at + step, 0), all.length - 1)]?.focus();
-    } else if (event.key === "Enter" && event.target === row && open && opened) {
-      open(opened);
-    }
+    const opened = rows[all.indexOf(/** @type {HTMLElement} */ (event.target))];
+    if (!opened) return;
+    step(event, all);
+    if (event.key === "Enter") open?.(opened);
   };
   if (!rows.length) return empty ?? null;
   return html`

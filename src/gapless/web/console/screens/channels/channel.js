@@ -4,7 +4,7 @@ import { count, counted, digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { useCall, useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
-import { Loaded, Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
+import { Loaded, Page, Stat, Tabs, useOneOf } from "../../ui/basics.js";
 import { History } from "./history.js";
 import { Options as OptionsTab } from "./options.js";
 import { Presence } from "./presence.js";
@@ -27,7 +27,7 @@ const TABS = [
 
 /** @param {{channel: string}} props */
 export function Channel({ channel }) {
-  const chosen = useChosen("tab", "tail");
+  const chosen = useOneOf(TABS);
   const options = useCall("channel_options", { channel });
   return html`
     <${Page} title=${html`<a class="up" href=${href(["channels"])}>Channels</a> <span class="mono">${channel}</span>`}>

@@ -33,8 +33,9 @@ export function followed(tail, changed) {
     place.times += 1;
     place.epoch = how.streamPosition?.epoch ?? "";
     if (!how.recovered) place.offset = how.streamPosition?.offset ?? 0;
-    if (was.times) say(await came(tail.channel, how, was));
-    else await began(tail, how, say);
+    if (!was.times) return began(tail, how, say);
+    await null; // the SDK tells what was recovered right behind this
+    say(came(tail.channel, how, was, place.offset));
   };
   const failed = (/** @type {{code: number, message: string}} */ why) => say({ text: `This cannot be followed: ${why.message} (${why.code})`, tone: "bad" });
   const ends = [follow(tail.channel, { take, subscribed, failed }), whenAway(() => place.times && say({ text: "The connection is away.", tone: "warn" }))];
@@ -80,9 +81,10 @@ async function began(tail, how, say) {
  * @param {string} channel
  * @param {Subscribed} how
  * @param {{offset: number, epoch: string}} was
- * @returns {Promise<import("../../ui/messages.js").Note>}
+ * @param {number} now the offset until which it was recovered
+ * @returns {import("../../ui/messages.js").Note}
  */
-async function came(channel, how, was) {
+function came(channel, how, was, now) {
   const to = how.streamPosition;
   if (!to) return { text: "Back. This channel keeps no history: whether something was missed is not known.", tone: "warn" };
   const history = { href: href(["channels", channel], { tab: "history" }), link: "What is kept" };
@@ -90,6 +92,5 @@ async function came(channel, how, was) {
     const missing = to.epoch === was.epoch ? `up to ${counted(Math.max(0, to.offset - was.offset), "message")} may be missing here` : "the store began a new generation";
     return { text: `Position lost after offset ${digits(was.offset)}: ${missing}.`, tone: "bad", ...history };
   }
-  const head = await page(channel, { size: 1 }).then((found) => found.head, () => was.offset);
-  return { text: `Back at offset ${digits(was.offset)} of ${digits(head)}: recovered ${counted(Math.max(0, head - was.offset), "message")}.`, tone: "good" };
+  return { text: `Back at offset ${digits(was.offset)} of ${digits(now)}: recovered ${counted(now - was.offset, "message")}.`, tone: "good" };
 }

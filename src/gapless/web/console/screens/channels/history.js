@@ -25,7 +25,7 @@ function Kept({ channel }) {
   const { at, offset, before, after, by } = route.value.query;
   const shown = useLoaded((signal) => stretch(channel, { at, offset, before, after }, signal), [channel, at, offset, before, after]);
   const bounds = useLoaded((signal) => boundsOf(channel, signal), [channel], BOUNDS_MS);
-  const travel = (/** @type {import("../../route.js").Query} */ to) => go(["channels", channel], { tab: "history", by, ...to });
+  const travel = (/** @type {import("../../route.js").Query} */ to) => go(["channels", channel], { tab: "history", by, ...to }) || shown.reload();
   const found = shown.data.value;
   const error = shown.error.value;
   return html`

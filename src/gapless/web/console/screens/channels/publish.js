@@ -11,10 +11,15 @@ import { Templates } from "./templates.js";
 
 /** @typedef {import("./draft.js").Draft} Draft */
 
+const BEGIN = { data: '{\n  "text": "Hello"\n}', tags: "", key: "" };
+/** What was typed stays while one looks at what came of it. */
+let typed = { channel: "", form: BEGIN };
+
 /** @param {{channel: string}} props */
 export function Publish({ channel }) {
   const from = useChosen("from");
-  const [form, setForm] = useState({ data: '{\n  "text": "Hello"\n}', tags: "", key: "" });
+  const [form, setForm] = useState(typed.channel === channel ? typed.form : BEGIN);
+  useEffect(() => void (typed = { channel, form }), [channel, form]);
   const [done, setDone] = useState(/** @type {{offset?: number, key: string, again: boolean} | null} */ (null));
   useEffect(() => {
     carried(async () => {

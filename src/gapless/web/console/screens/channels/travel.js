@@ -25,7 +25,7 @@ export function Travel({ bounds, shown, travel }) {
         <${Steps} shown=${shown} travel=${travel} />
         <${Jump} key=${by} by=${by} travel=${travel} />
       </div>
-      ${bounds && bounds.head >= bounds.oldest && bounds.head > 0 && html`<${Slider} key=${by} by=${by} bounds=${bounds} shown=${shown} travel=${travel} />`}
+      ${bounds && bounds.head >= bounds.oldest && bounds.head > 0 && html`<${Slider} key=${by} by=${by} asked=${Number(by === "time" ? query.at : query.offset) || null} bounds=${bounds} shown=${shown} travel=${travel} />`}
     </div>
   `;
 }
@@ -42,14 +42,14 @@ function Steps({ shown, travel }) {
   `;
 }
 
-/** @param {{by: "time" | "offset", bounds: Bounds, shown: Stretch | null, travel: Go}} props */
-function Slider({ by, bounds, shown, travel }) {
+/** @param {{by: "time" | "offset", asked: number | null, bounds: Bounds, shown: Stretch | null, travel: Go}} props */
+function Slider({ by, asked, bounds, shown, travel }) {
   const [dragged, setDragged] = useState(/** @type {number | null} */ (null));
   const timer = useRef(/** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined));
   useEffect(() => setDragged(null), [shown]);
   useEffect(() => () => clearTimeout(timer.current), []);
   const [min, max] = by === "time" ? [bounds.from_ms, bounds.to_ms] : [bounds.oldest, bounds.head];
-  const value = Math.min(Math.max(dragged ?? placeOf(by, shown) ?? max, min), max);
+  const value = Math.min(Math.max(dragged ?? asked ?? placeOf(by, shown) ?? max, min), max);
   const told = by === "time" ? time(value) : `offset ${digits(value)}`;
   const drag = (/** @type {any} */ event) => {
     const to = Number(event.target.value);
@@ -67,7 +67,7 @@ function Slider({ by, bounds, shown, travel }) {
 }
 
 /**
- * Where a page is: by what was asked for, or else by its middle.
+ * Where a page is of which no place was asked for: by its middle.
  * @param {"time" | "offset"} by
  * @param {Stretch | null} shown
  */

@@ -28,7 +28,7 @@ export function Connection({ client }) {
   const lives = useMemo(() => livesOf(events, client), [events]);
   /** @type {Connected | undefined} */
   const here = loaded.data.value?.connections[0];
-  const gone = loaded.data.value && !here;
+  const gone = loaded.data.value && stories.data.value && !here;
   const user = here?.user ?? events.find((event) => event.client === client)?.user;
   return html`
     <${Page} title=${html`<a class="up" href=${href(["connections"])}>Connections</a> ${user || (user === "" ? "anonymous" : short(client))}`}

@@ -3,7 +3,7 @@ import { bytes, count, counted, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { go, href, refine } from "../../route.js";
-import { Badge, Empty, Loaded, Page, Search, Tabs, Time, useChosen } from "../../ui/basics.js";
+import { Badge, Empty, Loaded, Page, Search, Tabs, Time, useChosen, useOneOf } from "../../ui/basics.js";
 import { NodeName } from "../../ui/nodes.js";
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
@@ -13,12 +13,13 @@ import { isBehind, lagOf, listed, sdk, short } from "./told.js";
 /** @typedef {import("./told.js").Connected} Connected */
 
 const EVERY_MS = 3_000;
+const TABS = /** @type {[string, string][]} */ ([["open", "Open"], ["stories", "Stories"]]);
 
 export function Connections() {
-  const tab = useChosen("tab", "open");
+  const tab = useOneOf(TABS);
   return html`
     <${Page} title="Connections" lead="Who is here, how far each has read, and what became of those who were cut.">
-      <${Tabs} label="Of connections" tabs=${[["open", "Open"], ["stories", "Stories"]]} forget=${["after", "what"]} />
+      <${Tabs} label="Of connections" tabs=${TABS} forget=${["after", "what"]} />
       <section class="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
         <h2 class="sr-only">${tab === "stories" ? "Stories" : "Open"}</h2>
         ${tab === "stories" ? html`<${Stories} />` : html`<${Open} />`}

@@ -1,6 +1,6 @@
 /** A queue that is full refuses, and says so. */
 import { call } from "../../api.js";
-import { count } from "../../format.js";
+import { count, counted } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { go } from "../../route.js";
 import { Act } from "../../ui/acting.js";
@@ -35,7 +35,7 @@ export function Full() {
   const empty = async () => {
     const { jobs } = await call("queue/drop", { queue: QUEUE });
     setFilled(null);
-    return `Removed the queue ${QUEUE} with its ${count(jobs)} jobs.`;
+    return `Removed the queue ${QUEUE} with its ${counted(jobs, "job")}.`;
   };
   return html`
     <${Card} title="Fill a queue" promise="Never silence" expect=${`A queue of its own takes ${WAITING_MAX} jobs that wait. What is more is refused, and told: a backend can wait or say no. What was taken stays.`}>

@@ -18,6 +18,7 @@ function useEnqueuing() {
   const [enqueued, setEnqueued] = useState(/** @type {Enqueued | null} */ (null));
   const [running, setRunning] = useState(false);
   const ending = useRef(() => {});
+  const away = useRef(false);
   const end = () => {
     ending.current();
     setRunning(false);
@@ -25,6 +26,7 @@ function useEnqueuing() {
   const start = async () => {
     await call("queue/declare", { queue: QUEUE });
     const { queues: [before] } = await call("queue/stats", { queue: QUEUE });
+    if (away.current) return;
     const run = Date.now();
     setEnqueued({ acked: 0, waiting: 0, error: "", before });
     setRunning(true);
@@ -32,7 +34,10 @@ function useEnqueuing() {
     const merge = (/** @type {Partial<Enqueued>} */ some) => setEnqueued((last) => last && { ...last, ...some });
     ending.current = sending({ method: "queue/enqueue", body }, merge, (error) => merge({ error: error.message }));
   };
-  useEffect(() => () => ending.current(), []);
+  useEffect(() => () => {
+    away.current = true;
+    ending.current();
+  }, []);
   return { enqueued, running, start, end };
 }
 

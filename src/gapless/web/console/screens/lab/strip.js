@@ -62,7 +62,7 @@ function Numbers({ seen }) {
       <${Stat} label="Missing now" value=${count(seen.missing)} tone=${seen.missing > 1 ? "warn" : seen.acked ? "good" : ""} note=${seen.missing > 1 ? "on their way" : "nothing"} />
       <${Stat} label="Twice" value=${count(seen.duplicates)} tone=${seen.duplicates ? "bad" : seen.acked ? "good" : ""} note="has to stay 0" />
       <${Stat} label="Out of order" value=${count(seen.disordered)} tone=${seen.disordered ? "bad" : seen.acked ? "good" : ""} note="has to stay 0" />
-      <${Stat} label="Recovered" value=${count(seen.recovered)} tone=${seen.losses ? "bad" : ""} note=${seen.losses ? `${seen.losses} times told of a gap` : `in ${counted(seen.recoveries, "reconnect")}`} />
+      <${Stat} label="Recovered" value=${count(seen.recovered)} tone=${seen.losses ? "bad" : ""} note=${seen.losses ? `told of ${counted(seen.losses, "gap")}` : `in ${counted(seen.recoveries, "reconnect")}`} />
     </div>
   `;
 }

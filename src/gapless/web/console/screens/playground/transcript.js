@@ -16,6 +16,7 @@ export function useTranscript() {
   const [steps, setSteps] = useState(/** @type {Step[]} */ ([]));
   const [open, setOpen] = useState(false);
   const end = useRef(() => {});
+  const away = useRef(false);
   const say = (/** @type {Step["tone"]} */ tone, /** @type {string} */ title, /** @type {Record<string, unknown> | undefined} */ told) =>
     setSteps((before) => [...before, { at_ms: Date.now(), tone, title, ...(told ? { told } : {}) }].slice(-STEPS_MAX));
   const leave = () => {
@@ -27,11 +28,14 @@ export function useTranscript() {
     leave();
     setSteps([]);
     const token = await tokenFor(asked, say);
-    if (token === null) return;
+    if (token === null || away.current) return;
     end.current = begin({ ...asked, token, subscriptionToken: subscriptionToken.value, data }, say);
     setOpen(true);
   };
-  useEffect(() => () => end.current(), []);
+  useEffect(() => () => {
+    away.current = true;
+    end.current();
+  }, []);
   return { steps, run, leave, open };
 }
 

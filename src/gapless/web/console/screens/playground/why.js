@@ -7,7 +7,7 @@ import { Badge, Empty, Loaded, Panel } from "../../ui/basics.js";
 import { connectionToken, subscriptionToken } from "./held.js";
 
 /** @typedef {import("./try.js").Said} Said */
-/** @typedef {{allowed: boolean | null, reason: string, option?: string}} Explained */
+/** @typedef {{asked: Said, allowed: boolean | null, reason: string, option?: string}} Explained */
 
 const TYPING_MS = 250;
 
@@ -16,11 +16,11 @@ export function Why({ asked }) {
   const body = explained(asked);
   const loaded = useLoaded(async (signal) => {
     await new Promise((resolve) => setTimeout(resolve, TYPING_MS));
-    return asked.channel && !signal.aborted ? /** @type {Explained} */ (await call("explain", body, signal)) : null;
+    return asked.channel && !signal.aborted ? /** @type {Explained} */ ({ asked, ...(await call("explain", body, signal)) }) : null;
   }, [JSON.stringify(body)]);
   return html`
     <${Panel} title="Why">
-      ${asked.channel ? html`<${Loaded} loaded=${loaded}>${(/** @type {Explained} */ told) => html`<${Answer} asked=${asked} ...${told} />`}<//>` : html`<${Empty} title="Nothing is asked yet">Name a channel, and a user.<//>`}
+      ${asked.channel ? html`<${Loaded} loaded=${loaded}>${(/** @type {Explained} */ told) => html`<${Answer} ...${told} />`}<//>` : html`<${Empty} title="Nothing is asked yet">Name a channel, and a user.<//>`}
     <//>
   `;
 }
@@ -32,7 +32,7 @@ function explained({ user, channel, act, by }) {
   return { user: by === "made" ? user : "", channel, act, ...given };
 }
 
-/** @param {{asked: Said} & Explained} props */
+/** What was answered, and to what: somebody may have typed since. @param {Explained} props */
 function Answer({ asked, allowed, reason, option }) {
   const who = asked.by === "pasted" ? "The holder of this token" : asked.by === "made" && asked.user ? asked.user : "Somebody anonymous";
   const [verdict, tone] = allowed === null ? ["a hook decides", "warn"] : allowed ? ["allowed", "good"] : ["refused", "bad"];

@@ -5,9 +5,10 @@ import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { href, refine } from "../../route.js";
 import { Act, Dialog } from "../../ui/acting.js";
-import { Badge, Json, Loaded, Time, useChosen } from "../../ui/basics.js";
+import { Badge, Loaded, Time, useChosen } from "../../ui/basics.js";
 import { Form, Input, JsonInput, useForm } from "../../ui/form.js";
 import { parsed } from "../../ui/json.js";
+import { Facts as Told, Payload } from "../../ui/payload.js";
 import { Left } from "../../ui/ticking.js";
 import { asked, Due } from "./jobs.js";
 
@@ -80,15 +81,15 @@ function Facts({ job }) {
     ["Message id", job.message_id && html`<span class="mono">${job.message_id}</span>`],
     ...Object.entries(job.headers ?? {}).map(([name, value]) => /** @type {[string, unknown]} */ ([name, html`<span class="mono">${value}</span>`])),
   ];
-  return html`<dl class="facts">${facts.filter(([, value]) => value).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>`;
+  return html`<${Told} facts=${facts} />`;
 }
 
 /** @param {{job: Job}} props */
 function Carried({ job }) {
   const hasResult = job.result !== undefined || job.b64result !== undefined;
   return html`
-    <section><h3>Payload ${job.b64data && html`<span class="muted">(bytes, as base64)</span>`}</h3><${Json} data=${job.b64data ?? job.data} /></section>
-    ${hasResult && html`<section><h3>Result</h3><${Json} data=${job.b64result ?? job.result} /></section>`}
+    <${Payload} ...${job} />
+    ${hasResult && html`<${Payload} title="Result" data=${job.result} b64data=${job.b64result} />`}
   `;
 }
 

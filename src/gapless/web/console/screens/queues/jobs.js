@@ -1,11 +1,12 @@
 /** The jobs of a queue by where they are, looked at without touching them. */
 import { call } from "../../api.js";
-import { count, counted, oneLine } from "../../format.js";
+import { count, counted } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { refine } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, Time, useChosen } from "../../ui/basics.js";
+import { PAYLOAD } from "../../ui/payload.js";
 import { Pages } from "../../ui/pages.js";
 import { Running } from "../../ui/running.js";
 import { Table } from "../../ui/table.js";
@@ -20,7 +21,6 @@ import { Redrive, redriving } from "./redrive.js";
 
 const PAGE = 50;
 const POLL_MS = 3_000;
-const CUT = 300; // characters of a payload that a row is given
 
 /**
  * @param {string} queue
@@ -36,8 +36,6 @@ const ID = { key: "id", title: "Job", cell: (job) => html`<span class="mono">${j
 const KEY = { key: "key", title: "Key", cell: (job) => html`<span class="brief mono" title=${job.key}>${job.key ?? "–"}</span>` };
 /** @type {Column} */
 const ATTEMPT = { key: "attempt", title: "Attempt", align: "end", cell: (job) => count(job.attempt) };
-/** @type {Column} */
-const PAYLOAD = { key: "payload", title: "Payload", wide: true, cell: (job) => html`<span class="brief payload mono small">${(job.b64data ?? oneLine(job.data)).slice(0, CUT)}</span>` };
 
 /** @param {{loaded: import("../../loading.js").Loaded<any>, columns: Column[], label: string, empty: unknown}} props */
 function Jobs({ loaded, columns, label, empty }) {

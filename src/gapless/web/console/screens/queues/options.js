@@ -7,6 +7,7 @@ import { go, href } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Loaded } from "../../ui/basics.js";
 import { justBefore } from "../../ui/names.js";
+import { Facts } from "../../ui/payload.js";
 
 /** @param {{stats: {queue: string}}} props */
 export function Options({ stats: { queue } }) {
@@ -18,7 +19,7 @@ export function Options({ stats: { queue } }) {
   };
   const ask = { title: "Drop this queue?", body: "It goes with all its jobs, those in flight too.", word: queue, button: "Drop the queue", danger: true };
   return html`
-    <${Loaded} loaded=${loaded}>${(/** @type {any} */ { queues }) => html`<dl class="facts">${facts(queues[0]?.options).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>`}<//>
+    <${Loaded} loaded=${loaded}>${(/** @type {any} */ { queues }) => html`<${Facts} facts=${facts(queues[0]?.options)} />`}<//>
     <p class="muted small">A worker says how its queue behaves where it declares it; a rule of the configuration goes before.</p>
     <div class="row toolbar"><a href=${href(["settings"], { tab: "audit", name: queue })}>What was done to it</a><span class="grow"></span><${Act} act=${drop} ask=${ask} class="danger">Drop the queue …<//></div>
   `;

@@ -6,7 +6,7 @@ import { href } from "../../route.js";
 import { call } from "../../api.js";
 import { shared, whole } from "../../samples.js";
 import { Act } from "../../ui/acting.js";
-import { Badge, Loaded, Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
+import { Badge, Loaded, Page, Stat, Tabs, useOneOf } from "../../ui/basics.js";
 import { Plot } from "../../ui/plot.js";
 import { Range, useRange } from "../../ui/range.js";
 import { Enqueue } from "./enqueue.js";
@@ -92,8 +92,6 @@ function Plots({ name }) {
 
 /** @param {{stats: Stats, changed: () => void}} props */
 function Contents({ stats, changed }) {
-  const tab = useChosen("tab", "waiting");
-  const Tab = TABS[tab] ?? Waiting;
   /** @type {[string, unknown][]} */
   const tabs = [
     ["waiting", html`Waiting <${Many} number=${stats.ready + stats.delayed} />`],
@@ -103,6 +101,8 @@ function Contents({ stats, changed }) {
     ["recurring", "Recurring"],
     ["options", "Options"],
   ];
+  const tab = useOneOf(tabs);
+  const Tab = TABS[tab];
   return html`
     <section class="panel stack">
       <${Tabs} label="What is in the queue" tabs=${tabs} forget=${["after"]} />

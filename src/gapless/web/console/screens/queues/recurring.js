@@ -1,12 +1,13 @@
 /** What a queue is given again and again: by a cron expression, or at an interval. */
 import { call } from "../../api.js";
-import { duration, oneLine } from "../../format.js";
+import { duration } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { Act, Dialog } from "../../ui/acting.js";
 import { Empty, Loaded, Time } from "../../ui/basics.js";
 import { Form, Input, JsonInput, number, Select, useForm } from "../../ui/form.js";
 import { parsed } from "../../ui/json.js";
+import { PAYLOAD } from "../../ui/payload.js";
 import { Table } from "../../ui/table.js";
 import { Left } from "../../ui/ticking.js";
 
@@ -50,7 +51,7 @@ function columns(edit, reload) {
     { key: "when", title: "When", cell: (each) => (each.cron ? html`<code>${each.cron}</code> ${each.time_zone ?? "UTC"}` : `every ${duration(each.every_ms)}`) },
     { key: "last", title: "Last", cell: (each) => html`<${Time} at_ms=${each.last_ms} />` },
     { key: "next", title: "Next", cell: (each) => html`<${Time} at_ms=${each.next_ms} /><br /><span class="muted small">in <${Left} at_ms=${each.next_ms ?? 0} over="0 s" /></span>` },
-    { key: "payload", title: "Payload", wide: true, cell: (each) => html`<span class="brief payload mono small">${each.b64data ?? oneLine(each.data)}</span>` },
+    PAYLOAD,
     {
       key: "acts", title: "", align: "end",
       cell: (each) => html`

@@ -1,6 +1,6 @@
 /** The audit stream: what was done, when, by whom, to what. */
 import { oneLine } from "../../format.js";
-import { html, useState } from "../../lib.js";
+import { html } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { refine } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
@@ -44,13 +44,8 @@ function Filters({ what, name }) {
 
 /** @param {{records: Recorded[], next?: number, before: number}} props */
 function Records({ records, next = 0, before }) {
-  const [opened, setOpened] = useState(/** @type {Recorded | null} */ (null));
   const asked = Number(useChosen("record"));
-  const shown = opened ?? records.find((record) => record.offset === asked);
-  const open = (/** @type {Recorded | null} */ record) => {
-    setOpened(record);
-    refine({ record: record?.offset });
-  };
+  const open = (/** @type {Recorded} */ record) => refine({ record: record.offset });
   return html`
     <${Table} label="What was done" columns=${COLUMNS} rows=${records} id=${(/** @type {Recorded} */ record) => String(record.offset)}
       open=${open} chosen=${String(asked)} empty=${html`<${Nothing} more=${next > 0} />`} />
@@ -58,7 +53,19 @@ function Records({ records, next = 0, before }) {
       <button type="button" disabled=${!before} onClick=${() => refine({ before: "" })}>Newest</button>
       <button type="button" disabled=${!next} onClick=${() => refine({ before: next })}>Older</button>
     </div>
-    ${shown && html`<${Dialog} title=${`${shown.what} ${shown.name}`} close=${() => open(null)}><${Details} record=${shown} /><//>`}
+    ${asked > 0 && html`<${Opened} key=${asked} offset=${asked} />`}
+  `;
+}
+
+/** A record may stand on another page than this. @param {{offset: number}} props */
+function Opened({ offset }) {
+  const loaded = useCall("stream/audit", { before: offset + 1, limit: 1 });
+  const record = /** @type {Recorded | undefined} */ (loaded.data.value?.records[0]);
+  const found = record?.offset === offset && record;
+  return html`
+    <${Dialog} title=${found ? `${found.what} ${found.name}` : `Record ${offset}`} close=${() => refine({ record: "" })}>
+      <${Loaded} loaded=${loaded}>${() => (found ? html`<${Details} record=${found} />` : html`<${Empty} title="It is not kept any more" />`)}<//>
+    <//>
   `;
 }
 

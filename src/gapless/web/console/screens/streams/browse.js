@@ -1,12 +1,13 @@
 /** Looking through a partition: from an end, an offset or a time, or by key; forwards or backwards. */
 import { call } from "../../api.js";
-import { count, oneLine } from "../../format.js";
+import { digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { useCall, useLoaded } from "../../loading.js";
 import { href, refine, route } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
-import { Empty, Json, Loaded, Time } from "../../ui/basics.js";
+import { Empty, Loaded, Time } from "../../ui/basics.js";
 import { localTime } from "../../ui/form.js";
+import { Facts, PAYLOAD, Payload } from "../../ui/payload.js";
 import { Table } from "../../ui/table.js";
 import { isNamespace } from "./source.js";
 
@@ -16,7 +17,6 @@ import { isNamespace } from "./source.js";
 
 const PAGE = 50;
 const POLL_MS = 3_000;
-const CUT = 300;
 
 /** @param {{source: import("./source.js").Source}} props */
 export function Browse({ source }) {
@@ -121,7 +121,7 @@ function timed(event) {
 /** @param {{read: Read, source: import("./source.js").Source, backwards: boolean}} props */
 function Messages({ read, source, backwards }) {
   const { messages, epoch, after = 0, through = 0, floor = 0, last = 0 } = read;
-  const empty = last ? html`<${Empty} title="Nothing is kept here">The partition holds the offsets ${count(floor + 1)} to ${count(last)}.<//>` : html`<${Nothing} source=${source} />`;
+  const empty = last ? html`<${Empty} title="Nothing is kept here">The partition holds the offsets ${digits(floor + 1)} to ${digits(last)}.<//>` : html`<${Nothing} source=${source} />`;
   const next = backwards ? after > floor && `${epoch}:${after}` : through < last && `${epoch}:${through}`;
   const { path, query } = route.value;
   return html`
@@ -154,11 +154,11 @@ const placeOf = ({ partition, offset }) => `${partition}:${offset}`;
 function columns(source, messages) {
   const hasKeys = messages.some(({ key }) => key);
   return [
-    { key: "offset", title: "Offset", align: "end", cell: (message) => count(message.offset) },
+    { key: "offset", title: "Offset", align: "end", cell: (message) => digits(message.offset) },
     { key: "time", title: "Time", cell: (message) => html`<${Time} at_ms=${message.time_ms} />` },
     ...(isNamespace(source.name) ? [{ key: "channel", title: "Channel", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.channel}>${message.channel}</span>` }] : []),
     ...(hasKeys ? [{ key: "key", title: "Key", cell: (/** @type {Message} */ message) => html`<span class="brief mono" title=${message.key}>${message.key || "–"}</span>` }] : []),
-    { key: "payload", title: "Payload", wide: true, cell: (message) => html`<span class="brief payload mono small">${(message.b64data ?? oneLine(message.data)).slice(0, CUT)}</span>` },
+    PAYLOAD,
   ];
 }
 
@@ -167,7 +167,7 @@ function Opened({ source, place }) {
   const [partition, offset] = place.split(":").map(Number);
   const loaded = useLoaded((signal) => call("stream/read", { source, partition, offset, limit: 1 }, signal), []);
   return html`
-    <${Dialog} title=${`Message ${count(offset)} of partition ${partition}`} wide close=${() => refine({ message: "" })}>
+    <${Dialog} title=${`Message ${digits(offset)} of partition ${partition}`} wide close=${() => refine({ message: "" })}>
       <${Loaded} loaded=${loaded}>
         ${(/** @type {Read} */ { messages: [message] }) => (message?.offset === offset ? html`<${Whole} message=${message} />` : html`<${Empty} title="It is not kept any more" />`)}
       <//>
@@ -178,11 +178,12 @@ function Opened({ source, place }) {
 /** @param {{message: Message | undefined}} props */
 function Whole({ message }) {
   if (!message) return null;
+  /** @type {[string, unknown][]} */
   const facts = [["Time", html`<${Time} at_ms=${message.time_ms} />`], ["Channel", message.channel], ["Key", message.key], ...Object.entries(message.headers ?? {})];
   return html`
     <div class="stack">
-      <dl class="facts">${facts.filter(([, value]) => value).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>
-      <section><h3>Payload ${message.b64data && html`<span class="muted">(bytes, as base64)</span>`}</h3><${Json} data=${message.b64data ?? message.data} /></section>
+      <${Facts} facts=${facts} />
+      <${Payload} ...${message} />
     </div>
   `;
 }

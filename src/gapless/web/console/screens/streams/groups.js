@@ -96,8 +96,8 @@ function Chosen({ source: { name, partitions }, group, reload }) {
 /** @type {import("../../ui/table.js").Column<Lag>[]} */
 const LAGS = [
   { key: "partition", title: "Partition", cell: (each) => count(each.partition) },
-  { key: "position", title: "Stands at", align: "end", cell: (each) => html`${count(each.position ? (each.position.offset ?? 0) : null)} ${each.lost && html`<${Badge} tone="bad" title="Messages that it did not read are gone">lost<//>`}` },
-  { key: "last", title: "Last", align: "end", cell: (each) => count(each.last) },
+  { key: "position", title: "Stands at", align: "end", cell: (each) => html`${digits(each.position ? (each.position.offset ?? 0) : null)} ${each.lost && html`<${Badge} tone="bad" title="Messages that it did not read are gone">lost<//>`}` },
+  { key: "last", title: "Last", align: "end", cell: (each) => digits(each.last) },
   { key: "lag", title: "Lag", align: "end", cell: (each) => html`<span class=${each.lag ? "warn" : ""}>${count(each.lag)}</span>` },
   { key: "lag_ms", title: "Oldest waits", align: "end", cell: (each) => (each.lag_ms ? duration(each.lag_ms) : "–") },
   { key: "member", title: "Held by", cell: (each) => html`<span class="brief mono" title=${each.member}>${each.member || "nobody"}</span>` },

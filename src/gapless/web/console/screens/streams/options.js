@@ -1,6 +1,6 @@
 /** Where the partitions stand, how they are kept, and what makes them shorter. */
 import { call } from "../../api.js";
-import { count, counted } from "../../format.js";
+import { count, counted, digits } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { go, href } from "../../route.js";
 import { Act, confirmed } from "../../ui/acting.js";
@@ -40,8 +40,8 @@ function Partitions({ source: { name, partitions } }) {
 /** @type {import("../../ui/table.js").Column<Partition>[]} */
 const COLUMNS = [
   { key: "partition", title: "Partition", cell: (each) => count(each.partition) },
-  { key: "oldest", title: "Oldest", align: "end", cell: (each) => (each.last < each.oldest ? "–" : count(each.oldest)) },
-  { key: "last", title: "Last", align: "end", cell: (each) => count(each.last) },
+  { key: "oldest", title: "Oldest", align: "end", cell: (each) => (each.last < each.oldest ? "–" : digits(each.oldest)) },
+  { key: "last", title: "Last", align: "end", cell: (each) => digits(each.last) },
   { key: "kept", title: "Kept", align: "end", cell: (each) => count(each.last - each.oldest + 1) },
   { key: "epoch", title: "Epoch", wide: true, cell: (each) => html`<span class="mono">${each.epoch}</span>` },
 ];

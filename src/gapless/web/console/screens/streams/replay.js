@@ -47,7 +47,7 @@ export function Replay({ source: { name, partitions } }) {
       ${values.speed !== "0" && html`<${Check} form=${form} name="shorter" label="Make long pauses shorter:" hint=${`none is longer than ${duration(PAUSE_MS)}.`} />`}
     <//>
     <${Running} id=${replaying(name)} />
-    ${values.channel && html`<p><a href=${href(["channels", values.channel], { tab: "live" })}>Watch the channel</a></p>`}
+    ${values.channel && html`<p><a href=${href(["channels", values.channel])}>Watch the channel</a></p>`}
   `;
 }
 

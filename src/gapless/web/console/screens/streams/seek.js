@@ -1,6 +1,6 @@
 /** Moving a group elsewhere: first what that would skip and give again, then the deed. */
 import { call } from "../../api.js";
-import { count, counted } from "../../format.js";
+import { count, counted, digits } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { Act } from "../../ui/acting.js";
 import { Badge } from "../../ui/basics.js";
@@ -55,8 +55,8 @@ function place({ to, at, offset, partition }) {
 /** @type {import("../../ui/table.js").Column<Sought>[]} */
 const COLUMNS = [
   { key: "partition", title: "Partition", cell: (each) => count(each.partition) },
-  { key: "before", title: "Stands at", align: "end", cell: (each) => count(each.before ? (each.before.offset ?? 0) : null) },
-  { key: "after", title: "Would stand at", align: "end", cell: (each) => html`${count(each.position.offset ?? 0)} ${each.at_end && html`<${Badge}>end<//>`}` },
+  { key: "before", title: "Stands at", align: "end", cell: (each) => digits(each.before ? (each.before.offset ?? 0) : null) },
+  { key: "after", title: "Would stand at", align: "end", cell: (each) => html`${digits(each.position.offset ?? 0)} ${each.at_end && html`<${Badge}>end<//>`}` },
   { key: "skipped", title: "Skipped", align: "end", cell: (each) => html`<span class=${each.skipped ? "bad" : ""}>${count(each.skipped ?? 0)}</span>` },
   { key: "again", title: "Given again", align: "end", cell: (each) => html`<span class=${each.again ? "warn" : ""}>${count(each.again ?? 0)}</span>` },
 ];

@@ -5,7 +5,7 @@ import { html, useState } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { href } from "../../route.js";
 import { whole } from "../../samples.js";
-import { Badge, Loaded, Page, Stat, Tabs, useChosen } from "../../ui/basics.js";
+import { Badge, Loaded, Page, Stat, Tabs, useOneOf } from "../../ui/basics.js";
 import { Range, useRange } from "../../ui/range.js";
 import { Append } from "./append.js";
 import { Browse } from "./browse.js";
@@ -79,8 +79,6 @@ function limited({ retention_messages, retention_ms, retention_bytes }) {
 
 /** @param {{source: Source, groups: import("../../loading.js").Loaded<{groups: Group[]}>, changed: () => void}} props */
 function Contents({ source, groups, changed }) {
-  const tab = useChosen("tab", "browse");
-  const Tab = TABS[tab] ?? Browse;
   const number = groups.data.value?.groups.length;
   /** @type {[string, unknown][]} */
   const tabs = [
@@ -89,6 +87,8 @@ function Contents({ source, groups, changed }) {
     ["replay", "Replay"],
     ["options", "Options"],
   ];
+  const tab = useOneOf(tabs);
+  const Tab = TABS[tab];
   return html`
     <section class="panel stack">
       <${Tabs} label="What is in the stream" tabs=${tabs} forget=${OF_ONE_TAB} />
