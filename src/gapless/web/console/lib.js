@@ -2,9 +2,9 @@
 import htm from "./vendor/htm.js";
 import { h } from "./vendor/preact.js";
 
-export { Fragment, render } from "./vendor/preact.js";
-export { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
-export { batch, computed, effect, signal, useComputed, useSignal, useSignalEffect } from "./vendor/signals.js";
+export { render } from "./vendor/preact.js";
+export { useEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
+export { computed, effect, signal, useSignal } from "./vendor/signals.js";
 
 /** @typedef {import("./vendor/preact.js").ComponentChildren} Children */
 /** @typedef {import("./vendor/preact.js").VNode<any>} Node */

@@ -9,9 +9,9 @@ import { href } from "../../route.js";
 /** @typedef {import("../../ui/messages.js").Item} Item */
 /** @typedef {import("../../ui/messages.js").Note} Note */
 
-export const ROWS_MAX = 500;
+const ROWS_MAX = 500;
 export const WAITING_MAX = 500;
-export const FRAME_ROWS_MAX = 30;
+const FRAME_ROWS_MAX = 30;
 const HURRY = 400; // so many are passed over at once, or every frame of a burst would tell of some
 
 export class Tail {
