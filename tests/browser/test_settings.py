@@ -126,7 +126,10 @@ def test_nodes_are_there_with_their_versions_and_store(page: Page, served: Progr
         expect(table).to_contain_text(said)
 
 
-def test_each_library_stands_there_with_its_licence_and_the_text_of_it(page: Page, served: Program) -> None:
+def test_each_library_stands_there_with_its_licence_and_the_text_of_it(
+    page: Page, visitors: Visitors, served: Program
+) -> None:
+    visitors.expect(r"favicon\.ico")  # which a browser asks for a text
     open_console(page, served, "#/settings?tab=about", as_name="bob")
     for library in vendored():
         line = page.get_by_role("row").filter(has=page.get_by_text(library["package"], exact=True))
