@@ -69,7 +69,7 @@ def call(server: Program, method: str, /, **request: Any) -> dict[str, Any]:
 
 def of(server: Program, **whom: str) -> list[dict[str, Any]]:
     """Return connections as the API tells of them."""
-    found: list[dict[str, Any]] = call(server, "connections", **whom)["connections"]
+    found: list[dict[str, Any]] = call(server, "connection/list", **whom)["connections"]
     return found
 
 

@@ -177,7 +177,7 @@ def test_the_connections_are_really_cut(page: Page, dev: Dev) -> None:
 
 
 def connections(dev: Dev) -> list[Any]:
-    found: list[Any] = dev.api("connections")["result"]["connections"]
+    found: list[Any] = dev.api("connection/list")["result"]["connections"]
     return [each for each in found if each["name"] == "gapless-demo"]
 
 

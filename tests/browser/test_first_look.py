@@ -59,7 +59,7 @@ def test_a_page_that_is_open_comes_in_again_when_the_server_began_anew(
 def test_a_console_that_was_disconnected_for_good_connects_when_it_is_told_to(page: Page, dev: Dev) -> None:
     open_console(page, dev)
     expect(page.get_by_role("status").first).to_have_text("live")
-    (here,) = [each for each in dev.api("connections")["result"]["connections"] if each.get("watches")]
+    (here,) = [each for each in dev.api("connection/list")["result"]["connections"] if each.get("watches")]
     dev.api("disconnect", user=here["user"], client=here["client"])
     page.get_by_role("button", name="Connect", exact=True).click()
     expect(page.get_by_role("status").first).to_have_text("live")

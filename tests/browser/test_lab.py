@@ -57,7 +57,7 @@ def holds(page: Page) -> None:
 
 def connections(dev: Dev) -> list[dict[str, Any]]:
     """Return who is connected for the lab."""
-    told: list[dict[str, Any]] = dev.api("connections")["result"]["connections"]
+    told: list[dict[str, Any]] = dev.api("connection/list")["result"]["connections"]
     return [connection for connection in told if connection["name"] == "gapless-lab"]
 
 
@@ -76,14 +76,14 @@ def test_anybody_can_be_picked_to_be_cut(lab: Page, visitors: Visitors, dev: Dev
     other = visitors.page()
     open_console(other, dev, "#/settings?tab=nodes")
     expect(other.get_by_role("status").first).to_have_text("live")
-    consoles = {c["client"] for c in dev.api("connections")["result"]["connections"] if c["watches"]}
+    consoles = {c["client"] for c in dev.api("connection/list")["result"]["connections"] if c["watches"]}
     picked = lab.get_by_label("Whose connection")
     until(lambda: picked.locator("option", has_text="a console").count() >= 2)
     client = picked.locator("option", has_text="a console").last.get_attribute("value")
     assert client in consoles
     picked.select_option(client)
     lab.get_by_role("button", name="Cut it").click()
-    until(lambda: client not in {c["client"] for c in dev.api("connections")["result"]["connections"]})
+    until(lambda: client not in {c["client"] for c in dev.api("connection/list")["result"]["connections"]})
     holds(lab)
 
 

@@ -135,7 +135,7 @@ def test_who_logs_out_is_gone_here_and_on_the_server(page: Page, served: Program
 
 def connected(server: Program, user: str) -> list[dict[str, Any]]:
     """Return the connections of a user."""
-    told: list[dict[str, Any]] = server.api("connections", user=user)["result"]["connections"]
+    told: list[dict[str, Any]] = server.api("connection/list", user=user)["result"]["connections"]
     return told
 
 

@@ -21,8 +21,8 @@ const EVENTS_MAX = 500;
 
 /** @param {{client: string}} props */
 export function Connection({ client }) {
-  const loaded = useCall("connections", { client }, EVERY_MS);
-  const stories = useCall("stories", { client, limit: EVENTS_MAX }, EVERY_MS);
+  const loaded = useCall("connection/list", { client }, EVERY_MS);
+  const stories = useCall("connection/stories", { client, limit: EVENTS_MAX }, EVERY_MS);
   /** @type {Event[]} */
   const events = stories.data.value?.events ?? [];
   const lives = useMemo(() => livesOf(events, client), [events]);
@@ -117,7 +117,7 @@ async function unsubscribe({ user, client }, channel, done) {
 
 /** @param {{client: string, user?: string, known: boolean}} props */
 function Gone({ client, user, known }) {
-  const later = useLoaded((signal) => call("stories", { user: user ?? "", limit: 1_000 }, signal), [client, user], EVERY_MS);
+  const later = useLoaded((signal) => call("connection/stories", { user: user ?? "", limit: 1_000 }, signal), [client, user], EVERY_MS);
   const back = later.data.value?.events.find((/** @type {Event} */ event) => event.previous === client)?.client;
   return html`
     <p class="note" role="status">

@@ -27,7 +27,7 @@ const KINDS = {
 export function Stories() {
   const [user, kind, more] = [useChosen("user"), useChosen("what"), useChosen("more")];
   const limit = more || kind ? LIMIT_MAX : LIMIT;
-  const loaded = useCall("stories", { user, limit }, EVERY_MS);
+  const loaded = useCall("connection/stories", { user, limit }, EVERY_MS);
   const [, fits] = KINDS[kind] ?? ["", () => true];
   return html`
     <div class="stack">

@@ -37,13 +37,13 @@ export const short = (client) => client.slice(0, 8);
  */
 export async function listed({ user, channel, after, behind }, signal) {
   const asked = { user, channel };
-  if (!behind) return call("connections", { ...asked, after, limit: LIMIT }, signal);
+  if (!behind) return call("connection/list", { ...asked, after, limit: LIMIT }, signal);
   /** @type {Listed} */
   let page = { connections: [], total: 0, next: after };
   /** @type {Connected[]} */
   const found = [];
   for (let turn = 0; turn < TURNS_MAX && found.length < LIMIT && (page.next || !turn); turn++) {
-    page = await call("connections", { ...asked, after: page.next, limit: LOOKED_AT }, signal);
+    page = await call("connection/list", { ...asked, after: page.next, limit: LOOKED_AT }, signal);
     found.push(...page.connections.filter(isBehind));
   }
   return { ...page, connections: found };

@@ -18,7 +18,7 @@ const LENGTHS_MS = [5_000, 10_000, 30_000];
 /** Cut a connection, that of the observer first. @param {{own: string}} props */
 export function Cut({ own }) {
   const [picked, setPicked] = useState("");
-  const { data } = useCall("connections", { limit: CONNECTIONS_MAX }, CONNECTIONS_MS);
+  const { data } = useCall("connection/list", { limit: CONNECTIONS_MAX }, CONNECTIONS_MS);
   /** @type {Connection[]} */
   const others = (data.value?.connections ?? []).filter((/** @type {Connection} */ each) => each.client !== own);
   const client = others.some((each) => each.client === picked) ? picked : own || others[0]?.client || "";
