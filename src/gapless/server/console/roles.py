@@ -10,7 +10,8 @@ __all__ = ["ACTS", "LOOKS", "NOBODY", "RECORDED_BY_THE_BROKER", "check", "is_rec
 LOOKS: Final = frozenset(
     (
         "presence", "presence_stats", "history", "channels", "info", "revocations",
-        "connection/list", "connection/stories", "config", "channel_options", "explain", "token/check", "lab/faults",
+        "connection/list", "connection/stories", "config", "channel_options", "explain",
+        "token/check", "lab/faults",
         "queue/list", "queue/stats", "queue/browse", "queue/job", "queue/schedules",
         "stream/list", "stream/read", "stream/find", "stream/groups", "stream/lag", "stream/audit",
         "stream/replay",
