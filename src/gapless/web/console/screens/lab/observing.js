@@ -8,6 +8,7 @@ export const CHANNEL = "lab-numbers";
 
 const BUCKET_MS = 500;
 const BUCKETS = 120;
+const LEAVE_MS = 5_000; // at most, once somebody stops to watch
 
 /** @typedef {{live: number, recovered: number, missing: number}} Bucket what came in half a second, and what was missing at its end */
 /** @typedef {{state: string, client: string, acked: number, waiting: number, refused: number, received: number, missing: number,
@@ -66,9 +67,14 @@ export function observe(show) {
     changed();
   }, BUCKET_MS);
   return () => {
-    clearInterval(timer);
     endSending();
-    client.disconnect();
+    const until_ms = Date.now() + LEAVE_MS;
+    const leaving = setInterval(() => {
+      if (counting.missing(seen.acked) && Date.now() < until_ms) return; // it is on its way
+      clearInterval(leaving);
+      clearInterval(timer);
+      client.disconnect();
+    }, BUCKET_MS);
   };
 }
 
