@@ -1,5 +1,5 @@
 /** Plots over time (uPlot), in the colours of the theme, with what is under the pointer, or newest, in words. */
-import { count } from "../format.js";
+import { bytes, count, duration } from "../format.js";
 import { html, useEffect, useRef, useState } from "../lib.js";
 import { history, RANGES } from "../samples.js";
 import uPlot from "../vendor/uplot.js";
@@ -9,7 +9,15 @@ import uPlot from "../vendor/uplot.js";
 const HEIGHT = 150;
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const WHOLE = [1, 2, 5].flatMap((step) => Array.from({ length: 13 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
+const DECIMAL = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** (power - 1))).flat();
+const MINUTE_MS = 60_000;
+
+/** What lies between two ticks, so that they are round in the unit in which they are written. */
+const STEPS = new Map(/** @type {[Function, number[]][]} */ ([
+  [count, DECIMAL.filter((step) => step >= 1)],
+  [bytes, Array.from({ length: 50 }, (_, power) => 2 ** power)],
+  [duration, [...DECIMAL.filter((step) => step < MINUTE_MS / 2), ...[0.5, 1, 2, 5, 10, 30, 60, 120, 360, 720, 1_440, 2_880, 10_080].map((minutes) => minutes * MINUTE_MS)]],
+]));
 
 /** @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -95,7 +103,7 @@ function options(element, labels, unit, pointed) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { range: period }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
-    axes: [{ ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(tick) }, { ...axis, ...(unit === count ? { incrs: WHOLE } : {}), size: 72, values: (_, ticks) => ticks.map(unit) }],
+    axes: [{ ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(tick) }, { ...axis, incrs: STEPS.get(unit) ?? DECIMAL, size: 72, values: (_, ticks) => ticks.map(unit) }],
     series: [{}, ...lines],
     hooks: { setCursor: [(plot) => pointed(plot.cursor.idx ?? null)] },
   };

@@ -39,15 +39,15 @@ const isLive = (query) => !query.page && (query.from ?? "latest") === "latest";
  * @param {Record<string, string>} query
  */
 function asked({ name, partitions }, query) {
-  const { page, from = "latest", offset = "1", at = "0", key } = query;
+  const { page, from = "latest", offset, at, key } = query;
   const backwards = !query.forwards;
   const one = { source: name, limit: PAGE, backwards, ...(key ? { key } : {}) };
   // A key tells its partition, unless one is named.
   const place = { ...one, ...(key && !query.partition ? {} : { partition: partitionOf(partitions, query) }) };
   if (page) return { ...place, ...paged(page, backwards) };
-  if (from === "offset") return { ...place, offset: Number(offset) + (backwards ? 1 : 0) };
-  if (from === "time") return { ...place, at_ms: Number(at) };
-  return from === "earliest" ? { ...place, start: "earliest" } : place;
+  if (from === "offset" && offset) return { ...place, offset: Number(offset) + (backwards ? 1 : 0) };
+  if (from === "time" && at) return { ...place, at_ms: Number(at) };
+  return backwards ? place : { ...place, start: "earliest" }; // also until it is said from where
 }
 
 /**
