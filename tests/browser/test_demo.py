@@ -22,6 +22,8 @@ MISSED_MIN = 4
 SCROLLED = 2_000
 STEP_PX = 3_000
 SHOWN_MAX = 160
+BURST = 2_000
+KEPT_MAX = 5_000
 
 
 class Phone:
@@ -31,9 +33,10 @@ class Phone:
         self.all = page.locator(f"#{id}")
         self.messages = self.all.locator(".message")
 
-    def ids(self) -> list[str]:
-        """The messages that are shown, in their order."""
-        found: list[str] = self.messages.evaluate_all("rows => rows.map(row => row.dataset.id)")
+    def ids(self, kind: str = "") -> list[str]:
+        """The messages that are shown, or those of a kind, in their order."""
+        rows = self.all.locator(f".message{kind}")
+        found: list[str] = rows.evaluate_all("rows => rows.map(row => row.dataset.id)")
         return found
 
     def saying(self, text: str) -> Locator:
@@ -153,10 +156,9 @@ def test_the_mark_counts_what_was_recovered(page: Page, dev: Dev) -> None:
     before = kept.ids()
     hears_more(page, dev, MISSED_MIN)
     out_again(page, kept)
-    recovered = kept.all.locator(".message.recovered")
     sent = ids_of(history(dev))
     start = sent.index(before[-1]) + 1
-    marked: list[str] = recovered.evaluate_all("rows => rows.map(row => row.dataset.id)")
+    marked = kept.ids(".recovered")
     assert marked == sent[start : start + len(marked)]
     mark = kept.all.locator(".line.recovery")
     expect(mark).to_have_text(re.compile(f"^{len(marked)} messages recovered in"))
@@ -179,6 +181,110 @@ def test_the_connections_are_really_cut(page: Page, dev: Dev) -> None:
 def connections(dev: Dev) -> list[Any]:
     found: list[Any] = dev.api("connection/list")["result"]["connections"]
     return [each for each in found if each["name"] == "gapless-demo"]
+
+
+# A long tunnel --------------------------------------------------------------------------------
+
+WATCH_TASKS = """
+() => {
+  window.tasksMs = [0];
+  const note = (list) => window.tasksMs.push(...list.getEntries().map(({ duration }) => duration));
+  new PerformanceObserver(note).observe({ type: "longtask" });
+}
+"""
+NEVER_STOOD_STILL = "Math.max(...window.tasksMs) < 1000"  # what costs more with each message takes far longer
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Any:
+    """A server of its own, where much is said."""
+    dev = Dev(tmp_path)
+    dev.start()
+    yield dev
+    dev.close()
+
+
+def say_much(dev: Dev, count: int) -> None:
+    for start in range(0, count, 500):
+        numbers = range(start, min(start + 500, count))
+        commands = [{"broadcast": {"channels": BOTH, "data": said(number)}} for number in numbers]
+        dev.api("batch", commands=commands)
+
+
+def test_thousands_that_were_missed_come_back_in_order_without_stopping_the_page(
+    page: Page, busy: Dev
+) -> None:
+    _, kept = board(page, busy)
+    in_tunnel(page)
+    before = kept.ids()[-1]
+    say_much(busy, BURST)
+    page.evaluate(WATCH_TASKS)
+    ride(page, "Out of")
+    mark = kept.all.locator(".result")
+    expect(mark).to_have_text(re.compile(r"^2,0\d\d recovered in [\d.,]+ ms$"))
+    count = int(mark.inner_text().split()[0].replace(",", ""))
+
+    chat = kept.all.locator(".chat").element_handle()
+    recovered = set(kept.ids(".recovered"))
+    shown = [kept.ids()]
+    while not kept.all.locator(".line.recovery").count():
+        shown.append(page.evaluate(SCROLL, [chat, -STEP_PX])["ids"])
+        recovered.update(kept.ids(".recovered"))
+    whole = ids_of(history(busy))
+    assert all(is_slice(step, whole) for step in shown), "something is doubled, or left out"
+    start = whole.index(before) + 1
+    assert recovered == set(whole[start : start + count])
+    assert {f"old-{number}" for number in range(BURST)} <= recovered
+    assert page.evaluate(NEVER_STOOD_STILL)
+
+
+def test_a_burst_outside_arrives_on_both_phones_without_stopping_the_page(page: Page, busy: Dev) -> None:
+    phones = board(page, busy)
+    page.evaluate(WATCH_TASKS)
+    say_much(busy, BURST)
+    for phone in phones:
+        expect(phone.all.locator(f"[data-id=old-{BURST - 1}]")).to_be_visible()
+        expect(phone.all.locator(".line.gap")).to_have_count(0)
+    assert page.evaluate(NEVER_STOOD_STILL)
+
+
+def test_a_position_that_is_gone_is_told_on_both_phones(page: Page, busy: Dev) -> None:
+    plain, kept = board(page, busy)
+    in_tunnel(page)
+    last = int(kept.messages.last.get_attribute("data-key") or 0)
+    say_much(busy, KEPT_MAX + 300)
+    ride(page, "Out of")
+    expect(kept.all.locator(".result")).to_have_text("Could not recover")
+    line = kept.all.locator(".line.not-recovered")
+    told = r"^Could not recover: the position is gone\. (3\d\d) messages or more are not kept any more$"
+    expect(line).to_have_text(re.compile(told))
+    found = re.match(told, line.inner_text())
+    assert found
+    assert 300 <= int(found[1]) <= history(busy)[0]["offset"] - last - 1
+    expect(plain.all.locator(".line.gap")).to_have_text(re.compile(r"^about 5,3\d\d messages never arrived$"))
+    expect(plain.all.locator(".result")).to_have_text(re.compile(r"^about 5,3\d\d never arrived$"))
+
+    chat = kept.all.locator(".chat").element_handle()
+    shown = [page.evaluate(SCROLL, [chat, -STEP_PX])["ids"] for _ in range(3)]
+    whole = ids_of(history(busy))
+    assert all(is_slice(step, whole) for step in shown), "something is doubled, or left out"
+    in_tunnel(page)
+    hears_more(page, busy, 1)
+    out_again(page, kept)
+
+
+def test_another_history_is_told_on_both_phones(page: Page, busy: Dev) -> None:
+    plain, kept = board(page, busy)
+    in_tunnel(page)
+    busy.stop()
+    for path in busy.folder.glob("gapless.db*"):
+        path.unlink()
+    busy.start()
+    ride(page, "Out of")
+    expect(kept.all.locator(".line.not-recovered")).to_have_text(
+        "Could not recover: the channel has another history now"
+    )
+    expect(plain.all.locator(".line.gap")).to_have_text("nobody can tell how many never arrived")
 
 
 # Sending --------------------------------------------------------------------------------------
@@ -283,11 +389,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server whose conversation is long already."""
     dev = Dev(tmp_path_factory.mktemp("old"))
     dev.start()
-    for start in range(0, SCROLLED, 500):
-        commands = [
-            {"publish": {"channel": CHANNEL, "data": said(number)}} for number in range(start, start + 500)
-        ]
-        dev.api("batch", commands=commands)
+    say_much(dev, SCROLLED)
     yield dev
     dev.close()
 

@@ -5,11 +5,13 @@ import { read, received } from "./message.js";
 import { name } from "./name.js";
 import { flush, put, waiting } from "./outbox.js";
 import { inTunnel, network, radio, reach } from "./radio.js";
-import { recovery } from "./recovery.js";
+import { recovery, withGone } from "./recovery.js";
+import { soon } from "./soon.js";
 import { held, indexOf, KEPT_MAX, merged, newer, NEWEST, older, shown } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Message} Message */
 /** @typedef {import("./recovery.js").Recovered} Recovered */
+/** @typedef {import("./recovery.js").Lost} Lost */
 /** @typedef {import("./outbox.js").Draft} Draft */
 
 const MARKS_MAX = 50;
@@ -21,6 +23,8 @@ export const messages = signal(/** @type {readonly Message[]} */ ([]));
 export const marks = signal(/** @type {readonly Recovered[]} */ ([]));
 /** @type {import("./lib.js").Signal<ReadonlyMap<string, string>>} names by client */
 export const people = signal(/** @type {ReadonlyMap<string, string>} */ (new Map()));
+/** The last time that the server could not go on from where this page stood. */
+export const lost = signal(/** @type {Lost | null} */ (null));
 export const isConnected = signal(false);
 export const trouble = signal("");
 /** Whether there is more before the oldest message here, and whether it is being fetched. */
@@ -48,8 +52,10 @@ export const client = () => me;
 
 const watch = recovery(
   (recovered) => {
-    if (recovered.count) marks.value = [...marks.peek().slice(1 - MARKS_MAX), recovered];
+    finished.push(recovered);
+    showSoon();
   },
+  forget,
   async () => (await subscription.history({ limit: 0 })).offset,
 );
 
@@ -75,27 +81,32 @@ subscription.on("subscribed", subscribed);
 
 /** @type {Message[]} */
 let arrived = [];
+/** @type {Recovered[]} */
+let finished = [];
 
 // how: take
 /** @param {any} publication */
 function take(publication) {
   const message = received(publication);
-  if (!arrived.length) queueMicrotask(show); // what comes together is shown together
   arrived.push(message);
   watch.took(message.offset);
+  showSoon(); // what comes together is shown together
 }
+
+const showSoon = soon(() => batch(show));
 
 function show() {
   const all = merged(messages.peek(), arrived);
-  arrived = [];
   messages.value = all.slice(-KEPT_MAX);
-  if (all.length > KEPT_MAX) past.value = { ...past.peek(), more: false };
+  marks.value = [...marks.peek(), ...finished.filter(({ count }) => count)].slice(-MARKS_MAX);
+  if (all.length > KEPT_MAX) past.value = { ...past.peek(), more: false, fetching: false };
+  arrived = [];
+  finished = [];
 }
 // end
 
 /** @param {{wasRecovering: boolean, recovered: boolean, streamPosition?: {offset: number}}} how */
 function subscribed(how) {
-  if (how.wasRecovering && !how.recovered) forget(); // the server has another history now
   if (!how.recovered) origin.value = { offset: how.streamPosition?.offset ?? 0 };
   isConnected.value = true;
   if (past.peek().more && !past.peek().cursor) void fetchOlder();
@@ -103,12 +114,16 @@ function subscribed(how) {
   void send();
 }
 
-function forget() {
+/** @param {Lost} told nothing of what was here is kept any more: it begins anew, with the newest */
+function forget(told) {
+  arrived = [];
+  finished = [];
   batch(() => {
+    lost.value = told;
     messages.value = [];
     marks.value = [];
-    view.value = NEWEST;
     past.value = { more: true, cursor: "", fetching: false };
+    showNewest();
   });
 }
 
@@ -133,18 +148,21 @@ const nameOf = (info) => String(info.chanInfo?.name ?? "somebody").slice(0, 40);
 async function fetchOlder() {
   const { more, cursor, fetching } = past.peek();
   if (!more || fetching || inTunnel.peek()) return;
-  past.value = { more, cursor, fetching: true };
+  const asked = { more, cursor, fetching: true };
+  past.value = asked;
   const before = cursor ? `&before=${cursor}` : "";
   const path = `${about.api}/channels/${encodeURIComponent(about.kept)}/messages?size=${PAGE}${before}`;
   try {
     const page = await (await reach(address(path))).json();
+    if (past.peek() !== asked) return; // what that goes before is not here any more
     const items = page.items.map(read).reverse(); // they come newest first
     batch(() => {
       messages.value = merged(items, messages.peek());
       past.value = { more: page.has_before, cursor: page.before_cursor, fetching: false };
+      lost.value = withGone(lost.peek(), page.oldest);
     });
   } catch {
-    past.value = { more, cursor, fetching: false }; // tried again at the next scroll
+    if (past.peek() === asked) past.value = { more, cursor, fetching: false }; // tried again at the next scroll
   }
 }
 // end
@@ -206,6 +224,7 @@ function note(error) {
 export function start() {
   connection.on("connected", (told) => (me = told.client));
   connection.on("connecting", () => {
+    batch(show);
     isConnected.value = false;
     me = "";
   });

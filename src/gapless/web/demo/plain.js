@@ -5,12 +5,13 @@ import * as kept from "./kept.js";
 import { received } from "./message.js";
 import { name } from "./name.js";
 import { inTunnel, network, radio } from "./radio.js";
+import { soon } from "./soon.js";
 import { indexOf } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Message} Message */
 /** @typedef {import("./outbox.js").Draft} Draft */
 /** @typedef {{message: Message, state: "arrived" | "sending" | "lost"}} Entry */
-/** @typedef {{gap: number, key: string}} Gap */
+/** @typedef {{gap: number, key: string, isLost: boolean}} Gap `isLost`: the other phone could not recover either */
 
 const ENTRIES_MAX = 300;
 const TRIED_MS = 1000;
@@ -37,26 +38,38 @@ const subscription = connection.newSubscription(about.plain);
 subscription.on("publication", take);
 // end
 
+/** @type {Entry[]} */
+let arrived = [];
+
 /** @param {any} publication */
 function take(publication) {
-  const message = received(publication);
-  put({ message, state: "arrived" });
+  arrived.push({ message: received(publication), state: "arrived" });
+  showSoon();
 }
 
-/** @param {Entry} entry */
-function put(entry) {
-  const others = entries.peek().filter(({ message }) => message.id !== entry.message.id);
-  const all = [...others, entry];
-  entries.value = all.slice(-ENTRIES_MAX);
-  if (all.length > ENTRIES_MAX) forget();
+const showSoon = soon(show);
+
+function show() {
+  put(arrived);
+  arrived = [];
 }
 
-/** Compare from the oldest message that is still here. */
-function forget() {
-  const oldest = new Set(entries.peek().slice(0, 1).map(({ message }) => message.id));
-  const same = kept.messages.peek().find(({ id }) => oldest.has(id));
+/** @param {Entry[]} more */
+function put(more) {
+  const all = new Map(entries.peek().map((entry) => [entry.message.id, entry]));
+  for (const entry of more) {
+    all.delete(entry.message.id); // it stands where it came last
+    all.set(entry.message.id, entry);
+  }
+  entries.value = [...all.values()].slice(-ENTRIES_MAX);
+}
+
+/** Where no more fits, compare from the oldest message that is still here. */
+effect(() => {
+  const [oldest] = entries.value.slice(-ENTRIES_MAX, 1 - ENTRIES_MAX);
+  const same = oldest && kept.messages.value.findLast(({ id }) => id === oldest.message.id);
   if (same) base.value = Math.max(base.peek(), same.offset - 1);
-}
+});
 
 /** @type {{offset: number} | null} */
 let compared = null;
@@ -68,8 +81,35 @@ effect(() => {
   base.value = Math.max(origin.offset, kept.messages.peek().at(-1)?.offset ?? 0);
 });
 
+const END = ""; // no message has this id
+
+/** The messages that came while both phones had no signal, where the other one lost its place. */
+const hole = signal(/** @type {{after: string, count: number} | null} */ (null));
+/** What stood last here when neither phone had a signal any more. @type {string | undefined} */
+let cutAfter;
+
+effect(() => {
+  if (kept.isConnected.value) cutAfter = undefined;
+  else if (!isConnected.value) cutAfter ??= entries.peek().at(-1)?.message.id ?? END;
+});
+
+effect(() => {
+  const { value: lost } = kept.lost;
+  if (!lost || cutAfter === undefined) return;
+  hole.value = { after: cutAfter, count: lost.isOther ? 0 : lost.at - lost.after };
+});
+
+/** Before which message the hole is. */
+const holeBefore = computed(() => {
+  if (!hole.value) return undefined;
+  const { after } = hole.value;
+  const index = entries.value.findIndex(({ message }) => message.id === after);
+  if (after && index < 0) return undefined; // it is not here any more
+  return entries.value.slice(index + 1).find(({ state }) => state === "arrived")?.message.id ?? END;
+});
+
 // how: compare
-/** What the other phone has and this one has not, before each message that came later; and at the end. */
+/** How many the other phone has and this one has not, before each message that came later; and at the end. */
 const missing = computed(() => {
   const here = new Set(entries.value.map(({ message }) => message.id));
   const recovered = kept.marks.value.map(({ after, count }) => ({ after, until: after + count }));
@@ -87,7 +127,7 @@ const missing = computed(() => {
       if (recovered.some(({ after, until }) => after < offset && offset <= until)) recoveredGap = gap;
     }
   }
-  before.set("end", recoveredGap); // what is newer may be on its way
+  before.set(END, recoveredGap); // what is newer may be on its way
   return before;
 });
 // end
@@ -95,32 +135,35 @@ const missing = computed(() => {
 export const rows = computed(() => {
   /** @type {(Entry | Gap)[]} */
   const all = [];
-  const gaps = inTunnel.value || !isConnected.value ? new Map() : missing.value;
-  for (const entry of entries.value) {
-    const gap = gaps.get(entry.message.id);
-    if (gap) all.push({ gap, key: `gap ${entry.message.id}` });
-    all.push(entry);
-  }
-  if (gaps.get("end")) all.push({ gap: gaps.get("end"), key: "gap at the end" });
-  return all;
+  const isAway = inTunnel.value || !isConnected.value;
+  for (const entry of entries.value) all.push(...(isAway ? [] : gapsBefore(entry.message.id)), entry);
+  return isAway ? all : [...all, ...gapsBefore(END)];
 });
+
+/** @param {string} id @returns {Gap[]} */
+function gapsBefore(id) {
+  const isLost = id === holeBefore.value;
+  const gap = (missing.value.get(id) ?? 0) + (isLost ? (hole.value?.count ?? 0) : 0);
+  return gap || isLost ? [{ gap, isLost, key: `gap ${id}` }] : [];
+}
 
 /** @param {Draft} draft */
 export async function write({ id, text, at }) {
   const message = { offset: 0, id, name, text, at, client: "" };
-  put({ message, state: "sending" });
+  put([{ message, state: "sending" }]);
   try {
     // how: publish
     await subscription.publish({ id, name, text, at });
     // end
   } catch {
-    put({ message, state: "lost" });
+    put([{ message, state: "lost" }]);
   }
 }
 
 export function start() {
   connection.on("connected", (told) => (me = told.client));
   connection.on("connecting", () => {
+    show();
     isConnected.value = false;
     me = "";
   });

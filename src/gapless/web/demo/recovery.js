@@ -9,13 +9,31 @@ const PAGE_CHARACTERS_MIN = 24 * 1024;
 /** @typedef {{after: number, count: number, ms: number}} Recovered */
 
 /**
+ * What came after the offset `after` is not all kept any more; the channel ended at the offset `at` when that was
+ * told. `gone` is how many are not kept, once that is known. Another history has offsets of its own.
+ * @typedef {{after: number, at: number, isOther: boolean, gone?: number}} Lost
+ */
+
+/**
+ * @param {Lost | null} lost
+ * @param {number} oldest the offset of the oldest message that is kept
+ * @returns {Lost | null}
+ */
+export function withGone(lost, oldest) {
+  if (!lost || lost.isOther || lost.gone !== undefined) return lost;
+  return { ...lost, gone: Math.max(0, oldest - lost.after - 1) };
+}
+
+/**
  * @param {(recovered: Recovered) => void} told
+ * @param {(lost: Lost) => void} tellLost
  * @param {() => Promise<number>} end asks where the channel ends
  */
-export function recovery(told, end) {
+export function recovery(told, tellLost, end) {
   let command = 0;
   let sentMs = 0;
   let after = 0;
+  let epoch = "";
   let until = 0;
   let isAsking = false;
   /** @type {{offset: number, atMs: number}[]} */
@@ -42,6 +60,7 @@ export function recovery(told, end) {
       command = said.id;
       sentMs = performance.now();
       after = said.subscribe.offset ?? 0;
+      epoch = said.subscribe.epoch ?? "";
       until = Number.POSITIVE_INFINITY;
       taken = [];
     },
@@ -49,11 +68,13 @@ export function recovery(told, end) {
     /** @param {any} said a reply @param {string} text */
     received(said, text) {
       if (!command || said.id !== command) return;
-      if (!said.subscribe?.recovered) {
+      const { subscribe } = said;
+      if (!subscribe?.recovered) {
         command = 0;
+        if (subscribe) tellLost({ after, at: subscribe.offset ?? 0, isOther: (subscribe.epoch ?? "") !== epoch });
         return;
       }
-      until = said.subscribe.publications?.at(-1)?.offset ?? after;
+      until = subscribe.publications?.at(-1)?.offset ?? after;
       if (text.length > PAGE_CHARACTERS_MIN) void ask();
       else finishIfDone();
     },

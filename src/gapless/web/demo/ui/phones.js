@@ -7,19 +7,20 @@ import { inTunnel } from "../radio.js";
 import { messageOf } from "../message.js";
 import { Avatar, Bubble, counted, Line } from "./bubble.js";
 import { Chat } from "./chat.js";
+import { isRecovered, LostLine, Mark, markBefore, outcome, placeOfLost } from "./marks.js";
 
 const FACES_MAX = 4;
 
 /**
- * @param {{id: string, title: string, about: string, result: string, isConnected: boolean, people?: any,
- *   children?: any}} props
+ * @param {{id: string, title: string, about: string, result: string, isGood?: boolean, isConnected: boolean,
+ *   people?: any, children?: any}} props
  */
-function Phone({ id, title, about, result, isConnected, people, children }) {
+function Phone({ id, title, about, result, isGood = false, isConnected, people, children }) {
   return html`
     <section class=${`phone ${id}`} id=${id} aria-labelledby=${`${id}-title`}>
       <div class="caption">
         <h2 id=${`${id}-title`}>${title}</h2>
-        <p class="result" role="status">${result}</p>
+        <p class=${isGood ? "result good" : "result"} role="status">${result}</p>
         <p class="about muted">${about}</p>
       </div>
       <div class=${inTunnel.value ? "device dark" : "device"}>
@@ -54,7 +55,7 @@ export function PlainPhone() {
         ${rows.length ? null : html`<${Empty} text="Nothing yet. What was said before you came is not kept." />`}
         ${rows.map((row, index) =>
           "gap" in row
-            ? html`<${Line} key=${row.key} id=${row.key} kind="gap">${counted(row.gap)} never arrived<//>`
+            ? html`<${Line} key=${row.key} id=${row.key} kind="gap">${missed(row, counted(row.gap))}<//>`
             : html`<${Bubble} key=${row.message.id} message=${row.message} before=${before(rows, index)}
                 state=${row.state === "arrived" ? "" : row.state} />`,
         )}
@@ -66,12 +67,13 @@ export function PlainPhone() {
 /** @param {readonly (plain.Entry | plain.Gap)[]} rows */
 function lostLast(rows) {
   const gap = rows.findLast((row) => "gap" in row);
-  return gap && "gap" in gap ? `${gap.gap} never arrived` : "";
+  return gap && "gap" in gap ? missed(gap, gap.gap.toLocaleString("en")) : "";
 }
 
-function recoveredLast() {
-  const mark = inTunnel.value ? undefined : kept.marks.value.at(-1);
-  return mark ? `${mark.count} recovered in ${duration(mark.ms)}` : "";
+/** @param {plain.Gap} gap @param {string} said how many */
+function missed({ gap, isLost }, said) {
+  if (!gap) return "nobody can tell how many never arrived";
+  return isLost ? `about ${said} never arrived` : `${said} never arrived`;
 }
 
 /** @param {readonly any[]} rows @param {number} index */
@@ -81,17 +83,20 @@ export function KeptPhone() {
   const rows = kept.rows.value;
   const drafts = kept.drafts.value;
   const marks = new Map(kept.marks.value.map((mark) => [mark.after, mark]));
+  const lostPlace = placeOfLost(rows);
   return html`
     <${Phone} id="kept" title="A gapless channel" isConnected=${kept.isConnected.value} people=${html`<${People} />`}
-      about="The same messages, kept and recovered in order." result=${recoveredLast()}>
+      about="The same messages, kept and recovered in order." result=${outcome()} isGood=${kept.marks.value.length > 0}>
       <${Chat} label="Conversation of the gapless channel" onOlder=${kept.showOlder} onNewer=${kept.showNewer}
         onLook=${kept.look} hasNewer=${kept.unseen.value > 0} jumps=${kept.jumps.value}>
         <${Past} />
         ${rows.flatMap((message, index) => [
+          index === lostPlace ? html`<${LostLine} key="lost" />` : null,
           html`<${Mark} key=${`mark ${message.offset}`} mark=${markBefore(marks, rows, index)} />`,
           html`<${Bubble} key=${message.offset} message=${message} before=${rows[index - 1]}
             isRecovered=${isRecovered(message.offset)} />`,
         ])}
+        ${lostPlace === rows.length ? html`<${LostLine} key="lost" />` : null}
         ${kept.unseen.value
           ? null
           : drafts.map(
@@ -104,32 +109,12 @@ export function KeptPhone() {
   `;
 }
 
-/** @param {number} offset */
-const isRecovered = (offset) =>
-  kept.marks.value.some(({ after, count }) => after < offset && offset <= after + count);
-
-/**
- * @param {ReadonlyMap<number, kept.Recovered>} marks by the offset after which they stand
- * @param {readonly kept.Message[]} rows
- * @param {number} index
- */
-const markBefore = (marks, rows, index) => marks.get((rows[index]?.offset ?? 0) - 1);
-
-/** @param {{mark?: kept.Recovered | undefined}} props */
-function Mark({ mark }) {
-  if (!mark) return null;
-  const said = `${counted(mark.count)} recovered in ${duration(mark.ms)}`;
-  return html`<${Line} kind="recovery" id=${`mark ${mark.after}`}>${said}<//>`;
-}
-
-/** @param {number} ms */
-const duration = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms).toLocaleString("en")} ms`);
-
 function Past() {
   const { more, fetching } = kept.past.value;
   const first = kept.rows.value[0];
   if (!first) return html`<${Empty} text=${more || fetching ? "Reading …" : "Nothing yet. Say something."} />`;
-  const said = more ? (inTunnel.value ? "No signal: older messages come later" : "Earlier messages …") : "The beginning";
+  const beginning = first.offset > 1 ? "The beginning of what is kept" : "The beginning";
+  const said = more ? (inTunnel.value ? "No signal: older messages come later" : "Earlier messages …") : beginning;
   return html`<${Line} kind="past" id="past" isBusy=${fetching}>${said}<//>`;
 }
 

@@ -12,13 +12,16 @@ export const steps = [
     text:
       "The SDK remembers the offset of the last message. When it comes back it subscribes with that position, and the " +
       "server sends what came after it, in order, before anything new. The time that is shown begins when that frame is " +
-      "sent, and ends when the page has the last message that was missed; the reconnect before it is not in it.",
+      "sent, and ends when the page has the last message that was missed; the reconnect before it is not in it. If what " +
+      "came after that position is not all kept any more, the server says so, and the page begins anew with the newest.",
     file: "kept.js",
     part: "subscribe",
   },
   {
     title: "Show what came",
-    text: "Recovered messages arrive as all others do: there is one path for messages, and nothing to merge.",
+    text:
+      "Recovered messages arrive as all others do: there is one path for messages. Those that come together are shown " +
+      "together.",
     file: "kept.js",
     part: "take",
   },
