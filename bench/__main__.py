@@ -33,8 +33,11 @@ def selected(_: click.Context, __: click.Parameter, only: str | None) -> list[st
 @click.option("--repeats", default=3, show_default=True, help="Samples of each server; the median counts.")
 @click.option("--quick", is_flag=True, help="One short sample of each: to see that it runs.")
 @click.option("--soak", "soak_minutes", type=click.IntRange(5), help="A soak of so many minutes instead.")
+@click.option("--section", "named", default="", help="Keep some as a section of the results, until a full run.")
 @click.option("--json", "as_json", is_flag=True, help="Print all samples as JSON instead of the tables.")
-def main(only: list[str], repeats: int, quick: bool, soak_minutes: int | None, as_json: bool) -> None:
+def main(
+    only: list[str], repeats: int, quick: bool, soak_minutes: int | None, named: str, as_json: bool
+) -> None:
     """Measure gapless beside its peers: one core for the server, another for the load.
 
     A full run is kept in bench/RESULTS.md, and so is a soak, in a section of its own. Exits with 1 if
@@ -53,15 +56,15 @@ def main(only: list[str], repeats: int, quick: bool, soak_minutes: int | None, a
     failed = any(outcome.failures for outcome in outcomes)
     click.echo(as_data(outcomes) if as_json else report(outcomes))
     if not quick and not failed:
-        keep(outcomes, soak_minutes is not None)
+        keep(outcomes, SOAK if soak_minutes is not None else named)
     raise SystemExit(failed)
 
 
-def keep(outcomes: Sequence[Outcome], is_soak: bool) -> None:
-    """Keep a full run, or a soak; each leaves the last of the other where it is."""
+def keep(outcomes: Sequence[Outcome], named: str) -> None:
+    """Keep a full run, or what is a section of its own; a full run leaves the last soak where it is."""
     kept = RESULTS.read_text()
-    if is_soak:
-        RESULTS.write_text(with_section(kept, SOAK, report(outcomes)))
+    if named:
+        RESULTS.write_text(with_section(kept, named, report(outcomes)))
     elif len(outcomes) == len(MEASUREMENTS):
         page = f"# Results\n\nKept by `make bench`; the last full run.\n\n{report(outcomes)}\n"
         RESULTS.write_text(with_section(page, SOAK, section(kept, SOAK)))
