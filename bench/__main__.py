@@ -33,7 +33,7 @@ def selected(_: click.Context, __: click.Parameter, only: str | None) -> list[st
 @click.option("--repeats", default=3, show_default=True, help="Samples of each server; the median counts.")
 @click.option("--quick", is_flag=True, help="One short sample of each: to see that it runs.")
 @click.option("--soak", "soak_minutes", type=click.IntRange(5), help="A soak of so many minutes instead.")
-@click.option("--section", "named", default="", help="Keep some as a section of the results, until a full run.")
+@click.option("--section", "named", default="", help="Keep some as a section, until a full run.")
 @click.option("--json", "as_json", is_flag=True, help="Print all samples as JSON instead of the tables.")
 def main(
     only: list[str], repeats: int, quick: bool, soak_minutes: int | None, named: str, as_json: bool
