@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser.seeding import Shop
 from tests.browser.servers import SERVED, Dev
 from tests.browser.visitors import ARGUMENTS, NARROW, Visitors
 from tests.program import Program
@@ -59,3 +60,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     served.start()
     yield served
     served.close()
+
+
+@pytest.fixture(scope="module")
+def shop(dev: Dev) -> Iterator[Shop]:
+    """A shop on the server for development."""
+    shop = Shop(dev)
+    shop.open()
+    yield shop
+    shop.close()

@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from tests.acceptance.raw import RawClient
 from tests.acceptance.stock import publish_many
+from tests.browser.screens import HOSTILE, LONG, call
 from tests.browser.seeding import until
 from tests.browser.servers import SECRET, SERVED, open_console
 from tests.browser.visitors import NARROW, Visitors, axe
@@ -24,13 +25,6 @@ NAMESPACES: list[dict[str, Any]] = [
     | {"allow_subscribe_for_client": True, "allow_publish_for_client": True},
     {"name": "short", "history_size": 10, "history_ttl": "10m", "force_recovery": True},
 ]
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    '"><script>alert(1)</script>',
-    "\u202eevil\u202c\u2066x\u2069",
-    "x" * 255,
-]
-LONG = 12_345_678_901_234_567_890  # beyond what JavaScript counts to
 ROWS_MAX = 500
 PAGE = 50
 
@@ -42,14 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     server.start()
     yield server
     server.close()
-
-
-def call(server: Program, method: str, /, **request: Any) -> dict[str, Any]:
-    """Call the API, and return the result."""
-    answer = server.api(method, **request)
-    assert "result" in answer, (method, answer)
-    result: dict[str, Any] = answer["result"]
-    return result
 
 
 def come(server: Program, user: str, *channels: str) -> RawClient:

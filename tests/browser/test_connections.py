@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.acceptance.raw import RawClient
 from tests.acceptance.stock import publish_many
+from tests.browser.screens import HOSTILE, call
 from tests.browser.seeding import until
 from tests.browser.servers import SECRET, SERVED, open_console
 from tests.browser.visitors import NARROW, Visitors, axe
@@ -23,12 +24,6 @@ NAMESPACES = [
         "force_recovery": True,
         "allow_subscribe_for_client": True,
     }
-]
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    '"><script>alert(1)</script>',
-    "\u202eevil\u202c\u2066x\u2069",
-    "x" * 255,
 ]
 PAGE = 50
 BIG = "x" * 60_000
@@ -57,14 +52,6 @@ class Person(RawClient):
         told = self.call("subscribe", channel=channel, positioned=True, recoverable=True, **more)
         answer: dict[str, Any] = told["subscribe"]
         return {"offset": answer.get("offset", 0), "epoch": answer["epoch"]}
-
-
-def call(server: Program, method: str, /, **request: Any) -> dict[str, Any]:
-    """Call the API, and return the result."""
-    answer = server.api(method, **request)
-    assert "result" in answer, (method, answer)
-    result: dict[str, Any] = answer["result"]
-    return result
 
 
 def of(server: Program, **whom: str) -> list[dict[str, Any]]:

@@ -1,24 +1,14 @@
 """The console from its door: it opens, at any width, for those who may come in."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.seeding import Shop
 from tests.browser.servers import Dev, open_console
 from tests.browser.visitors import Visitors, axe
 from tests.program import Program
-
-
-@pytest.fixture(scope="module")
-def shop(dev: Dev) -> Iterator[Shop]:
-    shop = Shop(dev)
-    shop.open()
-    yield shop
-    shop.close()
 
 
 @pytest.mark.usefixtures("shop")

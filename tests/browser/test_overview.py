@@ -1,7 +1,6 @@
 """The overview: what goes on now, and what went on, also before the server was started again."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,6 @@ INK = """theme => {
     return Array.from({ length: data.length / 4 }, (_, n) => 4 * n).filter(near).length;
   });
 }"""
-
-
-@pytest.fixture(scope="module")
-def shop(dev: Dev) -> Iterator[Shop]:
-    shop = Shop(dev)
-    shop.open()
-    yield shop
-    shop.close()
 
 
 def stat(page: Page, label: str) -> str:

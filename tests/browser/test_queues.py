@@ -4,22 +4,16 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.browser.screens import HOSTILE, LONG, button, call, rows, told, visit
 from tests.browser.servers import open_console, session_of
 from tests.browser.visitors import NARROW, Visitors, axe
 from tests.program import Program
 
 AT_ONCE = 1_000
 HOUR_MS = 3_600_000
-LONG = 12_345_678_901_234_567_890  # beyond what JavaScript counts to
 TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7, in send\nValueError: <b>no</b>\n'
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    '"><script>alert(1)</script>',
-    "\u202eevil\u202c\u2066x\u2069",
-    "x" * 255,
-]
 
 
 class Queues:
@@ -30,10 +24,7 @@ class Queues:
 
     def call(self, method: str, /, **request: Any) -> dict[str, Any]:
         """Call the API, and return the result."""
-        answer = self.server.api(method, **request)
-        assert "result" in answer, (method, answer)
-        result: dict[str, Any] = answer["result"]
-        return result
+        return call(self.server, method, **request)
 
     def make(self, queue: str, count: int = 0, **job: Any) -> list[str]:
         """Declare a queue, and enqueue jobs; return their ids."""
@@ -83,26 +74,6 @@ def ann(page: Page, queues: Queues, entered: str) -> Page:
     page.context.add_init_script(entered)
     open_console(page, queues.server, "#/queues")
     return page
-
-
-def visit(page: Page, route: str) -> None:
-    """Go to a place of the console."""
-    page.evaluate("route => { location.hash = route }", route)
-
-
-def button(page: Page | Locator, name: str) -> Locator:
-    """Find a button by all of its name."""
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def told(page: Page, text: str | re.Pattern[str]) -> None:
-    """Wait until the page tells something."""
-    expect(page.locator(".toasts").get_by_text(text)).to_be_visible()
-
-
-def rows(page: Page, label: str) -> Locator:
-    """Find the rows of a list."""
-    return page.get_by_role("table", name=label, exact=True).locator("tbody tr")
 
 
 # The list ------------------------------------------------------------------------------------

@@ -6,18 +6,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.screens import HOSTILE, LONG, button, call, rows, told, visit
 from tests.browser.servers import SERVED, open_console, session_of
 from tests.browser.visitors import NARROW, Visitors, axe
 from tests.program import Program, merged
 
 HOUR_MS = 3_600_000
-LONG = 12_345_678_901_234_567_890
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    '"><script>alert(1)</script>',
-    "\u202eevil\u202c\u2066x\u2069",
-    "x" * 255,
-]
 NAMESPACE = {"name": "chat", "history_size": 100, "history_ttl": "1h", "stream_partitions": 2}
 CONFIG = {"channel": {"namespaces": [{**NAMESPACE, "stream_retention": "1h"}]}}
 
@@ -30,10 +24,7 @@ class Streams:
 
     def call(self, method: str, /, **request: Any) -> dict[str, Any]:
         """Call the API, and return the result."""
-        answer = self.server.api(method, **request)
-        assert "result" in answer, (method, answer)
-        result: dict[str, Any] = answer["result"]
-        return result
+        return call(self.server, method, **request)
 
     def make(self, stream: str, count: int = 0, **options: Any) -> None:
         """Declare a stream, and append messages to it."""
@@ -101,26 +92,6 @@ def ann(page: Page, streams: Streams, entered: str) -> Page:
     page.context.add_init_script(entered)
     open_console(page, streams.server, "#/streams")
     return page
-
-
-def visit(page: Page, route: str) -> None:
-    """Go to a place of the console."""
-    page.evaluate("route => { location.hash = route }", route)
-
-
-def button(page: Page | Locator, name: str) -> Locator:
-    """Find a button by all of its name."""
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def told(page: Page, text: str | re.Pattern[str]) -> None:
-    """Wait until the page tells something."""
-    expect(page.locator(".toasts").get_by_text(text)).to_be_visible()
-
-
-def rows(page: Page, label: str) -> Locator:
-    """Find the rows of a list."""
-    return page.get_by_role("table", name=label, exact=True).locator("tbody tr")
 
 
 # The list ------------------------------------------------------------------------------------
