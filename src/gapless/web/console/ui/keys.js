@@ -1,5 +1,5 @@
 /** What the keyboard does everywhere: going to a screen, searching, and a dialog that tells what the keys are. */
-import { html, useEffect, useState } from "../lib.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { go } from "../route.js";
 import { Dialog } from "./acting.js";
 
@@ -23,7 +23,10 @@ const EVERYWHERE = [
  */
 export function Keys({ places }) {
   const [shown, setShown] = useState(false);
-  useEffect(() => listen(places, () => setShown(true)), [places]);
+  const latest = useRef(places);
+  latest.current = places;
+  // Before anything is painted: who sees the screen may press a key.
+  useLayoutEffect(() => listen(() => latest.current, () => setShown(true)), []);
   useEffect(() => {
     const show = () => setShown(true);
     addEventListener("gapless:keys", show);
@@ -33,7 +36,7 @@ export function Keys({ places }) {
 }
 
 /**
- * @param {Record<string, Place>} places
+ * @param {() => Record<string, Place>} places
  * @param {() => void} help
  * @returns {() => void} what ends it
  */
@@ -41,7 +44,7 @@ function listen(places, help) {
   let going_until = 0;
   const pressed = (/** @type {KeyboardEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isBusy(event.target)) return;
-    const place = event.timeStamp < going_until ? places[event.key] : undefined;
+    const place = event.timeStamp < going_until ? places()[event.key] : undefined;
     going_until = !place && event.key === "g" ? event.timeStamp + GOING_MS : 0;
     if (place) go([place.key]);
     else if (event.key === "?") help();
