@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -46,6 +47,7 @@ CONFIG: dict[str, Any] = {
     "shutdown": {"timeout": "5s"},
 }
 LOOK_MS = 20
+START_SECONDS = 60
 
 
 class Node:
@@ -157,8 +159,15 @@ class Nodes:
         node.program.kill()
 
     async def restart(self, node: Node) -> None:
-        """Let one end as it should, once it is there, and start it again."""
+        """Let one end as it should, once it is there, and start it again.
+
+        Raises:
+            TimeoutError: it does not come.
+        """
+        end = time.monotonic() + START_SECONDS
         while not node.program.accepts():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{node.name} does not start: {node.said()[-1_000:]}")
             await pause(LoopClock(), LOOK_MS)
         node.up = False
         code = await asyncio.to_thread(node.program.stop)
