@@ -17,7 +17,6 @@ INK = """theme => {
   if (theme) dispatchEvent(new Event("gapless:choose-theme"));
   return new Promise(requestAnimationFrame).then(() => {
     const canvas = document.querySelector("figure[aria-label^='Connections: '] canvas");
-    if (!canvas) return 0;
     const line = document.documentElement.dataset.theme === "dark" ? [85, 199, 184] : [11, 107, 98];
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     const near = at => line.every((value, n) => Math.abs(data[at + n] - value) < 40);

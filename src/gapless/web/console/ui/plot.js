@@ -7,7 +7,6 @@ import uPlot from "../vendor/uplot.js";
 /** @typedef {{label: string, series: import("../samples.js").Series}} Line */
 
 const HEIGHT = 150;
-const IDLE_MS = 300;
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const DECIMAL = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** (power - 1))).flat();
@@ -42,12 +41,11 @@ export function Plot({ title, lines, unit }) {
       plot.current?.destroy();
       plot.current = new uPlot(options(element, labels.split("\n"), unit, setAt), /** @type {any} */ (newest.current), element);
     };
-    const later = whenIdle(draw); // what is told in words comes first
+    draw();
     const sized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
     sized.observe(element);
     addEventListener("gapless:theme", draw);
     return () => {
-      later();
       removeEventListener("gapless:theme", draw);
       sized.disconnect();
       plot.current?.destroy();
@@ -68,19 +66,6 @@ export function Plot({ title, lines, unit }) {
       <div class="canvas" ref=${place} data-from=${data[0][0]} aria-hidden="true"></div>
     </figure>
   `;
-}
-
-/**
- * Do something once there is nothing else to do, but soon; the answer gives it up.
- * @param {() => void} act
- */
-function whenIdle(act) {
-  if (!("requestIdleCallback" in window)) {
-    const timer = setTimeout(act);
-    return () => clearTimeout(timer);
-  }
-  const idle = requestIdleCallback(act, { timeout: IDLE_MS });
-  return () => cancelIdleCallback(idle);
 }
 
 /** @param {(number | null)[] | undefined} values */
