@@ -247,7 +247,7 @@ class Ordeal:
         ends = [await self._heads(node) for node in self.nodes.all]
         if any(end != ends[0] for end in ends):
             self.result.findings.append(f"above_end: the nodes differ in where channels end: {ends}")
-        self._sleeper.away_ms = None
+        self._sleeper.stay()
         self._subscribers.append(self._sleeper)
         await self._catch_up(ends[0])
         for channel in CHANNELS:

@@ -184,7 +184,8 @@ class _Connection:
             await self._socket.send_str('{"id":1,"connect":{}}')
             while True:
                 await self._fill(gate)
-                message = await asyncio.wait_for(self._socket.receive(), ANSWER_SECONDS)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    message = await self._socket.receive()
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     return
                 for line in message.data.splitlines():

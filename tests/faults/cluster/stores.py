@@ -1,6 +1,7 @@
 """What the nodes share, and what befalls it: a file, or a Redis and its replica."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -133,9 +134,13 @@ class Redis:
 
     def fill_disk(self) -> None:
         """Leave no room on its disk."""
-        free = os.statvfs(self._disk)
         with (self._disk / "filler").open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, free.f_bavail * free.f_frsize)
+            while room := _free_bytes(self._disk):
+                try:
+                    os.posix_fallocate(filler.fileno(), filler.seek(0, os.SEEK_END), room)
+                except OSError as error:  # Redis took some of it meanwhile
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def empty_disk(self) -> None:
         """Give the room back."""
@@ -193,6 +198,11 @@ class Redis:
         for server in (self.main, self.replica):
             if server is not None and (server.folder / "log").exists():
                 shutil.copy(server.folder / "log", folder / f"{server.folder.name}.log")
+
+
+def _free_bytes(disk: Path) -> int:
+    told = os.statvfs(disk)
+    return told.f_bavail * told.f_frsize
 
 
 def _mounted(disk: Path) -> bool:

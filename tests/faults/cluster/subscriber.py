@@ -47,6 +47,13 @@ class Subscriber:
         self._ids = itertools.count(1)
         self._asked: dict[int, str] = {}
         self._retries: set[asyncio.Task[None]] = set()
+        self._leaves: asyncio.Timeout | None = None
+
+    def stay(self) -> None:
+        """Be away no more: not even when the time is over that it was to be there."""
+        self.away_ms = None
+        if self._leaves is not None and not self._leaves.expired():
+            self._leaves.reschedule(None)
 
     def caught_up(self, ends: Mapping[str, tuple[str, int]]) -> bool:
         """Tell whether it follows every channel, and stands where these end."""
@@ -75,11 +82,12 @@ class Subscriber:
         except (OSError, aiohttp.ClientError, TimeoutError):
             return
         try:
-            async with asyncio.timeout(STAY_SECONDS if self.away_ms else None):
+            async with asyncio.timeout(STAY_SECONDS if self.away_ms else None) as self._leaves:
                 await self._talk(socket)
         except (OSError, aiohttp.ClientError, TimeoutError):
             pass
         finally:
+            self._leaves = None
             code = socket.close_code or 0
             self._record(self.name, "disconnected", code=code if 3000 <= code < 5000 else 0)
             self.live.clear()
@@ -95,7 +103,9 @@ class Subscriber:
         for channel in self._channels:
             await self._ask(socket, channel)
         while True:
-            message = await asyncio.wait_for(socket.receive(), SILENCE_SECONDS)
+            # Not wait_for: that of Python 3.11 forgets a cancellation that comes together with a message.
+            async with asyncio.timeout(SILENCE_SECONDS):
+                message = await socket.receive()
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return
             for line in message.data.splitlines():
