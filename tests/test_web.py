@@ -25,7 +25,7 @@ UNSAFE = re.compile(
 )
 
 
-JOINED = ("console.min.css", "console.min.js")
+JOINED = ("begin.min.js", "console.min.css", "console.min.js")
 
 
 def own() -> list[Path]:

@@ -340,6 +340,25 @@ def test_a_replay_publishes_all_in_order(ann: Page, streams: Streams) -> None:
     expect(ann.get_by_role("link", name="Watch the channel")).to_be_visible()
 
 
+def test_a_link_shows_what_was_filled_in(ann: Page, streams: Streams) -> None:
+    streams.make("linked", 3)
+    streams.read_to("linked", "g", 1)
+    visit(ann, "#/streams/linked?tab=groups&group=g&seek-to=offset&seek-offset=2")
+    button(ann, "Show what that would do").click()
+    expect(ann.get_by_text("It would skip 0 messages, and get 0 messages again.")).to_be_visible()
+    ann.get_by_role("tab", name="Replay").click()
+    assert "seek" not in ann.url
+    ann.get_by_label("From").select_option("offset")
+    ann.get_by_label("Offset").fill("3")
+    ann.get_by_label("Make long pauses shorter").check()
+    ann.get_by_label("Into the channel").fill("elsewhere")
+    ann.reload()
+    expect(ann.get_by_label("Into the channel")).to_have_value("elsewhere")
+    expect(ann.get_by_label("From")).to_have_value("offset")
+    expect(ann.get_by_label("Offset")).to_have_value("3")
+    expect(ann.get_by_label("Make long pauses shorter")).to_be_checked()
+
+
 def test_a_replay_keeps_the_pauses_and_stops_when_told(ann: Page, streams: Streams) -> None:
     streams.make("slow", 1)
     visit(ann, "#/streams/slow?tab=replay")

@@ -40,7 +40,24 @@ const options = {
   target: "es2022",
 };
 
-await build({ ...options, entryPoints: [`${web}/console/main.js`], format: "esm", outfile: `${folder}/console.min.js`, plugins: [beside, flat] });
+const script = (entry, outfile, plugins = []) =>
+  build({ ...options, entryPoints: [`${web}/console/${entry}`], outfile: `${folder}/${outfile}`, format: "esm", metafile: true, plugins: [...plugins, beside, flat] });
+
+const BEGIN = "./begin.min.js";
+const { metafile } = await script("begin.js", "begin.min.js");
+const { exports } = Object.values(metafile.outputs)[0];
+
+/** What begins first is a script of its own, and holds what the other builds with, too: it is imported from there, once. */
+const begun = {
+  name: "begun",
+  setup(building) {
+    building.onResolve({ filter: /\/(api|begin|lib|session)\.js$/ }, () => ({ path: BEGIN, namespace: "begun" }));
+    building.onResolve({ filter: /./, namespace: "begun" }, () => ({ path: BEGIN, external: true }));
+    building.onLoad({ filter: /./, namespace: "begun" }, () => ({ contents: `export { ${exports} } from "${BEGIN}"` }));
+  },
+};
+await script("main.js", "console.min.js", [begun]);
+
 await build({
   ...options,
   stdin: { contents: styles.map((style) => `@import "./${style}";`).join("\n"), loader: "css", resolveDir: web },

@@ -13,6 +13,19 @@ export class ApiError extends Error {
   }
 }
 
+/** @type {Map<string, Promise<any>>} by method: answers that nobody has asked for yet */
+const expected = new Map();
+
+/**
+ * Carry out a method whose result is asked for soon, and once; the promise is kept when it has ended, however it did.
+ * @param {string} method
+ */
+export function ahead(method) {
+  const result = call(method);
+  expected.set(method, result);
+  return result.catch(() => {}); // who asks is told
+}
+
 /**
  * Carry out a method and return its result.
  * @param {string} method such as `queue/stats`
@@ -21,6 +34,11 @@ export class ApiError extends Error {
  * @returns {Promise<any>}
  */
 export async function call(method, body = {}, signal) {
+  const result = expected.get(method);
+  if (result) {
+    expected.delete(method);
+    return result;
+  }
   const answer = await request(method, body, signal);
   const told = await answer.text().then(read).catch(() => ({ error: { message: `the server answers ${answer.status}` } }));
   if (told.error) throw new ApiError(told.error);

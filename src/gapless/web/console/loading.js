@@ -1,6 +1,6 @@
 /** Asking the server for what a screen shows, once or again and again; what was shown stays until there is newer. */
 import { call } from "./api.js";
-import { useEffect, useMemo, useSignal } from "./lib.js";
+import { useLayoutEffect, useMemo, useSignal } from "./lib.js";
 
 /**
  * @template T
@@ -25,7 +25,7 @@ export function useLoaded(ask, needs, every_ms = 0) {
   const error = useSignal(/** @type {Error | null} */ (null));
   const turns = useSignal(0);
   const turn = turns.value;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const given_up = new AbortController();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;

@@ -1,9 +1,9 @@
 /** Where the console begins. */
 import { App } from "./app.js";
+import { begun } from "./begin.js";
 import { html, render } from "./lib.js";
-import { begin } from "./session.js";
 
 const place = /** @type {HTMLElement} */ (document.getElementById("app"));
+const failed = await begun;
 place.replaceChildren();
-const failed = await begin().then(() => null, (error) => error);
 render(html`<${App} failed=${failed} />`, place);

@@ -99,7 +99,10 @@ export function Field({ label, id, hint, children }) {
  */
 export function Tabs({ name = "tab", tabs, label, forget = [] }) {
   const chosen = useOneOf(tabs, name);
-  const choose = (/** @type {string} */ key) => refine({ ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
+  const choose = (/** @type {string} */ key) => {
+    const gone = Object.keys(route.peek().query).filter((each) => forget.includes(each) || each.includes("-")); // fields of forms have one
+    refine({ ...Object.fromEntries(gone.map((each) => [each, ""])), [name]: key });
+  };
   const move = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;

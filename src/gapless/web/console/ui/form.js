@@ -1,5 +1,6 @@
 /** Forms: fields with labels, and a button that sends them; what was refused is told where one typed. */
 import { html, useRef, useState } from "../lib.js";
+import { refine, route } from "../route.js";
 import { Act } from "./acting.js";
 import { ErrorNote, Field } from "./basics.js";
 import { JsonField } from "./json.js";
@@ -9,15 +10,30 @@ import { JsonField } from "./json.js";
 /** @typedef {{form: Filled, name: string, label: string, hint?: string}} InForm */
 
 /**
- * What is in a form. Its `id` tells its fields from those of other forms of the page.
+ * What is in a form. Its `id` tells its fields from those of other forms of the page. Where `linked`, what was filled in
+ * stands in the address, so that a link shows it.
  * @param {string} id
  * @param {Record<string, any>} start
+ * @param {boolean} [linked]
  * @returns {Filled}
  */
-export function useForm(id, start) {
-  const [values, setValues] = useState(start);
-  const set = (/** @type {string} */ name, /** @type {unknown} */ value) => setValues((before) => ({ ...before, [name]: value }));
+export function useForm(id, start, linked = false) {
+  const [values, setValues] = useState(() => (linked ? { ...start, ...inAddress(id, start) } : start));
+  const set = (/** @type {string} */ name, /** @type {any} */ value) => {
+    setValues((before) => ({ ...before, [name]: value }));
+    if (linked) refine({ [`${id}-${name}`]: value === start[name] ? "" : value });
+  };
   return { id, values, set };
+}
+
+/**
+ * @param {string} id
+ * @param {Record<string, any>} start
+ */
+function inAddress(id, start) {
+  const { query } = route.peek();
+  const said = Object.keys(start).filter((name) => `${id}-${name}` in query);
+  return Object.fromEntries(said.map((name) => [name, query[`${id}-${name}`]]));
 }
 
 /**

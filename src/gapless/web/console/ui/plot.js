@@ -41,11 +41,12 @@ export function Plot({ title, lines, unit }) {
       plot.current?.destroy();
       plot.current = new uPlot(options(element, labels.split("\n"), unit, setAt), /** @type {any} */ (newest.current), element);
     };
-    draw();
+    let drawing = requestAnimationFrame(() => (drawing = requestAnimationFrame(draw))); // once the numbers stand
     const sized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
     sized.observe(element);
     addEventListener("gapless:theme", draw);
     return () => {
+      cancelAnimationFrame(drawing);
       removeEventListener("gapless:theme", draw);
       sized.disconnect();
       plot.current?.destroy();

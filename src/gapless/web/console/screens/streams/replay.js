@@ -22,7 +22,7 @@ const replaying = (source) => `replay ${source}`;
 
 /** @param {{source: Source}} props */
 export function Replay({ source: { name, partitions } }) {
-  const form = useForm("replay", { from: "oldest", at: localTime(Date.now() - 3_600_000), offset: "1", partition: "", speed: "1", factor: "10", shorter: false, channel: "" });
+  const form = useForm("replay", { from: "oldest", at: localTime(Date.now() - 3_600_000), offset: "1", partition: "", speed: "1", factor: "10", shorter: false, channel: "" }, true);
   const { values } = form;
   const isOffset = values.from === "offset";
   const needsPartition = isOffset && partitions.length > 1;

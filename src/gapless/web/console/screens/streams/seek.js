@@ -14,7 +14,7 @@ const PLACES = /** @type {[string, string][]} */ ([["earliest", "the oldest that
 
 /** @param {{source: string, group: string, partitions: number[], done: () => void}} props */
 export function Seek({ source, group, partitions, done }) {
-  const form = useForm("seek", { to: "earliest", at: localTime(Date.now()), offset: "1", partition: "" });
+  const form = useForm("seek", { to: "earliest", at: localTime(Date.now()), offset: "1", partition: "" }, true);
   const request = { source, group, ...place(form.values) };
   const asked = JSON.stringify(request);
   const [shown, setShown] = useState({ asked: "", sought: /** @type {Sought[]} */ ([]) });
