@@ -48,7 +48,8 @@ async def call(
 ) -> tuple[int, Any]:
     """Make one request; return the status, and the body read as JSON if it is."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"{method} {target} HTTP/1.1", "Host: here", f"Content-Length: {len(content)}", *fields]
+    host = () if any(field.startswith("Host:") for field in fields) else ("Host: here",)
+    lines = [f"{method} {target} HTTP/1.1", *host, f"Content-Length: {len(content)}", *fields]
     if key is not None:
         lines.append(f"X-API-Key: {key}")
     socket = await RawSocket.connect(node.port)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.server.origin import Origins
+from gapless.server.origin import Origins, is_local
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,29 @@ from gapless.server.origin import Origins
 )
 def test_an_origin_is_allowed_or_not(patterns: list[str], origin: str | None, allowed: bool) -> None:
     assert Origins(patterns).allow(origin, "here.example:8443") is allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1:8000", True),
+        ("192.168.1.7", True),
+        ("[::1]:8000", True),
+        ("localhost:8000", True),
+        ("LOCALHOST", True),
+        ("laptop:8000", True),
+        ("laptop.local:8000", True),
+        ("gapless.localhost", True),
+        ("box.home.arpa.", True),
+        ("", True),
+        ("evil.example:8000", False),
+        ("local.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("evil.example.", False),
+        ("localhost.evil.example:8000", False),
+        ("notlocal", True),
+        ("evil-local.example", False),
+    ],
+)
+def test_a_name_that_the_internet_may_have_is_not_local(host: str, local: bool) -> None:
+    assert is_local(host) is local

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Final
 
 from gapless.core.errors import ConfigError
 
-__all__ = ["Origins", "check"]
+__all__ = ["Origins", "check", "is_local"]
 
+# Names that nobody can have on the internet: RFC 6761, 6762 and 8375, what is reserved, and what routers use.
+LOCAL: Final = (".localhost", ".local", ".test", ".home.arpa", ".internal", ".lan")
 _EITHER: Final = re.compile(r"\\\{([^{}]*)\\\}")
 
 
@@ -38,6 +41,19 @@ class Origins:
         if separator and scheme in ("http", "https") and rest == host.lower():
             return True
         return self._allowed is not None and self._allowed.fullmatch(origin) is not None
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a Host field is an address, or a name that nobody has on the internet.
+
+    Whoever has one there can lead it here for a moment, and his page is of this origin then: DNS rebinding.
+    """
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ip_address(name)
+    except ValueError:
+        return "." not in name or name.lower().rstrip(".").endswith(LOCAL)
+    return True
 
 
 def check(pattern: str) -> None:

@@ -78,6 +78,15 @@ async def test_an_insecure_api_is_not_for_the_pages_of_others() -> None:
 
 
 @on_a_loop
+async def test_an_insecure_api_is_not_for_a_page_whose_name_was_led_here() -> None:
+    async with running({"http_api": {"insecure": True}}) as node:
+        for host, status in (("evil.example:8000", 401), ("127.0.0.1:8000", 200), ("laptop.local", 200)):
+            page = f"Host: {host}", f"Origin: http://{host}"
+            assert (await call(node, "/api/info", {}, *page, key=None))[0] == status
+        assert (await call(node, "/api/info", {}, "Host: evil.example", key=None))[0] == 200  # a backend
+
+
+@on_a_loop
 async def test_a_disabled_api_is_not_there() -> None:
     async with running({"http_api": {"disabled": True}}) as node:
         for method in ("publish", "info"):

@@ -202,6 +202,19 @@ def test_a_page_of_another_origin_has_no_business_here() -> None:
     act(scene)
 
 
+def test_in_development_no_name_of_the_internet_leads_here() -> None:
+    async def scene(scene: Scene) -> None:
+        scene.login.routes("/console", local=True)
+        for host, status in (("evil.example", 403), ("127.0.0.1:8000", 200), ("localhost:8000", 200)):
+            assert (await scene.post({}, host=host, origin=f"http://{host}")).status == status
+        scene.login.routes("/console")
+        assert (
+            await scene.post({}, host="intranet.example", origin="https://intranet.example")
+        ).status == 200
+
+    act(scene, configured(insecure=True))
+
+
 # Throttled ------------------------------------------------------------------------------------
 
 

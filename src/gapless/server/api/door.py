@@ -25,7 +25,7 @@ from gapless.server.api.requests import LegacyCommand, legacy_commands
 from gapless.server.config.model import ErrorMode, HttpApi
 from gapless.server.console.desk import Desk
 from gapless.server.console.passes import PREFIX
-from gapless.server.origin import Origins
+from gapless.server.origin import Origins, is_local
 from gapless.server.request import TEXT, Request
 from gapless.server.site import Handler
 
@@ -38,8 +38,8 @@ HOT: Final = ("publish", "broadcast", "batch")
 BEARER: Final = b"bearer "
 CONSOLE: Final = PREFIX.encode()
 
-# Web pages that may call an API which asks for no key: those of its own origin. A browser of somebody who
-# develops would carry out the calls of any page.
+# Web pages that may call an API which asks for no key: those of its own origin, if that is local. The browser
+# of somebody who develops would carry out the calls of any page.
 PAGES: Final = Origins()
 
 log: Final = logging.getLogger("gapless.api")
@@ -153,7 +153,9 @@ class Door:
 
     def _unauthorized(self) -> Unauthorized:
         if self._insecure:
-            return Unauthorized("a web page of another origin may not call an API without a key")
+            return Unauthorized(
+                "a web page of another origin, or of a public name, may not call an API without a key"
+            )
         return Unauthorized("the API key is missing or wrong")
 
     def _serve(self, method: str, request: Request) -> None:
@@ -244,7 +246,7 @@ def _presented(value: bytes, key: bytes, session: bytes) -> tuple[bytes, bytes]:
 
 def _is_foreign_page(fields: Mapping[bytes, bytes]) -> bool:
     origin, host = (fields.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
-    return not PAGES.allow(origin, host)
+    return not (PAGES.allow(origin, host) and is_local(host))
 
 
 async def _finish(work: Work, request: Request) -> None:

@@ -43,6 +43,6 @@ class Console:
         prefix = self._config.console.handler_prefix
         return [
             about_route(lambda: self._config, demo=demo, lab=lab),
-            *self._login.routes(prefix),
+            *self._login.routes(prefix, local=lab),
             *Pages(PAGES).routes(prefix),
         ]

@@ -30,7 +30,7 @@ from gapless.server.console.files import SECURITY
 from gapless.server.console.passes import How, Pass, Passes
 from gapless.server.console.passwords import Cost, Hash, hash_of, same
 from gapless.server.console.throttle import Throttle
-from gapless.server.origin import Origins
+from gapless.server.origin import Origins, is_local
 
 __all__ = ["Login", "Users"]
 
@@ -120,6 +120,7 @@ class Login:
         self._recorded = Bucket(Rate(CONSOLE_WRONG_RECORDED_PER_HOUR, HOUR_MS))
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._local = False
         broker.telling.hear(WrongLogin, self._wrong_elsewhere)
         self.follow(config)
 
@@ -129,8 +130,9 @@ class Login:
         self._api_key = config.http_api.key
         self._insecure = config.console.insecure
 
-    def routes(self, prefix: str) -> list[Route]:
-        """Return what is answered."""
+    def routes(self, prefix: str, *, local: bool = False) -> list[Route]:
+        """Return what is answered; if `local`, only to pages that no name of the internet leads to."""
+        self._local = local
         return [
             Route(f"{prefix}/login", self._login, methods=["POST"]),
             Route(f"{prefix}/renew", self._renew, methods=["POST"]),
@@ -138,7 +140,7 @@ class Login:
 
     async def _login(self, request: Request) -> Response:
         try:
-            _check_page(request)
+            self._check_page(request)
             said = await _said(request)
             if said.how is How.NOTHING:
                 return _let_in(*self._freely())
@@ -149,6 +151,13 @@ class Login:
             return Response(status_code=400)
         except GaplessError as error:
             return _refused(error)
+
+    def _check_page(self, request: Request) -> None:
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if origin is not None and not PAGES.allow(origin, host):
+            raise PermissionDenied("a web page of another origin may not log in")
+        if self._local and origin is not None and not is_local(host):
+            raise PermissionDenied(f"open it at localhost or an IP address: {host} may be anybody's")
 
     def _freely(self) -> tuple[str, Pass]:
         if not self._insecure:
@@ -212,12 +221,6 @@ class Login:
             return _let_in(*self._passes.issue(held.how, held.name))
         except GaplessError as error:
             return _refused(error)
-
-
-def _check_page(request: Request) -> None:
-    origin = request.headers.get("origin")
-    if origin is not None and not PAGES.allow(origin, request.headers.get("host", "")):
-        raise PermissionDenied("a web page of another origin may not log in")
 
 
 async def _said(request: Request) -> Said:
