@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.servers import Dev, open_console
 from tests.browser.visitors import Visitors, axe
@@ -26,6 +26,42 @@ def test_the_first_screen_fits_on_a_phone(narrow_page: Page, dev: Dev) -> None:
     expect(narrow_page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     assert narrow_page.evaluate("document.documentElement.scrollWidth") <= 380
     axe(narrow_page)
+
+
+PICTURES = """(function picture() {
+  const main = document.querySelector("main");
+  if (main) globalThis.picture ??= main.innerText;
+  else requestAnimationFrame(picture);
+})();"""
+
+
+def test_the_first_picture_holds_numbers(page: Page, dev: Dev) -> None:
+    page.add_init_script(PICTURES)
+    open_console(page, dev)
+    first = page.evaluate("picture")
+    assert re.search(r"Connections\s+[0-9]", first, re.IGNORECASE), first
+
+
+def test_a_first_picture_does_not_wait_for_an_answer_that_is_late(page: Page, dev: Dev) -> None:
+    kept: list[Route] = []
+    page.route("**/api/info", lambda route: kept.append(route))
+    open_console(page, dev)
+    number = page.locator(".stat", has=page.get_by_text("Connections", exact=True)).locator("dd").first
+    expect(number).to_have_text("–")
+    kept[0].continue_()
+    expect(number).to_have_text(re.compile("[0-9]"))
+
+
+def test_what_is_refused_before_the_first_picture_is_told_in_it(
+    page: Page, visitors: Visitors, dev: Dev
+) -> None:
+    visitors.expect("status of 500")
+    refusal = {"error": {"code": 100, "message": "not today"}}
+    page.route("**/api/info", lambda route: route.fulfill(status=500, json=refusal), times=1)
+    open_console(page, dev)
+    expect(page.get_by_role("alert")).to_contain_text("not today")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_page_that_is_open_comes_in_again_when_the_server_began_anew(
