@@ -1,6 +1,7 @@
 import pytest
 
-from gapless.core.lineage import Fate, Generation, Link, holds, why_lost
+from gapless.core.errors import PositionLost
+from gapless.core.lineage import Fate, Generation, Link, holds, lost, reason, why_lost
 from gapless.core.stream import Head, Position
 
 CLEAN = [Generation("g1", 0), Generation("g2", 10), Generation("g3", 20)]
@@ -63,3 +64,10 @@ def test_a_loss_is_told_before_what_else_is_wrong() -> None:
     assert why_lost(Position("g1", 99), HEAD, generations, LINKS) == (
         "what the store had acknowledged was lost after it"
     )
+
+
+def test_the_reason_is_read_from_what_a_store_says() -> None:
+    error = lost(Position("g1", 4), "it is ahead of the end, offset 3")
+    assert str(error) == "position g1:4 does not hold: it is ahead of the end, offset 3"
+    assert reason(error) == "it is ahead of the end, offset 3"
+    assert reason(PositionLost("gone")) == "gone"

@@ -17,6 +17,7 @@ from gapless.broker.placing import Placing
 from gapless.core.errors import BinaryMessage, PositionLost, Unavailable
 from gapless.core.histogram import Histogram
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX, SUBSCRIBED_BYTES_MAX
+from gapless.core.lineage import reason
 from gapless.core.stream import Message, Page, Position
 from gapless.ports import Streams
 
@@ -132,7 +133,7 @@ class Recovery:
                 channel, wire, Position(since.epoch or channel.epoch, since.offset)
             )
         except PositionLost as error:
-            return self._refused(channel, since, _reason(error))
+            return self._refused(channel, since, reason(error))
         if channel.sent >= page.through:  # with what was learned from the page, the tail may reach back to it
             start = self.start_now(channel, wire, since, counted="store")
             if start is not None:
@@ -242,11 +243,6 @@ class Recovery:
         if publications is None:
             raise BinaryMessage(f"a publication of channel {channel.name!r} is not JSON")
         return publications
-
-
-def _reason(error: PositionLost) -> str:
-    """Return what a store says after naming the position."""
-    return str(error).partition(" does not hold: ")[2] or str(error)
 
 
 def _first_page(

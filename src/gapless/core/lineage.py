@@ -15,9 +15,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from gapless.core.errors import PositionLost
 from gapless.core.stream import Head, Position
 
-__all__ = ["Fate", "Generation", "Link", "holds", "why_lost"]
+__all__ = ["Fate", "Generation", "Link", "holds", "lost", "reason", "why_lost"]
+
+_NOT_HELD: Final = " does not hold: "  # as stores put it, in other languages too
 
 
 class Fate(StrEnum):
@@ -68,6 +71,16 @@ def why_lost(
         later = (link for link in lineage if order.get(link.gen, -1) > mine)
         return "" if all(offset < link.first_offset for link in later) else _CUT
     return _outside(offset, head)
+
+
+def lost(position: Position, why: str) -> PositionLost:
+    """Return the error of a position that does not hold."""
+    return PositionLost(f"position {position.epoch}:{position.offset}{_NOT_HELD}{why}")
+
+
+def reason(error: PositionLost) -> str:
+    """Return why a position does not hold, without which one that is, from the error of any store."""
+    return str(error).partition(_NOT_HELD)[2] or str(error)
 
 
 _CUT: Final = "a later generation wrote other messages there"

@@ -22,7 +22,6 @@ from gapless.core.errors import (
     KeyConflict,
     LimitExceeded,
     PositionConflict,
-    PositionLost,
     StoreFailed,
     TooManyRequests,
     Unavailable,
@@ -30,7 +29,7 @@ from gapless.core.errors import (
 from gapless.core.fences import Fences
 from gapless.core.groups import StreamOptions
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.lineage import Fate, Generation, Link, why_lost
+from gapless.core.lineage import Fate, Generation, Link, lost, why_lost
 from gapless.core.membership import Membership
 from gapless.core.roster import Roster
 from gapless.core.stream import (
@@ -542,7 +541,7 @@ class MemoryStreams(Streams):
     def _check_holds(self, position: Position, log: _Log) -> None:
         why = self._why_lost(position, log)
         if why:
-            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold: {why}")
+            raise lost(position, why)
 
 
 def _digest(entry: Entry) -> bytes:

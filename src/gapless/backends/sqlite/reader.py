@@ -9,9 +9,9 @@ from gapless.backends.sqlite.checksum import checksum, is_erased
 from gapless.backends.sqlite.keyed import Index, key_id
 from gapless.backends.sqlite.stream import Stream
 from gapless.backends.sqlite.streams import Streams
-from gapless.core.errors import PositionLost, StoreDamaged
+from gapless.core.errors import StoreDamaged
 from gapless.core.limits import PAGE_BYTES_MAX, PAGE_MESSAGES_MAX
-from gapless.core.lineage import Generation, why_lost
+from gapless.core.lineage import Generation, lost, why_lost
 from gapless.core.stream import Heads, Message, Page, Position
 
 __all__ = ["Reader"]
@@ -156,4 +156,4 @@ class Reader:
     def _check_holds(self, position: Position, stream: Stream) -> None:
         why = why_lost(position, stream.head, self._generations, stream.lineage)
         if why:
-            raise PositionLost(f"position {position.epoch}:{position.offset} does not hold: {why}")
+            raise lost(position, why)
