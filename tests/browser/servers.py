@@ -42,12 +42,12 @@ DEV = {"client.token.hmac_secret_key": SECRET}
 class Dev(Program):
     """`gapless dev`, with a store of its own, and `settings` by their dotted names."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = DEV) -> None:
         super().__init__(folder)
-        self.settings = settings or {}
+        self.settings = settings
 
     def command(self) -> list[str]:
-        settings = [f"--set={key}={value}" for key, value in {**DEV, **self.settings}.items()]
+        settings = [f"--set={key}={value}" for key, value in self.settings.items()]
         store = f"sqlite:{self.folder / 'gapless.db'}"
         return [GAPLESS, "dev", "--port", str(self.port), "--store", store, *settings]
 

@@ -52,16 +52,35 @@ def test_a_first_picture_does_not_wait_for_an_answer_that_is_late(page: Page, de
     expect(number).to_have_text(re.compile("[0-9]"))
 
 
-def test_what_is_refused_before_the_first_picture_is_told_in_it(
+def test_what_failed_before_the_first_picture_is_asked_again(
     page: Page, visitors: Visitors, dev: Dev
 ) -> None:
     visitors.expect("status of 500")
     refusal = {"error": {"code": 100, "message": "not today"}}
     page.route("**/api/info", lambda route: route.fulfill(status=500, json=refusal), times=1)
     open_console(page, dev)
-    expect(page.get_by_role("alert")).to_contain_text("not today")
-    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("dd").first).to_have_text(re.compile("[0-9]"))
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize("script", ["begin.min.js", "console.min.js", "centrifuge.js"])
+def test_a_script_that_does_not_come_is_told(page: Page, visitors: Visitors, dev: Dev, script: str) -> None:
+    visitors.expect("ERR_FAILED|Centrifuge is not defined")
+    page.route(f"**/{script}", lambda route: route.abort())
+    page.goto(f"{dev.origin}/console/")
+    told = page.get_by_text(re.compile("A part of this page did not come|Centrifuge is not defined"))
+    expect(told).to_be_visible()
+
+
+def test_a_server_that_takes_its_time_is_waited_for_with_a_word(page: Page, dev: Dev) -> None:
+    kept: list[Route] = []
+    page.route("**/about.json", lambda route: kept.append(route))
+    page.goto(f"{dev.origin}/console/")
+    expect(page.get_by_role("status")).to_have_text("Loading …")
+    expect(page.get_by_role("status")).to_have_css("opacity", "1")
+    for route in kept:
+        route.continue_()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
 
 
 def test_a_page_that_is_open_comes_in_again_when_the_server_began_anew(

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.servers import SECRET, SERVED, open_console
+from tests.browser.servers import SECRET, SERVED, Dev, open_console
 from tests.browser.visitors import NARROW, WIDE, Visitors, axe
 from tests.conftest import ROOT
 from tests.program import API_KEY, Program
@@ -87,6 +87,21 @@ def test_a_token_is_made_with_all_that_is_asked_for(page: Page, server: Program)
     assert claims["info"] == {"name": "Maria"}
     assert claims["channels"] == ["news"]
     expect(panel(page, "The token")).to_contain_text("Good until")
+
+
+def test_in_development_tokens_are_made_without_a_word_of_configuration(page: Page, tmp_path: Path) -> None:
+    dev = Dev(tmp_path, {})
+    dev.start()
+    open_at(page, dev, "tab=make", as_name="")
+    page.get_by_label("User", exact=True).fill("ada")
+    page.get_by_role("button", name="Make a token").click()
+    expect(panel(page, "The token").get_by_label("Token", exact=True)).to_have_value(
+        re.compile(r"\w+\.\w+\.")
+    )
+    open_at(page, dev, "user=ada&channel=chat", as_name="")
+    page.get_by_role("button", name="Try it").click()
+    expect(steps(page).last).to_contain_text("subscribed", ignore_case=True)
+    dev.close()
 
 
 def test_a_subscription_token_names_its_channel(page: Page, server: Program) -> None:

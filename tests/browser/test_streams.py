@@ -343,9 +343,13 @@ def test_a_replay_publishes_all_in_order(ann: Page, streams: Streams) -> None:
 def test_a_link_shows_what_was_filled_in(ann: Page, streams: Streams) -> None:
     streams.make("linked", 3)
     streams.read_to("linked", "g", 1)
+    streams.read_to("linked", "h", 1)
     visit(ann, "#/streams/linked?tab=groups&group=g&seek-to=offset&seek-offset=2")
     button(ann, "Show what that would do").click()
     expect(ann.get_by_text("It would skip 0 messages, and get 0 messages again.")).to_be_visible()
+    rows(ann, "Groups").filter(has_text="h").click()
+    expect(ann.get_by_label("Go on at")).to_have_value("earliest")
+    ann.get_by_label("Go on at").select_option("offset")
     ann.get_by_role("tab", name="Replay").click()
     assert "seek" not in ann.url
     ann.get_by_label("From").select_option("offset")
@@ -357,6 +361,26 @@ def test_a_link_shows_what_was_filled_in(ann: Page, streams: Streams) -> None:
     expect(ann.get_by_label("From")).to_have_value("offset")
     expect(ann.get_by_label("Offset")).to_have_value("3")
     expect(ann.get_by_label("Make long pauses shorter")).to_be_checked()
+    visit(ann, "#/streams/linked?tab=replay&replay-channel=other&replay-from=bogus&replay-shorter=false")
+    expect(ann.get_by_label("Into the channel")).to_have_value("other")
+    expect(ann.get_by_label("From")).to_have_value("oldest")
+    expect(ann.get_by_label("Make long pauses shorter")).not_to_be_checked()
+
+
+def test_a_time_in_a_link_is_the_same_everywhere(visitors: Visitors, streams: Streams, entered: str) -> None:
+    streams.make("zones", 3)
+    streams.read_to("zones", "g", 1)
+    here = visitors.page(timezone_id="Europe/Berlin")
+    here.context.add_init_script(entered)
+    open_console(here, streams.server, "#/streams/zones?tab=groups&group=g")
+    here.get_by_label("Go on at").select_option("time")
+    expect(here).to_have_url(re.compile("seek-at=[0-9]{13}"))  # what is offered, too
+    here.get_by_label("Time", exact=True).fill("2026-01-02T18:30:00")
+    expect(here).to_have_url(re.compile("seek-at=1767375000000"))
+    there = visitors.page(timezone_id="America/New_York")
+    there.context.add_init_script(entered)
+    open_console(there, streams.server, here.url.split("/console/")[1])
+    expect(there.get_by_label("Time", exact=True)).to_have_value(re.compile("^2026-01-02T12:30"))
 
 
 def test_a_replay_keeps_the_pauses_and_stops_when_told(ann: Page, streams: Streams) -> None:

@@ -110,6 +110,7 @@ def dev(address: str, port: int, store: str, target: str, assignments: tuple[str
     from gapless.cli.dev.demo import PREFIX, Demo, with_demo
     from gapless.cli.dev.lab import Lab
     from gapless.cli.dev.links import reached_at
+    from gapless.cli.dev.secret import with_secret
 
     chosen = {"address": f"http_server.address={address}", "port": f"http_server.port={port}",
               "store": f"store.url={store}"}  # fmt: skip
@@ -123,7 +124,7 @@ def dev(address: str, port: int, store: str, target: str, assignments: tuple[str
         *from_flags(["http_server.workers=1"], DEV.name),
     ]
     found = examine(sources)
-    config = with_demo(checked(found, store_clock()()))
+    config = with_secret(with_demo(checked(found, store_clock()())), SystemRandom())
     start_logging(config.log)
 
     def started(node: Node) -> None:

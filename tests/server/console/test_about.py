@@ -7,9 +7,13 @@ from starlette.routing import Route
 
 from gapless import __version__
 from gapless.server.config import Config, Source, read
+from gapless.server.config.model import Role
 from gapless.server.console.about import about_route
+from gapless.server.console.login import LoggedIn
 from tests.server.console.asking import ask
 from tests.server.serving import on_a_loop
+
+SESSION = LoggedIn("t", "", Role.OPERATOR, 1)
 
 
 def configured(**sections: Any) -> Config:
@@ -17,7 +21,8 @@ def configured(**sections: Any) -> Config:
 
 
 async def about(config: Config, **flags: bool) -> Any:
-    route: Route = about_route(lambda: config, **{"demo": False, "lab": False, **flags})
+    free = SESSION if config.console.insecure else None
+    route: Route = about_route(lambda: config, lambda request: free, **{"demo": False, "lab": False, **flags})
     answer = await ask([route], f"{config.console.handler_prefix}/about.json")
     assert answer.fields["cache-control"] == "no-store"
     return answer.read()
@@ -34,6 +39,7 @@ async def test_a_page_is_told_where_everything_is() -> None:
         "messages": "/api/channels",
         "lab": False,
         "demo": False,
+        "session": None,
     }
 
 
@@ -48,6 +54,7 @@ async def test_paths_are_those_of_the_configuration() -> None:
         )
     )
     assert (told["login"], told["api"], told["websocket"], told["messages"]) == (False, "/v1", "/ws", None)
+    assert told["session"] == {"token": "t", "name": "", "role": "operator", "expires_ms": 1}
 
 
 @pytest.mark.parametrize("flag", ["demo", "lab"])

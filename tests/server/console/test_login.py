@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from gapless.broker.audit import STREAM
 from gapless.broker.revocations import Revocations
@@ -211,6 +212,23 @@ def test_in_development_no_name_of_the_internet_leads_here() -> None:
         assert (
             await scene.post({}, host="intranet.example", origin="https://intranet.example")
         ).status == 200
+
+    act(scene, configured(insecure=True))
+
+
+def test_where_nobody_has_to_log_in_a_page_is_let_in_with_what_it_asks_first() -> None:
+    def asked(host: str) -> Request:
+        return Request({"type": "http", "headers": [(b"host", host.encode())]})
+
+    async def scene(scene: Scene) -> None:
+        let_in = scene.login.free(asked("console.example"))
+        assert let_in is not None
+        assert scene.passes.read(let_in.token).role == "operator"
+        scene.login.routes("/console", local=True)
+        assert scene.login.free(asked("console.example")) is None
+        assert scene.login.free(asked("localhost:8000")) is not None
+        scene.login.follow(configured())
+        assert scene.login.free(asked("localhost:8000")) is None
 
     act(scene, configured(insecure=True))
 

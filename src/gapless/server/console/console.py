@@ -42,7 +42,7 @@ class Console:
         lab = any(method.startswith(LAB) for method in methods)
         prefix = self._config.console.handler_prefix
         return [
-            about_route(lambda: self._config, demo=demo, lab=lab),
+            about_route(lambda: self._config, self._login.free, demo=demo, lab=lab),
             *self._login.routes(prefix, local=lab),
             *Pages(PAGES).routes(prefix),
         ]

@@ -32,7 +32,7 @@ from gapless.server.console.passwords import Cost, Hash, hash_of, same
 from gapless.server.console.throttle import Throttle
 from gapless.server.origin import Origins, is_local
 
-__all__ = ["Login", "Users"]
+__all__ = ["LoggedIn", "Login", "Users"]
 
 PAGES: Final = Origins()  # a page of another origin has no business here
 FIELDS: Final = {**SECURITY, "cache-control": "no-store"}
@@ -138,6 +138,12 @@ class Login:
             Route(f"{prefix}/renew", self._renew, methods=["POST"]),
         ]
 
+    def free(self, request: Request) -> LoggedIn | None:
+        """Return a session, if nobody has to log in."""
+        if not self._insecure or (self._local and not is_local(request.headers.get("host", ""))):
+            return None
+        return _logged_in(*self._freely())
+
     async def _login(self, request: Request) -> Response:
         try:
             self._check_page(request)
@@ -236,9 +242,12 @@ async def _said(request: Request) -> Said:
 _decode: Final = msgspec.json.Decoder(Said).decode
 
 
+def _logged_in(token: str, held: Pass) -> LoggedIn:
+    return LoggedIn(token, held.name, held.role, held.expires_ms)
+
+
 def _let_in(token: str, held: Pass) -> Response:
-    answer = LoggedIn(token, held.name, held.role, held.expires_ms)
-    return Response(msgspec.json.encode(answer), 200, FIELDS, "application/json")
+    return Response(msgspec.json.encode(_logged_in(token, held)), 200, FIELDS, "application/json")
 
 
 def _refused(error: GaplessError) -> Response:

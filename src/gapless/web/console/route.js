@@ -45,6 +45,9 @@ export function go(path, query) {
   return location.hash !== before;
 }
 
+/** What forms have in the address, to be forgotten: their fields have a dash. */
+export const formless = () => Object.fromEntries(Object.keys(route.peek().query).filter((name) => name.includes("-")).map((name) => [name, ""]));
+
 /**
  * Change the query of this place, without a new entry in the history.
  * @param {Query} changes

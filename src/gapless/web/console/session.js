@@ -2,12 +2,13 @@
 import { computed, signal } from "./lib.js";
 
 /** @typedef {{version: string, login: boolean, dev: boolean, api: string, websocket: string,
- *   messages: string | null, lab: boolean, demo: boolean}} About */
+ *   messages: string | null, lab: boolean, demo: boolean, session: Session | null}} About `session`: where nobody has to log in */
 /** @typedef {{token: string, name: string, role: "operator" | "read_only", expires_ms: number}} Session */
 
 const KEY = "gapless.session";
 const RENEW_PART = 0.5; // of what is left
 const AGAIN_MS = 5_000;
+const ANSWER_MS = 15_000;
 const UNAUTHORIZED = 401;
 
 /** @type {import("./lib.js").Signal<About | null>} */
@@ -36,11 +37,13 @@ export function address(path) {
 
 /** Ask the server what it is; come in at once where nobody has to log in, or somebody is logged in already. */
 export async function begin() {
-  const answer = await fetch("about.json");
+  const answer = await fetch("about.json", { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => {
+    throw new Refused("the server does not answer", 0);
+  });
   if (!answer.ok) throw new Refused(`the server answers ${answer.status}`, answer.status);
   about.value = await answer.json();
-  const kept = read();
-  if (kept) enter(kept);
+  const entered = read() ?? about.value?.session;
+  if (entered) enter(entered);
   else if (!about.value?.login) await login({});
 }
 

@@ -1,7 +1,7 @@
 /** The pieces that every screen is made of. */
 import { exactly, time } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
-import { go, refine, route } from "../route.js";
+import { formless, go, refine, route } from "../route.js";
 
 /** @typedef {import("../lib.js").Children} Children */
 
@@ -99,10 +99,7 @@ export function Field({ label, id, hint, children }) {
  */
 export function Tabs({ name = "tab", tabs, label, forget = [] }) {
   const chosen = useOneOf(tabs, name);
-  const choose = (/** @type {string} */ key) => {
-    const gone = Object.keys(route.peek().query).filter((each) => forget.includes(each) || each.includes("-")); // fields of forms have one
-    refine({ ...Object.fromEntries(gone.map((each) => [each, ""])), [name]: key });
-  };
+  const choose = (/** @type {string} */ key) => refine({ ...formless(), ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
   const move = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;

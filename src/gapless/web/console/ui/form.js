@@ -10,30 +10,31 @@ import { JsonField } from "./json.js";
 /** @typedef {{form: Filled, name: string, label: string, hint?: string}} InForm */
 
 /**
- * What is in a form. Its `id` tells its fields from those of other forms of the page. Where `linked`, what was filled in
- * stands in the address, so that a link shows it.
+ * What is in a form. Its `id` tells its fields from those of other forms of the page.
  * @param {string} id
  * @param {Record<string, any>} start
- * @param {boolean} [linked]
  * @returns {Filled}
  */
-export function useForm(id, start, linked = false) {
-  const [values, setValues] = useState(() => (linked ? { ...start, ...inAddress(id, start) } : start));
-  const set = (/** @type {string} */ name, /** @type {any} */ value) => {
-    setValues((before) => ({ ...before, [name]: value }));
-    if (linked) refine({ [`${id}-${name}`]: value === start[name] ? "" : value });
-  };
+export function useForm(id, start) {
+  const [values, setValues] = useState(start);
+  const set = (/** @type {string} */ name, /** @type {unknown} */ value) => setValues((before) => ({ ...before, [name]: value }));
   return { id, values, set };
 }
 
 /**
+ * What is in a form whose fields stand in the address, as `id-name`, so that a link shows them. What an address says is
+ * taken if it is among the `choices` of its field.
  * @param {string} id
- * @param {Record<string, any>} start
+ * @param {Record<string, string>} start what one can empty is empty
+ * @param {Record<string, [string, string][]>} choices
+ * @returns {Filled}
  */
-function inAddress(id, start) {
-  const { query } = route.peek();
-  const said = Object.keys(start).filter((name) => `${id}-${name}` in query);
-  return Object.fromEntries(said.map((name) => [name, query[`${id}-${name}`]]));
+export function useLinkedForm(id, start, choices) {
+  const { query } = route.value;
+  const said = Object.keys(start).map((name) => [name, query[`${id}-${name}`] ?? ""]);
+  const taken = said.filter(([name = "", value]) => value && (!choices[name] || choices[name].some(([choice]) => choice === value)));
+  const set = (/** @type {string} */ name, /** @type {any} */ value) => refine({ [`${id}-${name}`]: value === start[name] ? "" : value });
+  return { id, values: { ...start, ...Object.fromEntries(taken) }, set };
 }
 
 /**
@@ -66,6 +67,14 @@ export function Input({ form, name, label, hint, ...more }) {
   const id = `${form.id}-${name}`;
   const typed = (/** @type {any} */ event) => form.set(name, event.target.value);
   return html`<${Field} label=${label} id=${id} hint=${hint}><input id=${id} autocomplete="off" value=${form.values[name]} onInput=${typed} ...${more} /><//>`;
+}
+
+/** A time, which the form holds in milliseconds. @param {InForm} props */
+export function TimeInput({ form, name, label }) {
+  const id = `${form.id}-${name}`;
+  const at = form.values[name];
+  const typed = (/** @type {any} */ event) => form.set(name, event.target.value && new Date(event.target.value).getTime());
+  return html`<${Field} label=${label} id=${id}><input id=${id} type="datetime-local" step="1" required value=${at && localTime(Number(at))} onInput=${typed} /><//>`;
 }
 
 /** @param {InForm & {options: [string, string][]} & Record<string, any>} props values, and what they mean */

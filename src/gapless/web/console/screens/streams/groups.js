@@ -3,7 +3,7 @@ import { call } from "../../api.js";
 import { count, digits, duration } from "../../format.js";
 import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
-import { refine } from "../../route.js";
+import { formless, refine } from "../../route.js";
 import { shared } from "../../samples.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, useChosen } from "../../ui/basics.js";
@@ -34,7 +34,7 @@ function List({ source, groups, reload }) {
   const empty = html`<${Empty} title="No group reads it">A worker that handles the stream under a name is a group: <code>@gl.stream("${source.name}", group="billing")</code>.<//>`;
   return html`
     <${Table} label="Groups" columns=${columns(lags.data.value)} rows=${groups} id=${(/** @type {Group} */ each) => each.group} chosen=${chosen}
-      open=${(/** @type {Group} */ each) => refine({ group: each.group })} empty=${empty} />
+      open=${(/** @type {Group} */ each) => refine({ ...formless(), group: each.group })} empty=${empty} />
     ${group && html`<${Chosen} key=${group.group} source=${source} group=${group} reload=${reload} />`}
   `;
 }

@@ -1,9 +1,9 @@
 /** Giving messages again at the speed at which they came, into a channel: read and published by this page, in order. */
 import { call, lines } from "../../api.js";
 import { count, duration } from "../../format.js";
-import { html } from "../../lib.js";
+import { html, useEffect } from "../../lib.js";
 import { href } from "../../route.js";
-import { Check, Form, Input, localTime, Select, useForm } from "../../ui/form.js";
+import { Check, Form, Input, Select, TimeInput, useLinkedForm } from "../../ui/form.js";
 import { begin, isRunning, Running } from "../../ui/running.js";
 
 /** @typedef {import("./source.js").Source} Source */
@@ -12,6 +12,7 @@ import { begin, isRunning, Running } from "../../ui/running.js";
  *   error?: {message: string}}} Line */
 /** @typedef {{partition?: number, offset?: number, at_ms?: number}} From */
 
+const AGO_MS = 3_600_000;
 const PAUSE_MS = 10_000;
 const PAUSE_MAX_MS = 3_600_000;
 const FROM = /** @type {[string, string][]} */ ([["oldest", "the oldest that is kept"], ["time", "a time"], ["offset", "an offset"]]);
@@ -22,26 +23,31 @@ const replaying = (source) => `replay ${source}`;
 
 /** @param {{source: Source}} props */
 export function Replay({ source: { name, partitions } }) {
-  const form = useForm("replay", { from: "oldest", at: localTime(Date.now() - 3_600_000), offset: "1", partition: "", speed: "1", factor: "10", shorter: false, channel: "" }, true);
+  const each = /** @type {[string, string][]} */ (partitions.map(({ partition }) => [`${partition}`, `${partition}`]));
+  const start = { from: "oldest", at: "", offset: "", partition: "", speed: "1", factor: "", shorter: "", channel: "" };
+  const form = useLinkedForm("replay", start, { from: FROM, speed: SPEED, partition: each, shorter: [["true", ""]] });
   const { values } = form;
   const isOffset = values.from === "offset";
   const needsPartition = isOffset && partitions.length > 1;
-  const start = async () => {
+  useEffect(() => {
+    if (values.from === "time" && !values.at) form.set("at", Date.now() - AGO_MS);
+  }, [values.from]);
+  const run = async () => {
     const from = begins(values, partitions);
     const total = await expected(name, partitions, from);
     replay(name, values.channel, { ...from, factor: factorOf(values), pause_ms: values.shorter ? PAUSE_MS : PAUSE_MAX_MS }, total);
   };
-  const where = /** @type {[string, string][]} */ ([["", needsPartition ? "choose one" : "all, by their times"], ...partitions.map((each) => [`${each.partition}`, `${each.partition}`])]);
+  const where = /** @type {[string, string][]} */ ([["", needsPartition ? "choose one" : "all, by their times"], ...each]);
   return html`
     <p class="muted">Messages are read from here and published to a channel in their order, with their payloads and headers. That goes on only while this page is open.</p>
-    <${Form} act=${start} button="Replay" disabled=${isRunning(replaying(name))}>
+    <${Form} act=${run} button="Replay" disabled=${isRunning(replaying(name))}>
       <div class="columns thin">
         <${Select} form=${form} name="from" label="From" options=${FROM} />
-        ${values.from === "time" && html`<${Input} form=${form} name="at" label="Time" type="datetime-local" step="1" required />`}
-        ${isOffset && html`<${Input} form=${form} name="offset" label="Offset" type="number" min="1" required />`}
+        ${values.from === "time" && html`<${TimeInput} form=${form} name="at" label="Time" />`}
+        ${isOffset && html`<${Input} form=${form} name="offset" label="Offset" type="number" min="1" required placeholder="1" />`}
         ${partitions.length > 1 && html`<${Select} form=${form} name="partition" label="Partition" options=${where} required=${needsPartition} />`}
         <${Select} form=${form} name="speed" label="Speed" options=${SPEED} />
-        ${values.speed === "factor" && html`<${Input} form=${form} name="factor" label="Times as fast" type="number" min="0.1" max="100" step="any" required hint="0.1 to 100" />`}
+        ${values.speed === "factor" && html`<${Input} form=${form} name="factor" label="Times as fast" type="number" min="0.1" max="100" step="any" required placeholder="10" hint="0.1 to 100" />`}
       </div>
       <${Input} form=${form} name="channel" label="Into the channel" required placeholder="replayed" />
       ${values.speed !== "0" && html`<${Check} form=${form} name="shorter" label="Make long pauses shorter:" hint=${`none is longer than ${duration(PAUSE_MS)}.`} />`}
@@ -61,7 +67,7 @@ function begins({ from, at, offset, partition }, partitions) {
   return {
     ...(one ? { partition: Number(one) } : {}),
     ...(from === "offset" ? { offset: Number(offset) } : {}),
-    ...(from === "time" && at ? { at_ms: new Date(at).getTime() } : {}),
+    ...(from === "time" && at ? { at_ms: Number(at) } : {}),
   };
 }
 

@@ -1,10 +1,10 @@
 /** Moving a group elsewhere: first what that would skip and give again, then the deed. */
 import { call } from "../../api.js";
 import { count, counted, digits } from "../../format.js";
-import { html, useState } from "../../lib.js";
+import { html, useEffect, useState } from "../../lib.js";
 import { Act } from "../../ui/acting.js";
 import { Badge } from "../../ui/basics.js";
-import { Form, Input, localTime, Select, useForm } from "../../ui/form.js";
+import { Form, Input, Select, TimeInput, useLinkedForm } from "../../ui/form.js";
 import { Table } from "../../ui/table.js";
 
 /** @typedef {{partition: number, position: {offset?: number, epoch: string}, before?: {offset?: number}, skipped?: number,
@@ -14,7 +14,12 @@ const PLACES = /** @type {[string, string][]} */ ([["earliest", "the oldest that
 
 /** @param {{source: string, group: string, partitions: number[], done: () => void}} props */
 export function Seek({ source, group, partitions, done }) {
-  const form = useForm("seek", { to: "earliest", at: localTime(Date.now()), offset: "1", partition: "" }, true);
+  const where = /** @type {[string, string][]} */ ([["", "all"], ...partitions.map((each) => [`${each}`, `${each}`])]);
+  const form = useLinkedForm("seek", { to: "earliest", at: "", offset: "", partition: "" }, { to: PLACES, partition: where });
+  const { to, at } = form.values;
+  useEffect(() => {
+    if (to === "time" && !at) form.set("at", Date.now());
+  }, [to]);
   const request = { source, group, ...place(form.values) };
   const asked = JSON.stringify(request);
   const [shown, setShown] = useState({ asked: "", sought: /** @type {Sought[]} */ ([]) });
@@ -28,15 +33,14 @@ export function Seek({ source, group, partitions, done }) {
     done();
     return `${group} goes on elsewhere.`;
   };
-  const where = /** @type {[string, string][]} */ ([["", "all"], ...partitions.map((each) => [`${each}`, `${each}`])]);
   return html`
     <section class="stack">
       <h3>Move the group</h3>
       <${Form} act=${preview} button="Show what that would do" kind="">
         <div class="columns thin">
           <${Select} form=${form} name="to" label="Go on at" options=${PLACES} />
-          ${form.values.to === "time" && html`<${Input} form=${form} name="at" label="Time" type="datetime-local" step="1" required />`}
-          ${form.values.to === "offset" && html`<${Input} form=${form} name="offset" label="Offset" type="number" min="1" required />`}
+          ${to === "time" && html`<${TimeInput} form=${form} name="at" label="Time" />`}
+          ${to === "offset" && html`<${Input} form=${form} name="offset" label="Offset" type="number" min="1" required placeholder="1" />`}
           <${Select} form=${form} name="partition" label="In partition" options=${where} />
         </div>
       <//>
@@ -48,7 +52,7 @@ export function Seek({ source, group, partitions, done }) {
 /** @param {Record<string, string>} values */
 function place({ to, at, offset, partition }) {
   const partitions = partition ? { partitions: [Number(partition)] } : {};
-  if (to === "time") return { ...partitions, at_ms: at ? new Date(at).getTime() : 0 };
+  if (to === "time") return { ...partitions, at_ms: Number(at) };
   return to === "offset" ? { ...partitions, offset: Number(offset) } : { ...partitions, to };
 }
 

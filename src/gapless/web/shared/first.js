@@ -1,6 +1,6 @@
 /**
- * Light or dark: what was chosen here, else what the system says. A classic script in the head, so that nothing
- * is painted in the wrong colours first.
+ * What comes before all else, as a classic script in the head: light or dark, as was chosen here, else as the system
+ * says, so that nothing is painted in the wrong colours first; and a word where a script of the page does not come.
  */
 (() => {
   const KEY = "gapless.theme";
@@ -32,4 +32,10 @@
     show();
   });
   show();
+
+  const failed = (/** @type {Event} */ { target }) => {
+    const place = document.getElementById("app");
+    if (target instanceof HTMLScriptElement && place) place.textContent = "A part of this page did not come. Is the server there? Then load it again.";
+  };
+  addEventListener("error", failed, true); // it does not bubble
 })();
