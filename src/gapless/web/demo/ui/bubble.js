@@ -35,12 +35,17 @@ export function Bubble({ message, before, state = "", isRecovered = false }) {
     <div class=${kinds.filter(Boolean).join(" ")} data-key=${message.offset || message.id} data-id=${message.id}>
       ${mine ? null : follows ? html`<span class="avatar none"></span>` : html`<${Avatar} name=${message.name} />`}
       <div class="body">
-        ${follows || mine ? null : html`<p class="author">${message.name} <span class="when">${time(message.at)}</span></p>`}
+        ${follows || mine ? null : html`<${Author} ...${message} />`}
         <p class="text">${message.text}</p>
         ${mine ? html`<span class="when">${STATES[state] ?? time(message.at)}</span>` : null}
       </div>
     </div>
   `;
+}
+
+/** @param {Message} props */
+function Author({ name, at }) {
+  return html`<p class="author"><span class="name">${name}</span> <span class="when">${time(at)}</span></p>`;
 }
 
 /** @type {Record<string, string>} */
