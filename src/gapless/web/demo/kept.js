@@ -25,6 +25,8 @@ export const marks = signal(/** @type {readonly Recovered[]} */ ([]));
 export const people = signal(/** @type {ReadonlyMap<string, string>} */ (new Map()));
 /** The last time that the server could not go on from where this page stood. */
 export const lost = signal(/** @type {Lost | null} */ (null));
+/** How the last absence ended; nothing while one lasts, and where nothing was missed. */
+export const outcome = signal(/** @type {Recovered | Lost | null} */ (null));
 export const isConnected = signal(false);
 export const trouble = signal("");
 /** Whether there is more before the oldest message here, and whether it is being fetched. */
@@ -98,7 +100,9 @@ const showSoon = soon(() => batch(show));
 function show() {
   const all = merged(messages.peek(), arrived);
   messages.value = all.slice(-KEPT_MAX);
-  marks.value = [...marks.peek(), ...finished.filter(({ count }) => count)].slice(-MARKS_MAX);
+  const more = finished.filter(({ count }) => count);
+  marks.value = [...marks.peek(), ...more].slice(-MARKS_MAX);
+  if (isConnected.peek()) outcome.value = more.at(-1) ?? outcome.peek(); // not what the next cut broke off
   if (all.length > KEPT_MAX) past.value = { ...past.peek(), more: false, fetching: false };
   arrived = [];
   finished = [];
@@ -119,7 +123,7 @@ function forget(told) {
   arrived = [];
   finished = [];
   batch(() => {
-    lost.value = told;
+    lost.value = outcome.value = told;
     messages.value = [];
     marks.value = [];
     past.value = { more: true, cursor: "", fetching: false };
@@ -191,11 +195,15 @@ export function showNewest() {
   jumps.value += 1;
 }
 
-/** @param {Draft} draft */
+/**
+ * @param {Draft} draft
+ * @returns {boolean} whether it will be sent
+ */
 export function write(draft) {
-  put(draft);
+  if (!put(draft)) return false;
   showNewest();
-  return send();
+  void send();
+  return true;
 }
 
 async function send() {
@@ -223,10 +231,11 @@ function note(error) {
 
 export function start() {
   connection.on("connected", (told) => (me = told.client));
-  connection.on("connecting", () => {
+  connection.on("connecting", () => (me = ""));
+  subscription.on("subscribing", () => {
     batch(show);
     isConnected.value = false;
-    me = "";
+    outcome.value = null;
   });
   subscription.on("error", ({ error }) => (trouble.value = error.message));
   subscription.subscribe();

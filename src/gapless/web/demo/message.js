@@ -17,9 +17,11 @@ const text = (value, most) => (typeof value === "string" ? value.slice(0, most) 
  */
 export function messageOf(data, known = {}) {
   const offset = known.offset ?? 0;
+  const id = text(data?.id, 64);
   return {
     offset,
-    id: text(data?.id, 64) || (offset ? `at ${offset}` : `nameless ${nameless++}`),
+    id: id || (offset ? `at ${offset}` : `nameless ${nameless++}`),
+    isNamed: Boolean(id),
     name: text(known.name, NAME_CHARACTERS_MAX) || text(data?.name, NAME_CHARACTERS_MAX) || "somebody",
     text: text(data?.text ?? data, TEXT_CHARACTERS_MAX) || JSON.stringify(data ?? null).slice(0, TEXT_CHARACTERS_MAX),
     at: Number.isFinite(data?.at) ? data.at : 0,

@@ -1,12 +1,12 @@
 /** The phone on the left: a channel without history, as a WebSocket over plain Pub/Sub has it. */
 import { about, websocketUrl } from "./about.js";
-import { computed, effect, signal } from "./lib.js";
+import { batch, computed, effect, signal } from "./lib.js";
 import * as kept from "./kept.js";
-import { received } from "./message.js";
-import { name } from "./name.js";
+import { messageOf, received } from "./message.js";
+import { isMine, name } from "./name.js";
 import { inTunnel, network, radio } from "./radio.js";
 import { soon } from "./soon.js";
-import { indexOf } from "./timeline.js";
+import { indexOf, KEPT_MAX } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Message} Message */
 /** @typedef {import("./outbox.js").Draft} Draft */
@@ -18,6 +18,10 @@ const TRIED_MS = 1000;
 
 /** What arrived here, and what was written here, in that order. */
 const entries = signal(/** @type {readonly Entry[]} */ ([]));
+/** Which messages arrived here, the oldest first; more than are shown. */
+const heard = signal(/** @type {ReadonlySet<string>} */ (new Set()));
+/** What arrived last before this phone lost its signal. @type {import("./lib.js").Signal<string | undefined>} */
+const lastBefore = signal(/** @type {string | undefined} */ (undefined));
 /** From which offset of the other phone on this one should have the same. */
 const base = signal(Number.POSITIVE_INFINITY);
 export const isConnected = signal(false);
@@ -47,10 +51,12 @@ function take(publication) {
   showSoon();
 }
 
-const showSoon = soon(show);
+const showSoon = soon(() => batch(show));
 
 function show() {
+  const named = arrived.filter(({ message }) => message.isNamed).map(({ message }) => message.id);
   put(arrived);
+  heard.value = new Set([...new Set([...heard.peek(), ...named])].slice(-KEPT_MAX));
   arrived = [];
 }
 
@@ -64,11 +70,11 @@ function put(more) {
   entries.value = [...all.values()].slice(-ENTRIES_MAX);
 }
 
-/** Where no more fits, compare from the oldest message that is still here. */
+/** Where no more is remembered, compare from the first message that still is. */
 effect(() => {
-  const [oldest] = entries.value.slice(-ENTRIES_MAX, 1 - ENTRIES_MAX);
-  const same = oldest && kept.messages.value.findLast(({ id }) => id === oldest.message.id);
-  if (same) base.value = Math.max(base.peek(), same.offset - 1);
+  if (heard.value.size < KEPT_MAX) return;
+  const first = kept.messages.value.find(({ id }) => heard.value.has(id));
+  if (first) base.value = Math.max(base.peek(), first.offset - 1);
 });
 
 /** @type {{offset: number} | null} */
@@ -111,19 +117,18 @@ const holeBefore = computed(() => {
 // how: compare
 /** How many the other phone has and this one has not, before each message that came later; and at the end. */
 const missing = computed(() => {
-  const here = new Set(entries.value.map(({ message }) => message.id));
   const recovered = kept.marks.value.map(({ after, count }) => ({ after, until: after + count }));
   /** @type {Map<string, number>} */
   const before = new Map();
   let gap = 0;
   let recoveredGap = 0;
   const since = kept.messages.value.slice(indexOf(kept.messages.value, base.value + 1));
-  for (const { id, offset } of since) {
-    if (here.has(id)) {
+  for (const { id, isNamed, offset } of since) {
+    if (heard.value.has(id)) {
       if (gap) before.set(id, gap);
       gap = recoveredGap = 0;
-    } else {
-      gap += 1;
+    } else if (isNamed && !isMine(id)) {
+      gap += 1; // what was written here is told where it was, and what has no name cannot be compared
       if (recovered.some(({ after, until }) => after < offset && offset <= until)) recoveredGap = gap;
     }
   }
@@ -147,23 +152,30 @@ function gapsBefore(id) {
   return gap || isLost ? [{ gap, isLost, key: `gap ${id}` }] : [];
 }
 
+/** What the last absence cost. */
+export const lastGap = computed(() => {
+  const start = rows.value.findIndex((row) => "message" in row && row.message.id === lastBefore.value);
+  return rows.value.slice(start + 1).findLast((row) => "gap" in row);
+});
+
 /** @param {Draft} draft */
 export async function write({ id, text, at }) {
-  const message = { offset: 0, id, name, text, at, client: "" };
+  const message = messageOf({ id, name, text, at });
   put([{ message, state: "sending" }]);
   try {
     // how: publish
     await subscription.publish({ id, name, text, at });
     // end
   } catch {
-    put([{ message, state: "lost" }]);
+    if (!heard.peek().has(id)) put([{ message, state: "lost" }]); // perhaps only its answer is
   }
 }
 
 export function start() {
   connection.on("connected", (told) => (me = told.client));
   connection.on("connecting", () => {
-    show();
+    batch(show);
+    lastBefore.value = entries.peek().findLast(({ state }) => state === "arrived")?.message.id;
     isConnected.value = false;
     me = "";
   });

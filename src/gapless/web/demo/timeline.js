@@ -1,7 +1,9 @@
 /** A conversation in memory: messages in the order of their offsets, and the part of it that is shown. Pure. */
 
 /**
- * @typedef {{offset: number, id: string, name: string, text: string, at: number, client: string}} Message
+ * `isNamed`: its id came with it, so that it is the same wherever it is heard.
+ * @typedef {{offset: number, id: string, isNamed: boolean, name: string, text: string, at: number,
+ *   client: string}} Message
  * @typedef {{first: number, last: number}} View offsets; `last` is Infinity where new messages are shown
  */
 

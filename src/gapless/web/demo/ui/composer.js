@@ -2,12 +2,15 @@
 import * as kept from "../kept.js";
 import { html, signal } from "../lib.js";
 import { newId } from "../name.js";
+import { isFull, waiting } from "../outbox.js";
 import * as plain from "../plain.js";
 import { inTunnel } from "../radio.js";
+import { counted } from "./bubble.js";
 
 const TEXT_CHARACTERS_MAX = 500;
 
 const text = signal("");
+const isRefused = signal(false);
 
 export function Composer() {
   const hint = inTunnel.value ? "No signal. Write anyway …" : "Write from both phones …";
@@ -18,8 +21,14 @@ export function Composer() {
         onInput=${(/** @type {any} */ event) => (text.value = event.target.value)} />
       <button type="submit" class="primary" disabled=${!text.value.trim()}>Send</button>
     </form>
+    ${isRefused.value && isFull.value ? html`<${Full} />` : null}
     ${kept.trouble.value ? html`<p class="trouble" role="alert">${kept.trouble.value}</p>` : null}
   `;
+}
+
+function Full() {
+  const said = `${counted(waiting.value.length)} wait. One of them has to go out before you can write another.`;
+  return html`<p class="trouble" role="alert">${said}</p>`;
 }
 
 /** @param {Event} event */
@@ -27,8 +36,9 @@ function submit(event) {
   event.preventDefault();
   const said = text.peek().trim();
   if (!said) return;
-  text.value = "";
   const draft = { id: newId(), text: said, at: Date.now() };
+  isRefused.value = !kept.write(draft);
+  if (isRefused.peek()) return;
+  text.value = "";
   void plain.write(draft);
-  void kept.write(draft);
 }

@@ -6,12 +6,12 @@ import { counted, Line } from "./bubble.js";
 
 const NOT_RECOVERED = "Could not recover";
 
-/** How the last reconnect went, in a few words. */
+/** How the last absence ended, in a few words. */
 export function outcome() {
-  if (inTunnel.value) return "";
-  const mark = kept.marks.value.at(-1);
-  if (mark) return `${mark.count.toLocaleString("en")} recovered in ${duration(mark.ms)}`;
-  return kept.lost.value ? NOT_RECOVERED : "";
+  const { value: how } = kept.outcome;
+  if (inTunnel.value || !how) return { result: "", isGood: false };
+  if (!("ms" in how)) return { result: NOT_RECOVERED, isGood: false };
+  return { result: `${how.count.toLocaleString("en")} recovered in ${duration(how.ms)}`, isGood: true };
 }
 
 /** @param {number} offset */

@@ -50,7 +50,7 @@ export function PlainPhone() {
   const rows = plain.rows.value;
   return html`
     <${Phone} id="plain" title="A channel without history" isConnected=${plain.isConnected.value}
-      about="What a WebSocket over plain Pub/Sub does." result=${lostLast(rows)}>
+      about="What a WebSocket over plain Pub/Sub does." result=${lostLast()}>
       <${Chat} label="Conversation without history">
         ${rows.length ? null : html`<${Empty} text="Nothing yet. What was said before you came is not kept." />`}
         ${rows.map((row, index) =>
@@ -64,9 +64,8 @@ export function PlainPhone() {
   `;
 }
 
-/** @param {readonly (plain.Entry | plain.Gap)[]} rows */
-function lostLast(rows) {
-  const gap = rows.findLast((row) => "gap" in row);
+function lostLast() {
+  const { value: gap } = plain.lastGap;
   return gap && "gap" in gap ? missed(gap, gap.gap.toLocaleString("en")) : "";
 }
 
@@ -86,7 +85,7 @@ export function KeptPhone() {
   const lostPlace = placeOfLost(rows);
   return html`
     <${Phone} id="kept" title="A gapless channel" isConnected=${kept.isConnected.value} people=${html`<${People} />`}
-      about="The same messages, kept and recovered in order." result=${outcome()} isGood=${kept.marks.value.length > 0}>
+      about="The same messages, kept and recovered in order." ...${outcome()}>
       <${Chat} label="Conversation of the gapless channel" onOlder=${kept.showOlder} onNewer=${kept.showNewer}
         onLook=${kept.look} hasNewer=${kept.unseen.value > 0} jumps=${kept.jumps.value}>
         <${Past} />

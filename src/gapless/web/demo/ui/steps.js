@@ -35,7 +35,9 @@ export const steps = [
   },
   {
     title: "Wait for a signal",
-    text: "What was written in the tunnel waits in the tab's storage, and leaves the outbox when it is stored.",
+    text:
+      "What was written in the tunnel waits in the tab's storage, and leaves the outbox when it is stored. If a thousand " +
+      "wait, the page takes no more until one of them has gone out.",
     file: "outbox.js",
     part: "outbox",
   },
