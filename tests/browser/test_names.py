@@ -1,0 +1,101 @@
+"""Names that browsers find hard: as long as they get."""
+
+from collections.abc import Iterator
+
+import jwt
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.raw import RawClient
+from tests.browser.screens import call, visit
+from tests.browser.servers import SECRET, SERVED, open_console, session_of
+from tests.browser.visitors import NARROW, WIDE, Visitors
+from tests.program import Program
+
+LONG = "m" * 128
+CHANNEL = "c" * 128  # which a stream of its name would hide
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A server with one long name for everything."""
+    server = Program(tmp_path_factory.mktemp("names"), SERVED)
+    server.start()
+    try:
+        fill(server)
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def entered(server: Program) -> str:
+    """What a page keeps of an operator who logged in."""
+    return session_of(server, "ann")
+
+
+def fill(server: Program) -> None:
+    """Put something under the long name wherever a name can be."""
+    call(server, "queue/declare", queue=LONG, options={"result_ms": HOUR_MS})
+    call(server, "queue/schedule", name=LONG, queue=LONG, every_ms=HOUR_MS, data=LONG)
+    for deed in ("bury", "ack", ""):
+        call(server, "queue/enqueue", jobs=[{"queue": LONG, "key": f"{deed}{LONG}", "data": LONG}])
+        (job,) = call(server, "queue/claim", queue=LONG, worker=LONG)["jobs"]
+        if deed:
+            settled = {"id": job["id"], "fence": job["fence"], "deed": deed}
+            call(server, "queue/settle", settlements=[settled | ({"reason": LONG} if deed == "bury" else {})])
+    headers = {LONG: LONG}
+    call(server, "queue/enqueue", jobs=[{"queue": LONG, "key": LONG, "data": LONG, "headers": headers}])
+    call(server, "stream/declare", stream=LONG, options={"partitions": 1, "keyed": True})
+    call(server, "stream/append", stream=LONG, messages=[{"key": LONG, "data": LONG, "headers": headers}])
+    call(server, "publish", channel=CHANNEL, data=LONG, tags={LONG: LONG})
+    for source in (LONG, CHANNEL):
+        call(server, "stream/heartbeat", source=source, group=LONG, member=LONG, session_ms=600_000)
+
+
+def places(server: Program) -> list[str]:
+    """Return all places of the console where the long name stands."""
+    (dead,) = call(server, "queue/browse", queue=LONG, state="dead")["jobs"]
+    (here,) = [each for each in call(server, "connection/list")["connections"] if each["user"] == LONG]
+    (record, *_) = call(server, "stream/audit", name=LONG, limit=1)["records"]
+    return [
+        "overview",
+        *("channels", f"channels?q={CHANNEL}x"),
+        *(f"channels/{CHANNEL}?tab={tab}" for tab in ("tail", "history", "presence", "publish", "options")),
+        f"channels/{CHANNEL}?tab=history&offset=1",
+        *("connections", "connections?tab=stories", f"connections/{here['client']}"),
+        f"connections?user={LONG}&channel={CHANNEL}",
+        *("queues", f"queues/{LONG}", f"queues/{LONG}?tab=dead&job={dead['id']}"),
+        *(f"queues/{LONG}?tab={tab}" for tab in ("leased", "dead", "done", "recurring", "options")),
+        *("streams", f"streams/{LONG}", f"streams/{LONG}?message=0:1"),
+        *(f"streams/{LONG}?tab={tab}" for tab in ("groups", "replay", "options")),
+        f"playground?user={LONG}&channel={CHANNEL}",
+        *(f"settings?tab={tab}" for tab in ("configuration", "nodes", "audit", "about")),
+        f"settings?tab=audit&record={record['offset']}",
+    ]
+
+
+def width(page: Page) -> int:
+    """Return how wide the page is, once all that it asks for has come."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # the screen is there
+    expect(page.locator(".loading")).to_have_count(0)
+    return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_long_names_leave_every_screen_as_wide_as_it_is(
+    visitors: Visitors, server: Program, entered: str, size: tuple[int, int]
+) -> None:
+    token = jwt.encode({"sub": LONG}, SECRET, "HS256")
+    with RawClient(server.port, token) as client:
+        assert "error" not in client.call("subscribe", channel=CHANNEL)
+        page = visitors.page(size)
+        page.context.add_init_script(entered)
+        open_console(page, server)
+        expect(page.get_by_text(f"in {LONG}")).to_be_visible()  # the oldest job is
+        widths = {}
+        for place in places(server):
+            visit(page, f"#/{place}")
+            widths[place] = width(page)
+    assert {place: wide for place, wide in widths.items() if wide > size[0]} == {}
