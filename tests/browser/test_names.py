@@ -1,4 +1,4 @@
-"""Names that browsers find hard: as long as they get."""
+"""Names that browsers find hard: as long as they get, and such as JavaScript has of its own."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,7 @@ from tests.program import Program
 LONG = "m" * 128
 CHANNEL = "c" * 128  # which a stream of its name would hide
 HOUR_MS = 3_600_000
+OF_JAVASCRIPT = ("constructor", "__proto__", "toString")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def entered(server: Program) -> str:
     """What a page keeps of an operator who logged in."""
     return session_of(server, "ann")
+
+
+@pytest.fixture
+def ann(page: Page, server: Program, entered: str) -> Page:
+    """The page of an operator."""
+    page.context.add_init_script(entered)
+    open_console(page, server)
+    return page
 
 
 def fill(server: Program) -> None:
@@ -99,3 +108,27 @@ def test_long_names_leave_every_screen_as_wide_as_it_is(
             visit(page, f"#/{place}")
             widths[place] = width(page)
     assert {place: wide for place, wide in widths.items() if wide > size[0]} == {}
+
+
+@pytest.mark.parametrize("name", OF_JAVASCRIPT)
+def test_a_channel_that_the_sdk_cannot_follow_says_so(ann: Page, server: Program, name: str) -> None:
+    call(server, "publish", channel=name, data={"kept": True})
+    visit(ann, f"#/channels/{name}")
+    expect(ann.locator("#tail-rows .bad")).to_have_text(
+        "This cannot be followed: the public SDK cannot follow a channel of this name, which all objects of "
+        "JavaScript have."
+    )
+    ann.get_by_role("tab", name="History").click()
+    expect(ann.locator("#history-rows")).to_contain_text('{"kept":true}')
+    visit(ann, "#/channels/followed")
+    expect(ann.locator("#tail-rows")).to_contain_text("Following")
+
+
+@pytest.mark.parametrize("name", OF_JAVASCRIPT)
+def test_trying_a_channel_that_the_sdk_cannot_follow_says_so(ann: Page, server: Program, name: str) -> None:
+    visit(ann, f"#/playground?user=maria&channel={name}&act=publish")
+    ann.get_by_role("button", name="Try it").click()
+    steps = ann.locator(".transcript li")
+    expect(steps.filter(has_text="Cannot subscribe")).to_contain_text("the public SDK cannot follow")
+    expect(steps.last).to_contain_text("Published")  # that takes no subscription
+    assert len(call(server, "history", channel=name, limit=10)["publications"]) > 0

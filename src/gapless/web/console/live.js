@@ -10,7 +10,7 @@ import { effect, signal } from "./lib.js";
  * What who follows a channel hears: each publication; how the subscription stands, at the start and whenever the
  * connection came back; and why it cannot be followed.
  * @typedef {{take: (publication: Publication) => void, subscribed?: (how: Subscribed) => void,
- *   failed?: (why: {code: number, message: string}) => void}} Follower
+ *   failed?: (why: {code: number, message: string}) => void}} Follower `code` is 0 where the server was not asked
  */
 
 /** @type {import("./lib.js").Signal<"connected" | "connecting" | "disconnected">} */
@@ -69,7 +69,13 @@ const followed = new Map();
  */
 export function follow(channel, follower, since) {
   if (!client.peek()) return () => {}; // who was here has just been logged out
-  const entry = followed.get(channel) ?? subscribe(channel, since);
+  let entry = followed.get(channel);
+  try {
+    entry ??= subscribe(channel, since);
+  } catch (error) {
+    follower.failed?.({ code: 0, message: /** @type {Error} */ (error).message });
+    return () => {};
+  }
   entry.followers.add(follower);
   if (entry.how) follower.subscribed?.(entry.how);
   return () => {
@@ -79,12 +85,27 @@ export function follow(channel, follower, since) {
 }
 
 /**
+ * Return a new subscription of a client. The SDK keeps them in an object, by their channels, and so takes what every
+ * object has for a subscription that exists already.
+ * @param {any} client
+ * @param {string} channel
+ * @param {object} options
+ */
+export function subscriptionTo(client, channel, options) {
+  try {
+    return client.newSubscription(channel, options);
+  } catch (error) {
+    throw channel in {} ? new Error("the public SDK cannot follow a channel of this name, which all objects of JavaScript have") : error;
+  }
+}
+
+/**
  * @param {string} channel
  * @param {Position} [since]
  */
 function subscribe(channel, since) {
   const options = { positioned: true, recoverable: true, ...(since ? { since } : {}) };
-  const subscription = client.peek().newSubscription(channel, options);
+  const subscription = subscriptionTo(client.peek(), channel, options);
   /** @type {{followers: Set<Follower>, subscription: any, how: Subscribed | null}} */
   const entry = { followers: new Set(), subscription, how: null };
   followed.set(channel, entry);

@@ -37,7 +37,7 @@ export function followed(tail, changed) {
     await null; // the SDK tells what was recovered right behind this
     say(came(tail.channel, how, was, place.offset));
   };
-  const failed = (/** @type {{code: number, message: string}} */ why) => say({ text: `This cannot be followed: ${why.message} (${why.code})`, tone: "bad" });
+  const failed = (/** @type {{code: number, message: string}} */ why) => say({ text: `This cannot be followed: ${why.message}${why.code ? ` (${why.code})` : "."}`, tone: "bad" });
   const ends = [follow(tail.channel, { take, subscribed, failed }), whenAway(() => place.times && say({ text: "The connection is away.", tone: "warn" }))];
   return () => ends.forEach((end) => end());
 }

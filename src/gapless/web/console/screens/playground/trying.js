@@ -1,6 +1,6 @@
 /** Trying for real: a connection of its own, whose every answer is told as a step. */
 import { oneLine } from "../../format.js";
-import { socketAddress } from "../../live.js";
+import { socketAddress, subscriptionTo } from "../../live.js";
 
 /** @typedef {"subscribe" | "publish" | "history" | "presence"} Action */
 /** @typedef {{at_ms: number, tone: "" | "good" | "bad", title: string, told?: Record<string, unknown>}} Step */
@@ -37,7 +37,7 @@ export function begin(asked, say) {
  * @param {Say} say
  */
 async function act(client, asked, say) {
-  if (asked.act === "subscribe" || asked.first) await subscribe(client, asked, say);
+  if (asked.act === "subscribe" || asked.first) await subscribe(client, asked, say).catch(({ message }) => say("bad", "Cannot subscribe", { message }));
   if (asked.act !== "subscribe") await answered(ACTS[asked.act](client, asked), asked, say);
 }
 
@@ -74,7 +74,7 @@ async function answered(answer, { act: what }, say) {
  */
 async function subscribe(client, { channel, subscriptionToken }, say) {
   const options = subscriptionToken ? { token: subscriptionToken } : {};
-  const subscription = client.newSubscription(channel, { ...options, positioned: true, recoverable: true });
+  const subscription = subscriptionTo(client, channel, { ...options, positioned: true, recoverable: true });
   let was = false;
   subscription.on("subscribed", (/** @type {any} */ told) => {
     was = true;
