@@ -1,6 +1,8 @@
 """Names that browsers find hard: as long as they get, and such as JavaScript has of its own."""
 
+import json
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import jwt
 import pytest
@@ -16,6 +18,7 @@ LONG = "m" * 128
 CHANNEL = "c" * 128  # which a stream of its name would hide
 HOUR_MS = 3_600_000
 OF_JAVASCRIPT = ("constructor", "__proto__", "toString")
+FOLDERS = (".", "..")
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +135,20 @@ def test_trying_a_channel_that_the_sdk_cannot_follow_says_so(ann: Page, server: 
     expect(steps.filter(has_text="Cannot subscribe")).to_contain_text("the public SDK cannot follow")
     expect(steps.last).to_contain_text("Published")  # that takes no subscription
     assert len(call(server, "history", channel=name, limit=10)["publications"]) > 0
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_history_that_a_browser_cannot_ask_for_says_so(ann: Page, server: Program, name: str) -> None:
+    call(server, "publish", channel=name, data="kept")
+    asked: list[str] = []
+    ann.on("request", lambda request: asked.append(request.url))
+    visit(ann, f"#/channels/{quote(name)}?tab=history")
+    told = ann.get_by_role("tabpanel").get_by_role("alert")
+    expect(told).to_contain_text(
+        f"A browser cannot ask the messages API for the channel “{name}”: in an address that is a folder."
+    )
+    assert not [url for url in asked if "messages" in url]
+    ann.get_by_role("tab", name="Live tail").click()
+    expect(ann.locator("#tail-rows")).to_contain_text("Following")
+    call(server, "publish", channel=name, data={"live": json.dumps(name)})
+    expect(ann.locator("#tail-rows")).to_contain_text("live")

@@ -78,6 +78,7 @@ export async function* lines(method, body, signal) {
  * @returns {Promise<any>}
  */
 export async function page(channel, query, signal) {
+  if (/^\.\.?$/.test(channel)) throw new ApiError({ message: `A browser cannot ask the messages API for the channel “${channel}”: in an address that is a folder.` });
   const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
   const answer = await request(`channels/${encodeURIComponent(channel)}/messages?${search}`, undefined, signal);
   const told = await answer.text().then(read).catch(() => ({}));
