@@ -4,6 +4,7 @@ import { html } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { go, href } from "../../route.js";
 import { Empty, GoTo, Loaded, Page, Panel, Search, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
 
@@ -60,7 +61,7 @@ function Nobody({ q, after }) {
   }
   return html`
     <${Empty} title="Nobody follows a channel now">
-      <p>Follow one from a terminal: <code>gapless tail chat</code>, or <a href=${href(["channels", "chat"])}>open chat</a> here.</p>
+      <p>Follow one from a terminal: ${command("tail chat")}, or <a href=${href(["channels", "chat"])}>open chat</a> here.</p>
     <//>
   `;
 }

@@ -4,6 +4,7 @@ import { html, useEffect, useMemo, useSignal, useState } from "../../lib.js";
 import { client } from "../../live.js";
 import { refine } from "../../route.js";
 import { Empty, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { MessageList } from "../../ui/messages.js";
 import { resend } from "./draft.js";
 import { followed } from "./following.js";
@@ -33,7 +34,7 @@ export function Tail({ channel }) {
         ? html`<${MessageList} id="tail-rows" label="Messages, the newest first" channel=${channel} items=${tail.rows}
             opened=${() => pause(true)} resend=${(/** @type {any} */ message) => resend(channel, message)} />`
         : html`<${Empty} title=${tail.paused ? "Paused" : "Waiting for messages"}>
-            <p>Publish one: <a href="?" onClick=${toPublish}>here</a>, or <code>gapless publish ${channel} '{"text": "hi"}'</code></p>
+            <p>Publish one: <a href="?" onClick=${toPublish}>here</a>, or ${command(`publish ${channel} '{"text": "hi"}'`)}</p>
           <//>`}
     </div>
   `;

@@ -4,6 +4,7 @@ import { html } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
 import { go, href, refine } from "../../route.js";
 import { Badge, Empty, Loaded, Page, Search, Tabs, Time, useChosen, useOneOf } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { NodeName } from "../../ui/nodes.js";
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
@@ -72,5 +73,5 @@ function Nobody({ filtered, behind, total }) {
   if (filtered) {
     return html`<${Empty} title="Nobody who is connected fits">Users and channels are looked for by their whole names. Who is gone may have left <a href=${href(["connections"], { tab: "stories" })}>a story</a>. <a href=${href(["connections"])}>Show all</a><//>`;
   }
-  return html`<${Empty} title="Nobody is connected">Come from a terminal: <code>gapless tail chat</code><//>`;
+  return html`<${Empty} title="Nobody is connected">Come from a terminal: ${command("tail chat")}<//>`;
 }

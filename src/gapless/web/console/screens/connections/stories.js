@@ -4,6 +4,7 @@ import { html } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { go, href, refine } from "../../route.js";
 import { Empty, Loaded, Search, Time, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { NodeName } from "../../ui/nodes.js";
 import { Table } from "../../ui/table.js";
 import { Happened } from "./timeline.js";
@@ -73,5 +74,5 @@ function keyed(events) {
 /** @param {{narrowed: boolean}} props */
 function Nothing({ narrowed }) {
   if (narrowed) return html`<${Empty} title="Nothing of that happened lately"><a href=${href(["connections"], { tab: "stories" })}>Show everything</a><//>`;
-  return html`<${Empty} title="Nothing happened yet">A story begins when somebody connects: <code>gapless tail chat</code><//>`;
+  return html`<${Empty} title="Nothing happened yet">A story begins when somebody connects: ${command("tail chat")}<//>`;
 }

@@ -6,6 +6,7 @@ import { useCall } from "../../loading.js";
 import { refine } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, Time, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { PAYLOAD } from "../../ui/payload.js";
 import { Pages } from "../../ui/pages.js";
 import { Running } from "../../ui/running.js";
@@ -66,7 +67,7 @@ export function Waiting({ stats, changed }) {
     PAYLOAD,
     { key: "acts", title: "", align: "end", cell: (job) => html`<${Act} act=${cancel(job)} label=${`Cancel ${job.id}`} ask=${asked(job)}>Cancel<//>` },
   ];
-  const empty = html`<${Empty} title="Nothing waits">Enqueue a job above, or by <code>gapless queue push ${stats.queue} '{"n": 1}'</code>.<//>`;
+  const empty = html`<${Empty} title="Nothing waits">Enqueue a job above, or by ${command(`queue push ${stats.queue} '{"n": 1}'`)}.<//>`;
   return html`
     <div class="row toolbar end"><${Purge} queue=${stats.queue} state="waiting" total=${stats.ready + stats.delayed} done=${reload} /></div>
     <${Running} id=${purging(stats.queue, "waiting")} />

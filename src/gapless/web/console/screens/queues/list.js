@@ -6,6 +6,7 @@ import { go, href, refine } from "../../route.js";
 import { call } from "../../api.js";
 import { Dialog } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, Page, Panel, Search, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { Form, Input, useForm } from "../../ui/form.js";
 import { Table } from "../../ui/table.js";
 import { FindJob } from "./job.js";
@@ -82,7 +83,7 @@ const COLUMNS = [
 function NoQueues() {
   return html`
     <${Empty} title="There are no queues yet">
-      A worker declares the queues that it works on. Or make one here, or by <code>gapless queue create NAME</code>.
+      A worker declares the queues that it works on. Or make one here, or by ${command("queue create NAME")}.
     <//>
   `;
 }

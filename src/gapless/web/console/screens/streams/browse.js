@@ -6,6 +6,7 @@ import { useCall, useLoaded } from "../../loading.js";
 import { href, refine, route } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
 import { Empty, Loaded, Time } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { localTime } from "../../ui/form.js";
 import { Facts, PAYLOAD, Payload } from "../../ui/payload.js";
 import { Table } from "../../ui/table.js";
@@ -138,7 +139,7 @@ function Messages({ read, source, backwards }) {
 function Nothing({ source: { name, declared } }) {
   return html`
     <${Empty} title="Nothing came yet">
-      ${declared ? html`Append a message above, or by <code>gapless stream append ${name} '{"n": 1}'</code>.` : "What is published to the channel is kept here."}
+      ${declared ? html`Append a message above, or by ${command(`stream append ${name} '{"n": 1}'`)}.` : "What is published to the channel is kept here."}
     <//>
   `;
 }

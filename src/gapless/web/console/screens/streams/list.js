@@ -6,6 +6,7 @@ import { useCall } from "../../loading.js";
 import { go, href } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
 import { Badge, Empty, GoTo, Loaded, Page, Panel, useChosen } from "../../ui/basics.js";
+import { command } from "../../ui/command.js";
 import { Pages } from "../../ui/pages.js";
 import { Table } from "../../ui/table.js";
 import { Declare } from "./declare.js";
@@ -36,7 +37,7 @@ export function Streams() {
 function List({ page, groups }) {
   const reading = (/** @type {string} */ name) => groups.filter(({ source }) => source === name).length;
   const rows = page.streams.map((each) => ({ ...each, groups: reading(each.stream) }));
-  const empty = html`<${Empty} title="There are no streams yet">A worker declares the streams that it reads. Or make one here, or by <code>gapless stream create NAME</code>.<//>`;
+  const empty = html`<${Empty} title="There are no streams yet">A worker declares the streams that it reads. Or make one here, or by ${command("stream create NAME")}.<//>`;
   return html`
     <${Panel}>
       <${Table} label="Streams" columns=${COLUMNS} rows=${rows} id=${(/** @type {Row} */ row) => row.stream}
