@@ -88,7 +88,7 @@ def test_what_is_asked_goes_with_the_place_where_it_was_asked(page: Page, dev: D
     page.get_by_role("button", name="Drop the queue").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Queues")
+    expect(page.get_by_role("tab", name="Waiting")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 

@@ -53,7 +53,33 @@ export const formless = () => Object.fromEntries(Object.keys(route.peek().query)
  * @param {Query} changes
  */
 export function refine(changes) {
-  const { path, query } = route.value;
-  history.replaceState(null, "", href(path, { ...query, ...changes }));
+  history.replaceState(history.state, "", refined(changes));
   route.value = read();
+}
+
+/**
+ * Change the query of this place as a new entry in the history, out of which Back leads.
+ * @param {Query} changes
+ */
+export function enter(changes) {
+  history.pushState(changes, "", refined(changes));
+  route.value = read();
+}
+
+/**
+ * Take something out of the query again; with the entry by which it came, or Back would lead into it.
+ * @param {string} name
+ */
+export function leave(name) {
+  const { path, query: { [name]: was, ...query } } = route.value;
+  if (!was) return;
+  if (history.state?.[name]) history.back();
+  else refine({ [name]: "" });
+  route.value = { path, query }; // going back takes its time
+}
+
+/** @param {Query} changes */
+function refined(changes) {
+  const { path, query } = route.value;
+  return href(path, { ...query, ...changes });
 }

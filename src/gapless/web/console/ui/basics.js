@@ -1,7 +1,7 @@
 /** The pieces that every screen is made of. */
 import { exactly, time } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
-import { formless, go, refine, route } from "../route.js";
+import { enter, formless, go, refine, route } from "../route.js";
 
 /** @typedef {import("../lib.js").Children} Children */
 
@@ -99,7 +99,7 @@ export function Field({ label, id, hint, children }) {
  */
 export function Tabs({ name = "tab", tabs, label, forget = [] }) {
   const chosen = useOneOf(tabs, name);
-  const choose = (/** @type {string} */ key) => refine({ ...formless(), ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
+  const choose = (/** @type {string} */ key) => (key === chosen ? refine : enter)({ ...formless(), ...Object.fromEntries(forget.map((each) => [each, ""])), [name]: key });
   const move = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;

@@ -2,7 +2,7 @@
 import { count, counted, rate } from "../../format.js";
 import { html, useEffect, useMemo, useSignal, useState } from "../../lib.js";
 import { client } from "../../live.js";
-import { refine } from "../../route.js";
+import { enter, refine } from "../../route.js";
 import { Empty, useChosen } from "../../ui/basics.js";
 import { command } from "../../ui/command.js";
 import { MessageList } from "../../ui/messages.js";
@@ -43,7 +43,7 @@ export function Tail({ channel }) {
 /** @param {Event} event */
 function toPublish(event) {
   event.preventDefault();
-  refine({ tab: "publish" });
+  enter({ tab: "publish" });
 }
 
 /**

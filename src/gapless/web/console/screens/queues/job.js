@@ -3,7 +3,7 @@ import { call } from "../../api.js";
 import { count } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
-import { href, refine } from "../../route.js";
+import { enter, href, leave } from "../../route.js";
 import { Act, Dialog } from "../../ui/acting.js";
 import { Badge, Loaded, Time, useChosen } from "../../ui/basics.js";
 import { Form, Input, JsonInput, useForm } from "../../ui/form.js";
@@ -24,7 +24,7 @@ export function FindJob() {
   const [id, setId] = useState("");
   const find = (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (id.trim()) refine({ job: id.trim() });
+    if (id.trim()) enter({ job: id.trim() });
   };
   return html`
     <form class="row" onSubmit=${find}>
@@ -42,7 +42,7 @@ export function OpenJob() {
 
 /** @param {{id: string}} props */
 function Opened({ id }) {
-  const close = () => refine({ job: "" });
+  const close = () => leave("job");
   const loaded = useCall("queue/job", { id }, POLL_MS);
   return html`
     <${Dialog} title="Job" wide close=${close}>

@@ -3,7 +3,7 @@ import { call } from "../../api.js";
 import { count, counted } from "../../format.js";
 import { html, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
-import { refine } from "../../route.js";
+import { enter } from "../../route.js";
 import { Act } from "../../ui/acting.js";
 import { Badge, Empty, Loaded, Time, useChosen } from "../../ui/basics.js";
 import { command } from "../../ui/command.js";
@@ -44,7 +44,7 @@ function Jobs({ loaded, columns, label, empty }) {
     <${Loaded} loaded=${loaded}>
       ${(/** @type {{jobs: Job[], next?: string}} */ { jobs, next }) => html`
         <${Table} label=${label} columns=${columns} rows=${jobs} id=${(/** @type {Job} */ job) => job.id} chosen=${useChosen("job")}
-          open=${(/** @type {Job} */ job) => refine({ job: job.id })} empty=${empty} />
+          open=${(/** @type {Job} */ job) => enter({ job: job.id })} empty=${empty} />
         <${Pages} next=${next} label=${`Pages of ${label.toLowerCase()}`} />
       `}
     <//>

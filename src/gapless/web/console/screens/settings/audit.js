@@ -2,7 +2,7 @@
 import { oneLine } from "../../format.js";
 import { html } from "../../lib.js";
 import { useCall } from "../../loading.js";
-import { refine } from "../../route.js";
+import { enter, leave, refine } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
 import { Badge, Empty, Json, Loaded, Panel, Time, useChosen } from "../../ui/basics.js";
 import { Table } from "../../ui/table.js";
@@ -45,7 +45,7 @@ function Filters({ what, name }) {
 /** @param {{records: Recorded[], next?: number, before: number}} props */
 function Records({ records, next = 0, before }) {
   const asked = Number(useChosen("record"));
-  const open = (/** @type {Recorded} */ record) => refine({ record: record.offset });
+  const open = (/** @type {Recorded} */ record) => enter({ record: record.offset });
   return html`
     <${Table} label="What was done" columns=${COLUMNS} rows=${records} id=${(/** @type {Recorded} */ record) => String(record.offset)}
       open=${open} chosen=${String(asked)} empty=${html`<${Nothing} more=${next > 0} />`} />
@@ -63,7 +63,7 @@ function Opened({ offset }) {
   const record = /** @type {Recorded | undefined} */ (loaded.data.value?.records[0]);
   const found = record?.offset === offset && record;
   return html`
-    <${Dialog} title=${found ? `${found.what} ${found.name}` : `Record ${offset}`} close=${() => refine({ record: "" })}>
+    <${Dialog} title=${found ? `${found.what} ${found.name}` : `Record ${offset}`} close=${() => leave("record")}>
       <${Loaded} loaded=${loaded}>${() => (found ? html`<${Details} record=${found} />` : html`<${Empty} title="It is not kept any more" />`)}<//>
     <//>
   `;

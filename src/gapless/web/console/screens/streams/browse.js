@@ -3,7 +3,7 @@ import { call } from "../../api.js";
 import { digits } from "../../format.js";
 import { html } from "../../lib.js";
 import { useCall, useLoaded } from "../../loading.js";
-import { href, refine, route } from "../../route.js";
+import { enter, href, leave, refine, route } from "../../route.js";
 import { Dialog } from "../../ui/acting.js";
 import { Empty, Loaded, Time } from "../../ui/basics.js";
 import { command } from "../../ui/command.js";
@@ -127,7 +127,7 @@ function Messages({ read, source, backwards }) {
   const { path, query } = route.value;
   return html`
     <${Table} label="Messages" columns=${columns(source, messages)} rows=${messages} id=${placeOf} chosen=${query.message}
-      open=${(/** @type {Message} */ message) => refine({ message: placeOf(message) })} empty=${empty} />
+      open=${(/** @type {Message} */ message) => enter({ message: placeOf(message) })} empty=${empty} />
     <nav class="pages" aria-label="Pages of messages">
       ${query.page && html`<a href=${href(path, { ...query, page: "" })}>First page</a>`}
       ${next ? html`<a href=${href(path, { ...query, page: next })}>${backwards ? "Older" : "Newer"}</a>` : last > 0 && html`<span class="muted">${backwards ? "That is the oldest that is kept." : "That is the newest."}</span>`}
@@ -168,7 +168,7 @@ function Opened({ source, place }) {
   const [partition, offset] = place.split(":").map(Number);
   const loaded = useLoaded((signal) => call("stream/read", { source, partition, offset, limit: 1 }, signal), []);
   return html`
-    <${Dialog} title=${`Message ${digits(offset)} of partition ${partition}`} wide close=${() => refine({ message: "" })}>
+    <${Dialog} title=${`Message ${digits(offset)} of partition ${partition}`} wide close=${() => leave("message")}>
       <${Loaded} loaded=${loaded}>
         ${(/** @type {Read} */ { messages: [message] }) => (message?.offset === offset ? html`<${Whole} message=${message} />` : html`<${Empty} title="It is not kept any more" />`)}
       <//>

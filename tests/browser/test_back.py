@@ -1,0 +1,151 @@
+"""Going back: to what was seen before, out of what was opened."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.stock import publish_many
+from tests.browser.screens import button, call, rows, visit
+from tests.browser.servers import SERVED, open_console, session_of
+from tests.program import Program
+
+JOBS = 3
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A server with dead letters, a stream and a channel."""
+    server = Program(tmp_path_factory.mktemp("back"), SERVED)
+    server.start()
+    try:
+        fill(server)
+        yield server
+    finally:
+        server.close()
+
+
+def fill(server: Program) -> None:
+    """Let jobs die, and store messages."""
+    call(server, "queue/declare", queue="mail")
+    call(server, "queue/enqueue", jobs=[{"queue": "mail", "data": {"n": n}} for n in range(JOBS)])
+    for job in call(server, "queue/claim", queue="mail", limit=JOBS)["jobs"]:
+        buried = {"id": job["id"], "fence": job["fence"], "deed": "bury", "reason": "no"}
+        call(server, "queue/settle", settlements=[buried])
+    call(server, "stream/declare", stream="orders", options={"partitions": 1})
+    call(server, "stream/append", stream="orders", messages=[{"data": n} for n in range(JOBS)])
+    publish_many(server, "long", list(range(120)))
+
+
+@pytest.fixture(scope="module")
+def entered(server: Program) -> str:
+    """What a page keeps of an operator who logged in."""
+    return session_of(server, "ann")
+
+
+@pytest.fixture
+def ann(page: Page, server: Program, entered: str) -> Page:
+    """The page of an operator."""
+    page.context.add_init_script(entered)
+    open_console(page, server)
+    return page
+
+
+LISTS = {
+    "#/queues/mail?tab=dead&range=6h": "Dead letters",
+    "#/streams/orders?range=6h": "Messages",
+    "#/settings?tab=audit&what=declare": "What was done",
+}
+
+
+@pytest.mark.parametrize("place", LISTS)
+def test_back_closes_what_was_opened(ann: Page, place: str) -> None:
+    visit(ann, place)
+    rows(ann, LISTS[place]).first.click()
+    dialog = ann.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    assert ann.url.partition("?")[2].startswith(place.partition("?")[2])  # what it said before
+    ann.go_back()
+    expect(dialog).to_have_count(0)
+    assert ann.url.endswith(place)
+    ann.go_forward()
+    expect(dialog).to_be_visible()
+
+
+@pytest.mark.parametrize("how", ["Escape", "✕"])
+@pytest.mark.parametrize("place", LISTS)
+def test_what_was_closed_stays_closed(ann: Page, place: str, how: str) -> None:
+    visit(ann, place)
+    dialog = ann.get_by_role("dialog")
+    for row in (0, 1, 0):
+        rows(ann, LISTS[place]).nth(row).click()
+        expect(dialog).to_be_visible()
+        if how == "Escape":
+            ann.keyboard.press(how)
+        else:
+            button(dialog, "Close").click()
+        expect(dialog).to_have_count(0)
+        expect(ann).to_have_url(re.compile(re.escape(place) + "$"))
+    ann.go_back()
+    expect(ann.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(dialog).to_have_count(0)
+
+
+def test_what_a_link_opened_is_closed_without_leaving(ann: Page, server: Program) -> None:
+    visit(ann, "#/queues")
+    (job, *_) = call(server, "queue/browse", queue="mail", state="dead")["jobs"]
+    visit(ann, f"#/queues/mail?tab=dead&job={job['id']}")
+    expect(ann.get_by_role("dialog")).to_be_visible()
+    ann.keyboard.press("Escape")
+    expect(ann.get_by_role("dialog")).to_have_count(0)
+    expect(ann.get_by_role("heading", level=1)).to_contain_text("mail")
+    ann.go_back()
+    expect(ann.get_by_role("heading", level=1)).to_have_text("Queues")
+
+
+def test_a_job_that_was_sought_is_closed_by_back(ann: Page, server: Program) -> None:
+    visit(ann, "#/queues")
+    (job, *_) = call(server, "queue/browse", queue="mail", state="dead")["jobs"]
+    ann.get_by_label("Find a job by its id").fill(job["id"])
+    ann.keyboard.press("Enter")
+    expect(ann.get_by_role("dialog")).to_be_visible()
+    ann.go_back()
+    expect(ann.get_by_role("dialog")).to_have_count(0)
+    expect(ann.get_by_role("heading", level=1)).to_have_text("Queues")
+
+
+@pytest.mark.parametrize(
+    ("place", "tabs"),
+    [
+        ("#/queues/mail", ["Dead", "Options", "Waiting"]),
+        ("#/streams/orders", ["Groups", "Options", "Messages"]),
+        ("#/channels/long", ["History", "Options", "Live tail"]),
+        ("#/connections", ["Stories", "Open"]),
+        ("#/playground", ["Make a token", "Try as a user"]),
+        ("#/settings", ["Audit", "Configuration"]),
+    ],
+)
+def test_back_goes_to_the_tab_before(ann: Page, place: str, tabs: list[str]) -> None:
+    visit(ann, place)
+    chosen = ann.get_by_role("tab", selected=True)
+    first = chosen.inner_text()
+    for tab in tabs:
+        ann.get_by_role("tab", name=tab).click()
+        expect(chosen).to_contain_text(tab)
+    chosen.click()  # which goes nowhere
+    for tab in tabs[-2::-1]:
+        ann.go_back()
+        expect(chosen).to_contain_text(tab)
+    ann.go_back()
+    expect(chosen).to_contain_text(first)
+    ann.go_back()
+    expect(ann.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_back_takes_a_search_as_a_whole(ann: Page) -> None:
+    visit(ann, "#/queues")
+    ann.get_by_label("Search by name").press_sequentially("mail")
+    expect(ann).to_have_url(re.compile("q=mail"))
+    ann.go_back()
+    expect(ann.get_by_role("heading", name="Overview")).to_be_visible()
