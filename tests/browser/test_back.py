@@ -1,4 +1,4 @@
-"""Going back: to what was seen before, out of what was opened."""
+"""Going back: to what was seen before, out of what was opened; and what is typed is not lost."""
 
 import re
 from collections.abc import Iterator
@@ -7,11 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.stock import publish_many
-from tests.browser.screens import button, call, rows, visit
+from tests.browser.screens import button, call, rows, told, visit
 from tests.browser.servers import SERVED, open_console, session_of
 from tests.program import Program
 
 JOBS = 3
+QUESTION = "Leave without redriving?"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,71 @@ def test_back_takes_a_search_as_a_whole(ann: Page) -> None:
     expect(ann).to_have_url(re.compile("q=mail"))
     ann.go_back()
     expect(ann.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+# What is typed ------------------------------------------------------------------------------------
+
+
+def edit(page: Page, row: int = 0) -> None:
+    """Open a dead letter to edit it."""
+    visit(page, "#/queues/mail?tab=dead")
+    rows(page, "Dead letters").nth(row).click()
+    button(page.get_by_role("dialog"), "Edit and redrive …").click()
+    expect(page.get_by_label("Payload")).to_be_visible()
+
+
+@pytest.mark.parametrize("how", ["Escape", "✕"])
+def test_an_edited_payload_is_not_thrown_away_unasked(ann: Page, how: str) -> None:
+    edit(ann)
+    dialog = ann.get_by_role("dialog", name="Job")
+    question = ann.get_by_role("dialog", name=QUESTION)
+    payload = ann.get_by_label("Payload")
+
+    def close() -> None:
+        if how == "Escape":
+            ann.keyboard.press("Escape")
+        else:
+            button(dialog, "Close").click()
+
+    payload.fill('{"n": "other"}')
+    close()
+    expect(question).to_be_visible()
+    button(question, "Cancel").click()
+    expect(question).to_have_count(0)
+    expect(payload).to_have_value('{"n": "other"}')
+    close()
+    button(question, "Throw it away").click()
+    expect(ann.get_by_role("dialog")).to_have_count(0)
+    expect(ann).to_have_url(re.compile("tab=dead$"))
+
+
+def test_escape_after_escape_asks_again_and_again(ann: Page) -> None:
+    edit(ann)
+    question = ann.get_by_role("dialog", name=QUESTION)
+    ann.get_by_label("Payload").press_sequentially(" ")
+    for _ in range(4):  # a browser lets a page refuse Escape only so often
+        ann.keyboard.press("Escape")
+        expect(question).to_be_visible()
+        ann.keyboard.press("Escape")
+        expect(question).to_have_count(0)
+        expect(ann.get_by_label("Payload")).to_be_visible()
+        expect(ann.get_by_role("dialog", name="Job").locator(":focus")).to_have_count(1)
+
+
+def test_an_unchanged_payload_is_left_without_a_question(ann: Page) -> None:
+    edit(ann)
+    before = ann.get_by_label("Payload").input_value()
+    ann.get_by_label("Payload").fill("1")
+    ann.get_by_label("Payload").fill(before)
+    ann.keyboard.press("Escape")
+    expect(ann.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_was_redriven_is_left_without_a_question(ann: Page, server: Program) -> None:
+    edit(ann, JOBS - 1)
+    ann.get_by_label("Payload").fill('{"n": "other"}')
+    button(ann, "Redrive with this payload").click()
+    told(ann, re.compile("waits again, with the new payload"))
+    expect(ann.get_by_role("dialog")).to_have_count(0)
+    (waiting,) = call(server, "queue/browse", queue="mail", state="waiting")["jobs"]
+    assert waiting["data"] == {"n": "other"}

@@ -126,8 +126,9 @@ export function Dialog({ title, close, wide = false, children }) {
     event.preventDefault();
     close();
   };
+  const closed = () => dialog.current?.showModal(); // by a browser that lets no page prevent it twice: `close` may have asked
   return html`
-    <dialog ref=${dialog} class=${wide ? "wide" : ""} aria-label=${title} onCancel=${cancel}>
+    <dialog ref=${dialog} class=${wide ? "wide" : ""} aria-label=${title} onCancel=${cancel} onClose=${closed}>
       <header>
         <h2>${title}</h2>
         <button type="button" class="plain" aria-label="Close" onClick=${close}>✕</button>

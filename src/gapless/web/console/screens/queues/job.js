@@ -1,10 +1,10 @@
 /** One job, whole: what it carries, where it is, and why it died; found by its id, which stands in the address. */
 import { call } from "../../api.js";
 import { count } from "../../format.js";
-import { html, useState } from "../../lib.js";
+import { html, useRef, useState } from "../../lib.js";
 import { useCall } from "../../loading.js";
 import { enter, href, leave } from "../../route.js";
-import { Act, Dialog } from "../../ui/acting.js";
+import { Act, confirmed, Dialog } from "../../ui/acting.js";
 import { Badge, Loaded, Time, useChosen } from "../../ui/basics.js";
 import { Form, Input, JsonInput, useForm } from "../../ui/form.js";
 import { parsed } from "../../ui/json.js";
@@ -18,6 +18,8 @@ import { asked, Due } from "./jobs.js";
  *   b64result?: string}} Job */
 
 const POLL_MS = 2_000;
+/** @type {import("../../ui/acting.js").Question} */
+const LEAVE = { title: "Leave without redriving?", body: "The payload that you edited is lost.", button: "Throw it away", danger: true };
 const TONES = { waiting: "", leased: "accent", dead: "bad", done: "good" };
 
 export function FindJob() {
@@ -43,23 +45,25 @@ export function OpenJob() {
 /** @param {{id: string}} props */
 function Opened({ id }) {
   const close = () => leave("job");
+  const changed = useRef(false);
+  const dismiss = async () => (!changed.current || (await confirmed(LEAVE))) && close();
   const loaded = useCall("queue/job", { id }, POLL_MS);
   return html`
-    <${Dialog} title="Job" wide close=${close}>
-      <${Loaded} loaded=${loaded}>${(/** @type {Job} */ job) => html`<${Whole} job=${job} close=${close} />`}<//>
+    <${Dialog} title="Job" wide close=${dismiss}>
+      <${Loaded} loaded=${loaded}>${(/** @type {Job} */ job) => html`<${Whole} job=${job} close=${close} changed=${changed} />`}<//>
     <//>
   `;
 }
 
-/** @param {{job: Job, close: () => void}} props */
-function Whole({ job, close }) {
+/** @param {{job: Job, close: () => void, changed: {current: boolean}}} props */
+function Whole({ job, close, changed }) {
   const [editing, setEditing] = useState(false);
   return html`
     <div class="stack">
       <${Facts} job=${job} />
       ${job.reason && html`<section><h3>Reason</h3><p class="pre">${job.reason}</p></section>`}
       ${job.details && html`<section><h3>Details</h3><pre class="json" tabindex="0">${job.details}</pre></section>`}
-      ${editing ? html`<${Edit} job=${job} close=${close} />` : html`<${Carried} job=${job} />`}
+      ${editing ? html`<${Edit} job=${job} close=${close} changed=${changed} />` : html`<${Carried} job=${job} />`}
       ${!editing && html`<${Acts} job=${job} close=${close} edit=${() => setEditing(true)} />`}
     </div>
   `;
@@ -115,9 +119,11 @@ function Acts({ job, close, edit }) {
   }
 }
 
-/** Another payload for a dead letter, which then waits again. @param {{job: Job, close: () => void}} props */
-function Edit({ job, close }) {
-  const form = useForm("edit", { data: job.b64data ?? JSON.stringify(job.data, null, 2) });
+/** Another payload for a dead letter, which then waits again. @param {{job: Job, close: () => void, changed: {current: boolean}}} props */
+function Edit({ job, close, changed }) {
+  const before = job.b64data ?? JSON.stringify(job.data, null, 2);
+  const form = useForm("edit", { data: before });
+  changed.current = form.values.data !== before;
   const { value, error } = parsed(form.values.data);
   const isBytes = job.b64data !== undefined;
   const redrive = async () => {
