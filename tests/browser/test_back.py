@@ -218,3 +218,45 @@ def test_what_was_redriven_is_left_without_a_question(ann: Page, server: Program
     expect(ann.get_by_role("dialog")).to_have_count(0)
     (waiting,) = call(server, "queue/browse", queue="mail", state="waiting")["jobs"]
     assert waiting["data"] == {"n": "other"}
+
+
+# What is read -------------------------------------------------------------------------------------
+
+
+def test_a_message_that_is_read_stands_in_the_link(ann: Page, server: Program) -> None:
+    visit(ann, "#/channels/long?tab=history")
+    heads = ann.locator("#history-rows .message-head")
+    heads.nth(2).click()
+    expect(ann.locator("#history-rows pre")).to_have_text("117")
+    assert "open=118" in ann.url
+    expect(heads.first).to_contain_text("120")  # the page stays where it was
+    assert ann.locator("#history-rows [aria-current]").count() == 0
+    publish_many(server, "long", list(range(60)))
+    ann.reload()
+    chosen = ann.locator("#history-rows [aria-current]")
+    expect(chosen.locator("pre")).to_have_text("117")  # where the newest are by now, it is not
+    chosen.locator(".message-head").click()
+    assert "open=" not in ann.url
+    button(ann, "Newest").click()
+    expect(heads.first).to_contain_text("180")
+
+
+def test_what_was_open_does_not_keep_one_from_the_newest(ann: Page, server: Program) -> None:
+    publish_many(server, "grows", list(range(3)))
+    visit(ann, "#/channels/grows?tab=history")
+    heads = ann.locator("#history-rows .message-head")
+    heads.last.click()
+    expect(ann).to_have_url(re.compile("open=1$"))
+    publish_many(server, "grows", list(range(3)))
+    button(ann, "Newest").click()
+    expect(heads.first).to_contain_text("6")
+    ann.get_by_role("tab", name="Options").click()
+    assert "open=" not in ann.url
+
+
+def test_channels_of_the_system_open_what_is_read_too(ann: Page, server: Program) -> None:
+    visit(ann, "#/channels/gapless.audit?tab=history")
+    ann.locator("#history-rows .message-head").last.click()
+    expect(ann).to_have_url(re.compile("open=1$"))
+    ann.reload()
+    expect(ann.locator("#history-rows [aria-current] pre")).to_be_visible()

@@ -13,7 +13,7 @@ import { step } from "./table.js";
  *   tags: Record<string, string>, publisher: Publisher | null}} Message `at_ms` is when it came here, unless it was read as `stored` */
 /** @typedef {{text: string, tone?: "good" | "warn" | "bad" | "", href?: string, link?: string}} Note */
 /** @typedef {{key: number | string, message?: Message, note?: Note, chosen?: boolean}} Item a message, or what there is to say between two */
-/** @typedef {{channel: string, items: Item[], label: string, id?: string, opened?: () => void, resend: (message: Message) => void}} ListProps */
+/** @typedef {{channel: string, items: Item[], label: string, id?: string, pressed: (message: Message, open: boolean) => void, resend: (message: Message) => void}} ListProps */
 
 const LINE_MAX = 300;
 
@@ -21,11 +21,11 @@ const LINE_MAX = 300;
  * The list has the focus; from it the arrow keys go to its rows. A row is built once, however often the list changes.
  * @param {ListProps} props
  */
-export function MessageList({ channel, items, label, id, opened, resend }) {
+export function MessageList({ channel, items, label, id, pressed, resend }) {
   const list = useRef(/** @type {HTMLElement | null} */ (null));
   const built = useMemo(() => new WeakMap(), [channel]);
   const row = (/** @type {Item} */ item) => {
-    const known = built.get(item) ?? html`<${Row} key=${item.key} channel=${channel} item=${item} opened=${opened} resend=${resend} />`;
+    const known = built.get(item) ?? html`<${Row} key=${item.key} channel=${channel} item=${item} pressed=${pressed} resend=${resend} />`;
     built.set(item, known);
     return known;
   };
@@ -44,8 +44,8 @@ function move(event, list) {
   if (event.target === list || heads.includes(/** @type {HTMLElement} */ (event.target))) step(event, heads);
 }
 
-/** @param {{channel: string, item: Item, opened?: () => void, resend: (message: Message) => void}} props */
-function Row({ channel, item: { message, note, chosen = false }, opened, resend }) {
+/** @param {{channel: string, item: Item, pressed: ListProps["pressed"], resend: (message: Message) => void}} props */
+function Row({ channel, item: { message, note, chosen = false }, pressed, resend }) {
   const [open, setOpen] = useState(chosen);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
@@ -58,7 +58,7 @@ function Row({ channel, item: { message, note, chosen = false }, opened, resend 
   if (!message) return null;
   const press = () => {
     setOpen(!open);
-    if (!open) opened?.();
+    pressed(message, !open);
   };
   return html`
     <li class="message" ref=${place} aria-current=${chosen || undefined}>

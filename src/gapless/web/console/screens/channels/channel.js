@@ -14,7 +14,7 @@ import { Tail } from "./tail.js";
 /** @typedef {{namespace: string, options: {name: string, value: unknown, origin: string}[]}} Options */
 
 const EVERY_MS = 3_000;
-const FORGET = ["at", "offset", "before", "after", "by", "from", "filter", "option", "own"];
+const FORGET = ["at", "offset", "before", "after", "by", "from", "filter", "option", "own", "open"];
 
 /** @type {[string, string, any][]} */
 const TABS = [

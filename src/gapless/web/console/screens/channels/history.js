@@ -3,7 +3,7 @@ import { page } from "../../api.js";
 import { count, digits } from "../../format.js";
 import { html, useMemo } from "../../lib.js";
 import { useLoaded } from "../../loading.js";
-import { go, href, route } from "../../route.js";
+import { go, href, refine, route } from "../../route.js";
 import { Empty, ErrorNote } from "../../ui/basics.js";
 import { MessageList } from "../../ui/messages.js";
 import { resend } from "./draft.js";
@@ -23,9 +23,12 @@ export function History({ channel, keeps }) {
 /** @param {{channel: string}} props */
 function Kept({ channel }) {
   const { at, offset, before, after, by } = route.value.query;
-  const shown = useLoaded((signal) => stretch(channel, { at, offset, before, after }, signal), [channel, at, offset, before, after]);
+  const shown = useLoaded((signal) => stretch(channel, { at, offset, before, after, open: opened() }, signal), [channel, at, offset, before, after]);
   const bounds = useLoaded((signal) => boundsOf(channel, signal), [channel], BOUNDS_MS);
-  const travel = (/** @type {import("../../route.js").Query} */ to) => go(["channels", channel], { tab: "history", by, ...to }) || shown.reload();
+  const travel = (/** @type {import("../../route.js").Query} */ to) => {
+    refine({ open: "" }); // or who is at the newest would seem to come from elsewhere
+    go(["channels", channel], { tab: "history", by, ...to }) || shown.reload();
+  };
   const found = shown.data.value;
   const error = shown.error.value;
   return html`
@@ -36,6 +39,9 @@ function Kept({ channel }) {
     </div>
   `;
 }
+
+/** The offset of what is read, for who comes by the link: for who reads it, nothing moves. */
+const opened = () => route.peek().query.open;
 
 /**
  * @param {string} channel
@@ -49,12 +55,13 @@ async function boundsOf(channel, signal) {
 
 /** @param {{channel: string, found: Stretch, chosen?: string}} props */
 function Shown({ channel, found, chosen }) {
-  const items = useMemo(() => rowsOf(found, Number(chosen)), [found, chosen]);
+  const items = useMemo(() => rowsOf(found, Number(opened() ?? chosen)), [found, chosen]);
   if (!found.items.length) return html`<${Nothing} channel=${channel} found=${found} />`;
   const [first, last] = [found.items[found.items.length - 1].offset, found.items[0].offset];
   return html`
     <p class="muted small">Offsets ${digits(first)} to ${digits(last)}, the newest first; ${digits(found.oldest)} to ${digits(found.head)} are kept.</p>
     <${MessageList} id="history-rows" label="Messages, the newest first" channel=${channel} items=${items}
+      pressed=${(/** @type {any} */ message, /** @type {boolean} */ open) => refine({ open: open && message.offset })}
       resend=${(/** @type {any} */ message) => resend(channel, message)} />
   `;
 }

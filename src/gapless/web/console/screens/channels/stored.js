@@ -21,14 +21,16 @@ export function stored({ offset, time, data, b64data, tags, publisher }) {
 }
 
 /**
- * Read the page that a query asks for, newest first: `at` a time, around an `offset`, or `before` or `after` a cursor.
+ * Read the page that a query asks for, newest first: `at` a time, around an `offset`, or `before` or `after` a cursor; or
+ * else around the message that is `open`, from which the newest may have gone on.
  * @param {string} channel
  * @param {Record<string, string | undefined>} query
  * @param {AbortSignal} signal
  * @returns {Promise<Stretch>}
  */
-export async function stretch(channel, { at, offset, before, after }, signal) {
-  if (offset) return around(channel, Number(offset), signal);
+export async function stretch(channel, { at, offset, before, after, open }, signal) {
+  const sought = offset || (!at && !before && !after && !channel.startsWith(SYSTEM) && open);
+  if (sought) return around(channel, Number(sought), signal);
   /** @type {Record<string, string>} */
   const place = at ? { at } : before ? { before } : after ? { after } : {};
   const found = await page(channel, { ...place, size: SIZE }, signal);

@@ -32,7 +32,7 @@ export function Tail({ channel }) {
       <${Controls} tail=${tail} filter=${filter} pause=${pause} clear=${() => (tail.clear(), draw())} />
       ${tail.rows.length
         ? html`<${MessageList} id="tail-rows" label="Messages, the newest first" channel=${channel} items=${tail.rows}
-            opened=${() => pause(true)} resend=${(/** @type {any} */ message) => resend(channel, message)} />`
+            pressed=${(/** @type {any} */ _, /** @type {boolean} */ open) => open && pause(true)} resend=${(/** @type {any} */ message) => resend(channel, message)} />`
         : html`<${Empty} title=${tail.paused ? "Paused" : "Waiting for messages"}>
             <p>Publish one: <a href="?" onClick=${toPublish}>here</a>, or ${command(`publish ${channel} '{"text": "hi"}'`)}</p>
           <//>`}
