@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 from gapless.core.limits import SAMPLE_MS
 from tests.browser.past import remember
 from tests.browser.seeding import CAME_BACK, Shop
-from tests.browser.servers import Dev
+from tests.browser.servers import DEV, Dev
 from tests.browser.visitors import ARGUMENTS, NARROW, WIDE, Visitors
 
 __all__ = ["FOLDER", "LOOKS", "SCREENS", "Screen"]
@@ -103,7 +103,7 @@ LOOKS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
 def serving(folder: Path) -> Iterator[Shop]:
     """Run a server with a past and a present."""
     asyncio.run(remember(f"sqlite:{folder / 'gapless.db'}", HOURS))
-    server = Dev(folder, {"node.name": "shop-1"})
+    server = Dev(folder, DEV | {"node.name": "shop-1"})
     server.start()
     shop = Shop(server)
     try:

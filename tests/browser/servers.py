@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from tests.program import GAPLESS, Program
 
-__all__ = ["PASSWORDS", "SECRET", "SERVED", "Dev", "open_console", "session_of"]
+__all__ = ["DEV", "PASSWORDS", "SECRET", "SERVED", "Dev", "open_console", "session_of"]
 
 SECRET = "a secret of thirty-two characters"  # of tokens
 PASSWORDS = {"ann": "an operator's password", "bob": "a reader's password"}
