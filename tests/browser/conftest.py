@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.seeding import Shop
-from tests.browser.servers import SERVED, Dev
+from tests.browser.servers import SERVED, Dev, open_console, session_of
 from tests.browser.visitors import ARGUMENTS, NARROW, Visitors
 from tests.program import Program
 
@@ -42,6 +42,20 @@ def page(visitors: Visitors) -> Page:
 def narrow_page(visitors: Visitors) -> Page:
     """A page as wide as a phone."""
     return visitors.page(NARROW)
+
+
+@pytest.fixture(scope="module")
+def entered(server: Program) -> str:
+    """What a page keeps of an operator of the module's server: making sure of a password takes its time."""
+    return session_of(server, "ann")
+
+
+@pytest.fixture
+def ann(request: pytest.FixtureRequest, page: Page, server: Program, entered: str) -> Page:
+    """The page of that operator, where the module's `PLACE` is."""
+    page.context.add_init_script(entered)
+    open_console(page, server, getattr(request.module, "PLACE", "#/overview"))
+    return page
 
 
 @pytest.fixture(scope="module")

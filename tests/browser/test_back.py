@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.stock import publish_many
 from tests.browser.screens import button, call, rows, told, visit
-from tests.browser.servers import SERVED, open_console, session_of
+from tests.browser.servers import SERVED
 from tests.program import Program
 
 JOBS = 3
@@ -37,20 +37,6 @@ def fill(server: Program) -> None:
     call(server, "stream/declare", stream="orders", options={"partitions": 1})
     call(server, "stream/append", stream="orders", messages=[{"data": n} for n in range(JOBS)])
     publish_many(server, "long", list(range(120)))
-
-
-@pytest.fixture(scope="module")
-def entered(server: Program) -> str:
-    """What a page keeps of an operator who logged in."""
-    return session_of(server, "ann")
-
-
-@pytest.fixture
-def ann(page: Page, server: Program, entered: str) -> Page:
-    """The page of an operator."""
-    page.context.add_init_script(entered)
-    open_console(page, server)
-    return page
 
 
 LISTS = {

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.raw import RawClient
 from tests.browser.screens import call, visit
-from tests.browser.servers import SECRET, SERVED, open_console, session_of
+from tests.browser.servers import SECRET, SERVED, open_console
 from tests.browser.visitors import NARROW, WIDE, Visitors
 from tests.program import Program
 
@@ -31,20 +31,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield server
     finally:
         server.close()
-
-
-@pytest.fixture(scope="module")
-def entered(server: Program) -> str:
-    """What a page keeps of an operator who logged in."""
-    return session_of(server, "ann")
-
-
-@pytest.fixture
-def ann(page: Page, server: Program, entered: str) -> Page:
-    """The page of an operator."""
-    page.context.add_init_script(entered)
-    open_console(page, server)
-    return page
 
 
 def fill(server: Program) -> None:

@@ -7,10 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.screens import HOSTILE, LONG, button, call, rows, told, visit
-from tests.browser.servers import open_console, session_of
+from tests.browser.servers import open_console
 from tests.browser.visitors import NARROW, Visitors, axe
 from tests.program import Program
 
+PLACE = "#/queues"
 AT_ONCE = 1_000
 HOUR_MS = 3_600_000
 TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7, in send\nValueError: <b>no</b>\n'
@@ -63,17 +64,9 @@ def queues(served: Program) -> Queues:
 
 
 @pytest.fixture(scope="module")
-def entered(queues: Queues) -> str:
-    """What a page keeps of an operator who logged in: making sure of a password takes its time."""
-    return session_of(queues.server, "ann")
-
-
-@pytest.fixture
-def ann(page: Page, queues: Queues, entered: str) -> Page:
-    """The page of an operator."""
-    page.context.add_init_script(entered)
-    open_console(page, queues.server, "#/queues")
-    return page
+def server(queues: Queues) -> Program:
+    """The server that has them."""
+    return queues.server
 
 
 # The list ------------------------------------------------------------------------------------

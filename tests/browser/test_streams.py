@@ -7,10 +7,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.screens import HOSTILE, LONG, button, call, rows, told, visit
-from tests.browser.servers import SERVED, open_console, session_of
+from tests.browser.servers import SERVED, open_console
 from tests.browser.visitors import NARROW, Visitors, axe
 from tests.program import Program, merged
 
+PLACE = "#/streams"
 HOUR_MS = 3_600_000
 NAMESPACE = {"name": "chat", "history_size": 100, "history_ttl": "1h", "stream_partitions": 2}
 CONFIG = {"channel": {"namespaces": [{**NAMESPACE, "stream_retention": "1h"}]}}
@@ -81,17 +82,9 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def entered(streams: Streams) -> str:
-    """What a page keeps of an operator who logged in."""
-    return session_of(streams.server, "ann")
-
-
-@pytest.fixture
-def ann(page: Page, streams: Streams, entered: str) -> Page:
-    """The page of an operator."""
-    page.context.add_init_script(entered)
-    open_console(page, streams.server, "#/streams")
-    return page
+def server(streams: Streams) -> Program:
+    """The server that has them."""
+    return streams.server
 
 
 # The list ------------------------------------------------------------------------------------
