@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -114,6 +114,19 @@ class Program:
                 process.wait(POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 pass
+
+    def __enter__(self) -> Self:
+        """Start the program; the end of the block ends it, whatever happened."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self.close()
 
     def fail(self, *, before: Sequence[str] = ()) -> tuple[int, str]:
         """Start the program, which must end by itself; return its exit code and what it printed."""

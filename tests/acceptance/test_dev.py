@@ -17,10 +17,8 @@ JOBS = 12
 
 @pytest.fixture
 def dev(tmp_path: Path) -> Iterator[Dev]:
-    dev = Dev(tmp_path)
-    dev.start()
-    yield dev
-    dev.close()
+    with Dev(tmp_path) as dev:
+        yield dev
 
 
 def ask(dev: Dev, method: str, **asked: Any) -> Any:

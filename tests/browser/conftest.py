@@ -61,19 +61,15 @@ def ann(request: pytest.FixtureRequest, page: Page, server: Program, entered: st
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """`gapless dev`: everybody may do everything."""
-    dev = Dev(tmp_path_factory.mktemp("dev"))
-    dev.start()
-    yield dev
-    dev.close()
+    with Dev(tmp_path_factory.mktemp("dev")) as dev:
+        yield dev
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """`gapless serve` with a console where ann acts and bob looks (`PASSWORDS`)."""
-    served = Program(tmp_path_factory.mktemp("served"), SERVED)
-    served.start()
-    yield served
-    served.close()
+    with Program(tmp_path_factory.mktemp("served"), SERVED) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,9 @@ QUESTION = "Leave without redriving?"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server with dead letters, a stream and a channel."""
-    server = Program(tmp_path_factory.mktemp("back"), SERVED)
-    server.start()
-    try:
+    with Program(tmp_path_factory.mktemp("back"), SERVED) as server:
         fill(server)
         yield server
-    finally:
-        server.close()
 
 
 def fill(server: Program) -> None:

@@ -32,10 +32,10 @@ PAGE = 50
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server with channels that keep much, little and nothing."""
-    server = Program(tmp_path_factory.mktemp("channels"), SERVED, {"channel": {"namespaces": NAMESPACES}})
-    server.start()
-    yield server
-    server.close()
+    with Program(
+        tmp_path_factory.mktemp("channels"), SERVED, {"channel": {"namespaces": NAMESPACES}}
+    ) as server:
+        yield server
 
 
 def come(server: Program, user: str, *channels: str) -> RawClient:

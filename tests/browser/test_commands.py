@@ -36,14 +36,10 @@ NOTHING: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """A server at a port of its own, with a queue and a stream in which nothing is."""
-    dev = Dev(tmp_path_factory.mktemp("commands"))
-    dev.start()
-    try:
+    with Dev(tmp_path_factory.mktemp("commands")) as dev:
         call(dev, "queue/declare", queue="quiet")
         call(dev, "stream/declare", stream="quiet", options={"partitions": 1})
         yield dev
-    finally:
-        dev.close()
 
 
 def empty(page: Page) -> None:

@@ -32,10 +32,10 @@ BIG = "x" * 60_000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server that remembers what happens to connections."""
-    server = Program(tmp_path_factory.mktemp("connections"), SERVED, {"channel": {"namespaces": NAMESPACES}})
-    server.start()
-    yield server
-    server.close()
+    with Program(
+        tmp_path_factory.mktemp("connections"), SERVED, {"channel": {"namespaces": NAMESPACES}}
+    ) as server:
+        yield server
 
 
 class Person(RawClient):

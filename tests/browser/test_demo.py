@@ -105,10 +105,8 @@ def connections(dev: Dev) -> list[Any]:
 @pytest.fixture
 def busy(tmp_path: Path) -> Any:
     """A server of its own, where much is said."""
-    dev = Dev(tmp_path)
-    dev.start()
-    yield dev
-    dev.close()
+    with Dev(tmp_path) as dev:
+        yield dev
 
 
 def test_thousands_that_were_missed_come_back_in_order_without_stopping_the_page(
@@ -278,11 +276,9 @@ async ([list, byPx]) => {
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server whose conversation is long already."""
-    dev = Dev(tmp_path_factory.mktemp("old"))
-    dev.start()
-    say_much(dev, SCROLLED)
-    yield dev
-    dev.close()
+    with Dev(tmp_path_factory.mktemp("old")) as dev:
+        say_much(dev, SCROLLED)
+        yield dev
 
 
 def test_scrolling_back_shows_each_message_once_and_never_jumps(page: Page, old: Dev) -> None:

@@ -137,10 +137,8 @@ def test_what_was_written_inside_hides_no_loss_on_the_left_and_is_none(page: Pag
 @pytest.fixture
 def restarted(tmp_path: Path) -> Iterator[Dev]:
     """A server of its own, to be stopped and started again."""
-    dev = Dev(tmp_path)
-    dev.start()
-    yield dev
-    dev.close()
+    with Dev(tmp_path) as dev:
+        yield dev
 
 
 def test_a_new_absence_wipes_what_the_one_before_it_cost(visitors: Visitors, restarted: Dev) -> None:

@@ -28,10 +28,8 @@ REFUSED = "status of 401"
 @pytest.fixture
 def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server for one test, which leaves it otherwise than it was."""
-    another = Program(tmp_path_factory.mktemp("another"), copy.deepcopy(SERVED))
-    another.start()
-    yield another
-    another.close()
+    with Program(tmp_path_factory.mktemp("another"), copy.deepcopy(SERVED)) as another:
+        yield another
 
 
 def try_to_log_in(page: Page, name: str, password: str) -> None:

@@ -24,13 +24,9 @@ FOLDERS = (".", "..")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server with one long name for everything."""
-    server = Program(tmp_path_factory.mktemp("names"), SERVED)
-    server.start()
-    try:
+    with Program(tmp_path_factory.mktemp("names"), SERVED) as server:
         fill(server)
         yield server
-    finally:
-        server.close()
 
 
 def fill(server: Program) -> None:

@@ -42,10 +42,8 @@ RULES = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A server whose namespaces allow different things."""
-    server = Program(tmp_path_factory.mktemp("playground"), SERVED, RULES)
-    server.start()
-    yield server
-    server.close()
+    with Program(tmp_path_factory.mktemp("playground"), SERVED, RULES) as server:
+        yield server
 
 
 def panel(page: Page, title: str) -> Locator:
@@ -90,18 +88,16 @@ def test_a_token_is_made_with_all_that_is_asked_for(page: Page, server: Program)
 
 
 def test_in_development_tokens_are_made_without_a_word_of_configuration(page: Page, tmp_path: Path) -> None:
-    dev = Dev(tmp_path, {})
-    dev.start()
-    open_at(page, dev, "tab=make", as_name="")
-    page.get_by_label("User", exact=True).fill("ada")
-    page.get_by_role("button", name="Make a token").click()
-    expect(panel(page, "The token").get_by_label("Token", exact=True)).to_have_value(
-        re.compile(r"\w+\.\w+\.")
-    )
-    open_at(page, dev, "user=ada&channel=chat", as_name="")
-    page.get_by_role("button", name="Try it").click()
-    expect(steps(page).last).to_contain_text("subscribed", ignore_case=True)
-    dev.close()
+    with Dev(tmp_path, {}) as dev:
+        open_at(page, dev, "tab=make", as_name="")
+        page.get_by_label("User", exact=True).fill("ada")
+        page.get_by_role("button", name="Make a token").click()
+        expect(panel(page, "The token").get_by_label("Token", exact=True)).to_have_value(
+            re.compile(r"\w+\.\w+\.")
+        )
+        open_at(page, dev, "user=ada&channel=chat", as_name="")
+        page.get_by_role("button", name="Try it").click()
+        expect(steps(page).last).to_contain_text("subscribed", ignore_case=True)
 
 
 def test_a_subscription_token_names_its_channel(page: Page, server: Program) -> None:

@@ -75,10 +75,8 @@ class Streams:
 @pytest.fixture(scope="module")
 def streams(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server for all tests here, where a namespace is kept as a stream too."""
-    program = Program(tmp_path_factory.mktemp("streams"), merged(SERVED, CONFIG))
-    program.start()
-    yield Streams(program)
-    program.close()
+    with Program(tmp_path_factory.mktemp("streams"), merged(SERVED, CONFIG)) as program:
+        yield Streams(program)
 
 
 @pytest.fixture(scope="module")

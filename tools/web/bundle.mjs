@@ -46,12 +46,13 @@ const script = (entry, outfile, plugins = []) =>
 const BEGIN = "./begin.min.js";
 const { metafile } = await script("begin.js", "begin.min.js");
 const { exports } = Object.values(metafile.outputs)[0];
+const held = new Set(Object.keys(metafile.inputs).map((path) => resolve(path)));
 
 /** What begins first is a script of its own, and holds what the other builds with, too: it is imported from there, once. */
 const begun = {
   name: "begun",
   setup(building) {
-    building.onResolve({ filter: /\/(api|begin|lib|session)\.js$/ }, () => ({ path: BEGIN, namespace: "begun" }));
+    building.onResolve({ filter: /\.js$/ }, ({ path, resolveDir }) => held.has(resolve(resolveDir, path)) ? { path: BEGIN, namespace: "begun" } : undefined);
     building.onResolve({ filter: /./, namespace: "begun" }, () => ({ path: BEGIN, external: true }));
     building.onLoad({ filter: /./, namespace: "begun" }, () => ({ contents: `export { ${exports} } from "${BEGIN}"` }));
   },

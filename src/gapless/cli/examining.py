@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gapless.ports import Durability
 from gapless.server.config import Config
+from gapless.server.signing import has_key
 
 __all__ = [
     "Finding", "Machine", "StoreFacts", "Weight", "clock_findings", "configuration_findings", "good",
@@ -127,10 +128,8 @@ def _credentials(config: Config) -> Iterator[Finding]:
         if 0 < size < SECRET_BYTES_MIN:
             advice = f"take {SECRET_BYTES_MIN} random bytes or more: a shorter one can be guessed offline"
             yield mend(f"client.{section}.hmac_secret_key", f"it has only {size} bytes", advice)
-    token = client.token
-    keys = (token.hmac_secret_key, token.rsa_public_key, token.ecdsa_public_key, token.ed25519_public_key)
     anonymous = client.insecure or client.allow_anonymous_connect_without_token
-    if not any(keys) and not token.jwks_public_endpoint and not anonymous:
+    if not has_key(client.token) and not anonymous:
         yield mend("client.token", "no key is set: nobody can connect", "set the key that signs your tokens")
 
 

@@ -4,8 +4,12 @@ from random import Random
 
 import pytest
 
-from gapless.cli.dev.secret import KEYS, with_secret
+from gapless.cli.dev.secret import with_secret
 from gapless.server.config import Config, Source, read
+
+KEYS = (
+    "hmac_secret_key", "rsa_public_key", "ecdsa_public_key", "ed25519_public_key", "jwks_public_endpoint"
+)  # fmt: skip
 
 
 def configured(**token: str) -> Config:

@@ -140,7 +140,7 @@ class Login:
 
     def free(self, request: Request) -> LoggedIn | None:
         """Return a session, if nobody has to log in."""
-        if not self._insecure or (self._local and not is_local(request.headers.get("host", ""))):
+        if not self._insecure or self._is_led_here(request.headers.get("host", "")):
             return None
         return _logged_in(*self._freely())
 
@@ -162,8 +162,11 @@ class Login:
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
         if origin is not None and not PAGES.allow(origin, host):
             raise PermissionDenied("a web page of another origin may not log in")
-        if self._local and origin is not None and not is_local(host):
+        if origin is not None and self._is_led_here(host):
             raise PermissionDenied(f"open it at localhost or an IP address: {host} may be anybody's")
+
+    def _is_led_here(self, host: str) -> bool:
+        return self._local and not is_local(host)
 
     def _freely(self) -> tuple[str, Pass]:
         if not self._insecure:

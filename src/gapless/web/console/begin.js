@@ -3,6 +3,7 @@
  * script of its own, so that the answers come while the other, which is large, is loaded and compiled.
  */
 export * from "./api.js";
+export * from "./exact.js";
 export * from "./lib.js";
 export * from "./session.js";
 

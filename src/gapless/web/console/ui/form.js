@@ -1,5 +1,5 @@
 /** Forms: fields with labels, and a button that sends them; what was refused is told where one typed. */
-import { html, useRef, useState } from "../lib.js";
+import { html, useEffect, useRef, useState } from "../lib.js";
 import { refine, route } from "../route.js";
 import { Act } from "./acting.js";
 import { ErrorNote, Field } from "./basics.js";
@@ -69,10 +69,13 @@ export function Input({ form, name, label, hint, ...more }) {
   return html`<${Field} label=${label} id=${id} hint=${hint}><input id=${id} autocomplete="off" value=${form.values[name]} onInput=${typed} ...${more} /><//>`;
 }
 
-/** A time, which the form holds in milliseconds. @param {InForm} props */
-export function TimeInput({ form, name, label }) {
+/** A time, which the form holds in milliseconds; one that lies `ago_ms` back is offered. @param {InForm & {ago_ms?: number}} props */
+export function TimeInput({ form, name, label, ago_ms = 0 }) {
   const id = `${form.id}-${name}`;
   const at = form.values[name];
+  useEffect(() => {
+    if (!at) form.set(name, Date.now() - ago_ms);
+  }, []);
   const typed = (/** @type {any} */ event) => form.set(name, event.target.value && new Date(event.target.value).getTime());
   return html`<${Field} label=${label} id=${id}><input id=${id} type="datetime-local" step="1" required value=${at && localTime(Number(at))} onInput=${typed} /><//>`;
 }

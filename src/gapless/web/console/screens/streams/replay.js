@@ -1,7 +1,7 @@
 /** Giving messages again at the speed at which they came, into a channel: read and published by this page, in order. */
 import { call, lines } from "../../api.js";
 import { count, duration } from "../../format.js";
-import { html, useEffect } from "../../lib.js";
+import { html } from "../../lib.js";
 import { href } from "../../route.js";
 import { Check, Form, Input, Select, TimeInput, useLinkedForm } from "../../ui/form.js";
 import { begin, isRunning, Running } from "../../ui/running.js";
@@ -29,9 +29,6 @@ export function Replay({ source: { name, partitions } }) {
   const { values } = form;
   const isOffset = values.from === "offset";
   const needsPartition = isOffset && partitions.length > 1;
-  useEffect(() => {
-    if (values.from === "time" && !values.at) form.set("at", Date.now() - AGO_MS);
-  }, [values.from]);
   const run = async () => {
     const from = begins(values, partitions);
     const total = await expected(name, partitions, from);
@@ -43,7 +40,7 @@ export function Replay({ source: { name, partitions } }) {
     <${Form} act=${run} button="Replay" disabled=${isRunning(replaying(name))}>
       <div class="columns thin">
         <${Select} form=${form} name="from" label="From" options=${FROM} />
-        ${values.from === "time" && html`<${TimeInput} form=${form} name="at" label="Time" />`}
+        ${values.from === "time" && html`<${TimeInput} form=${form} name="at" label="Time" ago_ms=${AGO_MS} />`}
         ${isOffset && html`<${Input} form=${form} name="offset" label="Offset" type="number" min="1" required placeholder="1" />`}
         ${partitions.length > 1 && html`<${Select} form=${form} name="partition" label="Partition" options=${where} required=${needsPartition} />`}
         <${Select} form=${form} name="speed" label="Speed" options=${SPEED} />

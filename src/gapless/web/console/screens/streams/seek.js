@@ -1,7 +1,7 @@
 /** Moving a group elsewhere: first what that would skip and give again, then the deed. */
 import { call } from "../../api.js";
 import { count, counted, digits } from "../../format.js";
-import { html, useEffect, useState } from "../../lib.js";
+import { html, useState } from "../../lib.js";
 import { Act } from "../../ui/acting.js";
 import { Badge } from "../../ui/basics.js";
 import { Form, Input, Select, TimeInput, useLinkedForm } from "../../ui/form.js";
@@ -16,10 +16,7 @@ const PLACES = /** @type {[string, string][]} */ ([["earliest", "the oldest that
 export function Seek({ source, group, partitions, done }) {
   const where = /** @type {[string, string][]} */ ([["", "all"], ...partitions.map((each) => [`${each}`, `${each}`])]);
   const form = useLinkedForm("seek", { to: "earliest", at: "", offset: "", partition: "" }, { to: PLACES, partition: where });
-  const { to, at } = form.values;
-  useEffect(() => {
-    if (to === "time" && !at) form.set("at", Date.now());
-  }, [to]);
+  const { to } = form.values;
   const request = { source, group, ...place(form.values) };
   const asked = JSON.stringify(request);
   const [shown, setShown] = useState({ asked: "", sought: /** @type {Sought[]} */ ([]) });
